@@ -1,0 +1,1 @@
+//! Make a legacy database answer as a gRPC service, by configuration only.

@@ -1,0 +1,1 @@
+//! Offline checks of message logs and evidence containers.

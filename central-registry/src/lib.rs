@@ -1,0 +1,1 @@
+//! Members, subsystems, servers, services; publishes the signed global configuration.

@@ -1,0 +1,1 @@
+//! A whole federation on one machine: the demonstration and the home of the system tests.

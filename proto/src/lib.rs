@@ -1,0 +1,16 @@
+//! The wire between the parts: generated types, and the conversions from and to `trust`.
+
+/// Between security servers.
+pub mod exchange {
+    #![allow(missing_docs, clippy::all, unused_qualifications)]
+    include!("generated/lienthong.exchange.v1.rs");
+}
+
+/// The administration sockets of a security server and of the central registry.
+pub mod administration {
+    #![allow(missing_docs, clippy::all, unused_qualifications)]
+    include!("generated/lienthong.administration.v1.rs");
+}
+
+/// The encoded `FileDescriptorSet` of this wire, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");

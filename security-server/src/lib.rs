@@ -1,0 +1,1 @@
+//! The two routes of a security server: consume and provide.

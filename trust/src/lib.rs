@@ -1,0 +1,23 @@
+//! Pure: all that a third party needs to check an exchange. No IO, clock, async or network.
+
+pub mod digest;
+pub mod identifier;
+
+pub use digest::Digest;
+pub use identifier::{
+    ExchangeId, InstanceId, InvalidIdentifier, MemberId, MethodPath, ServerId, SubsystemId,
+};
+
+/// The generated types of everything that is signed, kept or published.
+pub mod wire {
+    /// Messages, signatures, annexes and the bodies of local records.
+    pub mod evidence {
+        #![allow(missing_docs, clippy::all, unused_qualifications)]
+        include!("generated/lienthong.evidence.v1.rs");
+    }
+    /// Registry entries, heads, snapshots, root documents and the values of the state.
+    pub mod configuration {
+        #![allow(missing_docs, clippy::all, unused_qualifications)]
+        include!("generated/lienthong.configuration.v1.rs");
+    }
+}

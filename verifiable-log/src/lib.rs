@@ -1,0 +1,1 @@
+//! Durable, append-only Merkle log; used for messages and for registrations.
