@@ -1,12 +1,22 @@
 //! Pure: all that a third party needs to check an exchange. No IO, clock, async or network.
 
+pub mod access;
+pub mod content;
 pub mod digest;
+pub mod exchange;
+pub mod header;
 pub mod identifier;
+pub mod message;
+pub mod refusal;
+pub mod replay;
+pub mod signature;
 
+pub use content::Content;
 pub use digest::Digest;
 pub use identifier::{
     ExchangeId, InstanceId, InvalidIdentifier, MemberId, MethodPath, ServerId, SubsystemId,
 };
+pub use refusal::{Reason, Refusal};
 
 /// The generated types of everything that is signed, kept or published.
 pub mod wire {
