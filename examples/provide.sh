@@ -145,6 +145,9 @@ provide_python_packages() {
         "$venv/bin/python" -m ensurepip > /dev/null
         pip=("$venv/bin/python" -m pip)
     fi
+    # What the system trusts, pip shall trust; its own list lacks the authority of a filtering network.
+    local authorities=/etc/ssl/certs/ca-certificates.crt
+    [ ! -e "$authorities" ] || export PIP_CERT=${PIP_CERT:-$authorities}
     "${pip[@]}" install --quiet --no-cache-dir --disable-pip-version-check --only-binary :all: \
         --requirement "$requirements" ||
         refuse "pip could not install what $requirements names."
