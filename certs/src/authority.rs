@@ -25,8 +25,8 @@ use crate::{
     key::PrivateKey,
     name::{self, ORGANIZATION_IDENTIFIER},
     profile::{Profile, Role},
-    public_key::PublicKey,
     request::CertificateRequest,
+    subject_public_key::SubjectPublicKey,
 };
 
 /// The name of the authority's certificate in its directory.
@@ -149,7 +149,8 @@ impl TestAuthority {
         let key = PrivateKey::load(&key_path)?;
         let certificate = Certificate::parse(&der)
             .map_err(|error| FileProblem::from(error).at(&certificate_path))?;
-        if certificate.public_key() != Some(&PublicKey::EcdsaP256(key.public_key().to_vec())) {
+        if certificate.public_key() != Some(&SubjectPublicKey::EcdsaP256(key.public_key().to_vec()))
+        {
             return Err(FileProblem::KeyMismatch(certificate_path).at(&key_path));
         }
         Self::assemble(&der, key)

@@ -19,7 +19,7 @@ use crate::{
     error::{CertificateError, Fault, MAXIMUM_DER, short},
     name::{ORGANIZATION_IDENTIFIER, display, host_names, only},
     profile::{Role, Violation},
-    public_key::{self, PublicKey},
+    subject_public_key::{self, SubjectPublicKey},
 };
 
 /// A well-formed X.509 version 3 certificate; nothing is said about who issued it.
@@ -40,7 +40,7 @@ struct Facts {
     organization: Option<String>,
     organization_identifier: Option<String>,
     names: Vec<String>,
-    public_key: Option<PublicKey>,
+    public_key: Option<SubjectPublicKey>,
     key_description: String,
     key_usages: Vec<KeyUsages>,
     key_usage_is_critical: bool,
@@ -77,7 +77,7 @@ impl Certificate {
         let extended = body.get::<ExtendedKeyUsage>().map_err(extension)?;
         let constraints = body.get::<BasicConstraints>().map_err(extension)?;
         let names = body.get::<SubjectAltName>().map_err(extension)?;
-        let (public_key, key_description) = public_key::read(&body.subject_public_key_info);
+        let (public_key, key_description) = subject_public_key::read(&body.subject_public_key_info);
 
         Ok(Self(Arc::new(Facts {
             digest: Digest::of(der),
@@ -195,7 +195,7 @@ impl Certificate {
 
     /// The key, if signatures of messages may be verified with its kind.
     #[must_use]
-    pub fn public_key(&self) -> Option<&PublicKey> {
+    pub fn public_key(&self) -> Option<&SubjectPublicKey> {
         self.0.public_key.as_ref()
     }
 

@@ -116,6 +116,18 @@ impl<C: AsRef<Certificate>> VouchedCertificate<C> {
         self.authority
     }
 
+    /// The first second at which the whole path is valid.
+    #[must_use]
+    pub fn not_before(&self) -> i64 {
+        self.not_before
+    }
+
+    /// The last second at which the whole path is valid.
+    #[must_use]
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
     /// Whether at `at` (seconds since 1970) the certificate, its authority and every certificate
     /// between them are valid.
     ///
@@ -130,6 +142,19 @@ impl<C: AsRef<Certificate>> VouchedCertificate<C> {
             return refused(Fault::Expired(self.not_after));
         }
         Ok(())
+    }
+}
+
+impl From<&VouchedCertificate> for trust::message::SigningCertificate {
+    fn from(vouched: &VouchedCertificate) -> Self {
+        Self {
+            digest: vouched.certificate.digest(),
+            member: vouched.certificate.member().clone(),
+            authority: vouched.authority,
+            not_before: vouched.not_before,
+            not_after: vouched.not_after,
+            public_key: vouched.certificate.public_key().clone(),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use rustls::pki_types::{
     pem::{self, PemObject},
 };
 
+use trust::signature::SigningFailed;
+
 use crate::{
     authority::Subject,
     error::{FileError, FileProblem, IssueError},
@@ -108,8 +110,11 @@ impl SigningKey {
     ///
     /// # Errors
     /// When the cryptographic library fails.
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, IssueError> {
-        Ok(self.pair.sign(&self.random, message)?.as_ref().to_vec())
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        let signature = self.pair.sign(&self.random, message);
+        signature
+            .map(|signature| signature.as_ref().to_vec())
+            .map_err(|_| SigningFailed("the cryptographic library failed".into()))
     }
 
     /// The uncompressed point of the public key.

@@ -14,9 +14,9 @@ pub mod file;
 pub mod key;
 mod name;
 pub mod profile;
-pub mod public_key;
 pub mod request;
 pub mod role;
+pub mod subject_public_key;
 pub mod tls;
 
 pub use authority::{Subject, TestAuthority, Validity};
@@ -25,6 +25,6 @@ pub use chain::{TrustedAuthority, VouchedCertificate, vouch, vouch_authenticatio
 pub use error::{CertificateError, Fault, FileError, FileProblem, IssueError};
 pub use key::{LogKey, PrivateKey, SigningKey};
 pub use profile::{Profile, Role, Violation};
-pub use public_key::PublicKey;
 pub use request::CertificateRequest;
 pub use role::{AuthenticationCertificate, SigningCertificate, SigningIdentity};
+pub use subject_public_key::SubjectPublicKey;

@@ -20,7 +20,7 @@ use crate::{
     error::{IssueError, MAXIMUM_DER},
     key::PrivateKey,
     name::only,
-    public_key::{self, PublicKey},
+    subject_public_key::{self, SubjectPublicKey},
 };
 
 /// A request whose own signature holds: its sender has the private key.
@@ -31,7 +31,7 @@ use crate::{
 pub struct CertificateRequest {
     subject_public_key_info: Vec<u8>,
     common_name: Option<String>,
-    public_key: PublicKey,
+    public_key: SubjectPublicKey,
 }
 
 impl CertificateRequest {
@@ -46,15 +46,15 @@ impl CertificateRequest {
         }
         let malformed = |error: x509_cert::der::Error| refused(format!("is malformed ({error})"));
         let request = CertReq::from_der(der).map_err(malformed)?;
-        let (key, description) = public_key::read(&request.info.public_key);
+        let (key, description) = subject_public_key::read(&request.info.public_key);
         let key = key.ok_or_else(|| {
             refused(format!(
                 "has a key {description}, not ECDSA P-256 or RSA of 2048 bits or more"
             ))
         })?;
         let algorithm: &'static dyn VerificationAlgorithm = match (&key, request.algorithm.oid) {
-            (PublicKey::EcdsaP256(_), ECDSA_WITH_SHA_256) => &ECDSA_P256_SHA256_ASN1,
-            (PublicKey::Rsa(_), SHA_256_WITH_RSA_ENCRYPTION) => &RSA_PKCS1_2048_8192_SHA256,
+            (SubjectPublicKey::EcdsaP256(_), ECDSA_WITH_SHA_256) => &ECDSA_P256_SHA256_ASN1,
+            (SubjectPublicKey::Rsa(_), SHA_256_WITH_RSA_ENCRYPTION) => &RSA_PKCS1_2048_8192_SHA256,
             (_, other) => {
                 return Err(refused(format!(
                     "is signed with algorithm {other}, not with SHA-256 and its own key"
@@ -62,7 +62,7 @@ impl CertificateRequest {
             }
         };
         let bytes = match &key {
-            PublicKey::EcdsaP256(bytes) | PublicKey::Rsa(bytes) => bytes,
+            SubjectPublicKey::EcdsaP256(bytes) | SubjectPublicKey::Rsa(bytes) => bytes,
         };
         // The signature is over the bytes as they came, not over an encoding of our own.
         let signed = SliceReader::new(der)
@@ -94,7 +94,7 @@ impl CertificateRequest {
 
     /// Its key.
     #[must_use]
-    pub fn public_key(&self) -> &PublicKey {
+    pub fn public_key(&self) -> &SubjectPublicKey {
         &self.public_key
     }
 

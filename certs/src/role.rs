@@ -1,8 +1,11 @@
 //! Certificates whose role was checked: signing (of a member) and authentication (of a server).
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
-use trust::{Digest, MemberId, ServerId};
+use trust::{
+    Digest, MemberId, ServerId,
+    signature::{PublicKey, Signer, SigningFailed},
+};
 
 use crate::{
     certificate::Certificate,
@@ -10,11 +13,11 @@ use crate::{
     file,
     key::SigningKey,
     profile::Role,
-    public_key::PublicKey,
+    subject_public_key::SubjectPublicKey,
 };
 
 /// A certificate that a member signs messages with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct SigningCertificate {
     certificate: Certificate,
     member: MemberId,
@@ -56,6 +59,23 @@ impl SigningCertificate {
     }
 }
 
+impl PartialEq for SigningCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest() == other.digest()
+    }
+}
+
+impl Eq for SigningCertificate {}
+
+impl fmt::Debug for SigningCertificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("SigningCertificate")
+            .field(&self.certificate)
+            .finish()
+    }
+}
+
 impl TryFrom<Certificate> for SigningCertificate {
     type Error = CertificateError;
 
@@ -64,7 +84,10 @@ impl TryFrom<Certificate> for SigningCertificate {
         let missing = || certificate.refused(Fault::Malformed("no member or no key".into()));
         Ok(Self {
             member: certificate.member().ok_or_else(missing)?,
-            public_key: certificate.public_key().ok_or_else(missing)?.clone(),
+            public_key: certificate
+                .public_key()
+                .and_then(SubjectPublicKey::verifier)
+                .ok_or_else(missing)?,
             certificate,
         })
     }
@@ -139,16 +162,27 @@ impl SigningIdentity {
         let mut chain = file::read_certificates(certificate)?;
         let first = SigningCertificate::parse(&chain.remove(0))
             .map_err(|error| FileProblem::from(error).at(certificate))?;
+        let key_of_certificate = first.certificate().public_key().cloned();
         let identity = Self {
             certificate: first,
             intermediates: chain,
             key: SigningKey::load(key)?,
         };
-        let public_key = PublicKey::EcdsaP256(identity.key.public_key().to_vec());
-        if *identity.certificate.public_key() == public_key {
+        let public_key = SubjectPublicKey::EcdsaP256(identity.key.public_key().to_vec());
+        if key_of_certificate == Some(public_key) {
             Ok(identity)
         } else {
             Err(FileProblem::KeyMismatch(certificate.into()).at(key))
         }
+    }
+}
+
+impl Signer for SigningIdentity {
+    fn certificate_digest(&self) -> Digest {
+        self.certificate.digest()
+    }
+
+    fn sign(&self, signed_attributes: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        self.key.sign(signed_attributes)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
+use trust::signature::PublicKey;
 use x509_cert::{
     der::{
         Decode, Reader, SliceReader,
@@ -15,16 +15,27 @@ use x509_cert::{
     spki::SubjectPublicKeyInfoOwned,
 };
 
-/// A public key that signatures of messages may be verified with.
+/// A public key as certificates and requests carry it, of a kind that may sign messages.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub enum PublicKey {
+pub enum SubjectPublicKey {
     /// ECDSA on P-256: the uncompressed point, 65 bytes.
     EcdsaP256(Vec<u8>),
     /// RSA of 2048 to 8192 bits: the DER of an `RSAPublicKey` (PKCS #1).
     Rsa(Vec<u8>),
 }
 
-impl fmt::Debug for PublicKey {
+impl SubjectPublicKey {
+    /// The key ready to verify with; none if RSA numbers do not form a key.
+    #[must_use]
+    pub fn verifier(&self) -> Option<PublicKey> {
+        match self {
+            Self::EcdsaP256(point) => PublicKey::ecdsa_p256(point).ok(),
+            Self::Rsa(key) => PublicKey::rsa(key).ok(),
+        }
+    }
+}
+
+impl fmt::Debug for SubjectPublicKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, bytes) = match self {
             Self::EcdsaP256(point) => ("EcdsaP256", point),
@@ -35,17 +46,16 @@ impl fmt::Debug for PublicKey {
 }
 
 /// The key if we can verify with it, and its kind in words.
-pub(crate) fn read(found: &SubjectPublicKeyInfoOwned) -> (Option<PublicKey>, String) {
+pub(crate) fn read(found: &SubjectPublicKeyInfoOwned) -> (Option<SubjectPublicKey>, String) {
     let bytes = found.subject_public_key.as_bytes().unwrap_or_default();
     let parameters = found.algorithm.parameters.as_ref();
     match found.algorithm.oid {
         ID_EC_PUBLIC_KEY => match parameters.and_then(|any| any.decode_as().ok()) {
             Some(SECP_256_R_1) => {
-                let valid = bytes.first() == Some(&4)
-                    && ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, bytes).is_ok();
+                let valid = bytes.first() == Some(&4) && PublicKey::ecdsa_p256(bytes).is_ok();
                 if valid {
                     (
-                        Some(PublicKey::EcdsaP256(bytes.to_vec())),
+                        Some(SubjectPublicKey::EcdsaP256(bytes.to_vec())),
                         "ECDSA P-256".into(),
                     )
                 } else {
@@ -60,7 +70,7 @@ pub(crate) fn read(found: &SubjectPublicKeyInfoOwned) -> (Option<PublicKey>, Str
         },
         RSA_ENCRYPTION => match rsa_bits(bytes) {
             Some(bits @ 2048..=8192) => (
-                Some(PublicKey::Rsa(bytes.to_vec())),
+                Some(SubjectPublicKey::Rsa(bytes.to_vec())),
                 format!("RSA of {bits} bits"),
             ),
             Some(bits) => (None, format!("RSA of {bits} bits")),
