@@ -1,11 +1,14 @@
 //! Pure: all that a third party needs to check an exchange. No IO, clock, async or network.
 
 pub mod access;
+pub mod checkpoint;
 pub mod content;
 pub mod digest;
 pub mod exchange;
 pub mod header;
 pub mod identifier;
+pub mod leaf;
+pub mod merkle;
 pub mod message;
 pub mod refusal;
 pub mod replay;
