@@ -1,1 +1,42 @@
 //! Make a legacy database answer as a gRPC service, by configuration only.
+//!
+//! One TOML file names a SQLite database and, for each method, one SQL text whose parameters are
+//! the request fields and whose columns are the reply fields. There is no code for a service:
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), adapters::Error> {
+//! let configuration = adapters::Configuration::read("population.toml".as_ref())?;
+//! let adapter = adapters::Adapter::open(configuration).await?.bind().await?;
+//! println!("{}", adapter.address());
+//! adapter.serve(std::future::pending()).await
+//! # }
+//! ```
+//!
+//! The `.proto` is written from the configuration ([`Schema`]) with field numbers that a lock file
+//! keeps ([`Lock`]). The database is opened for reading only, parameters are bound and never
+//! written into the SQL text, and rows are streamed no faster than the caller takes them.
+
+mod adapter;
+mod atomic_file;
+mod call_record;
+mod codec;
+mod method_service;
+
+pub mod check;
+pub mod configuration;
+pub mod error;
+pub mod field_type;
+pub mod inspection;
+pub mod lock;
+pub mod publication;
+pub mod refusal;
+pub mod schema;
+pub mod sqlite;
+pub mod statement;
+
+pub use adapter::{Adapter, Address, BoundAdapter};
+pub use configuration::Configuration;
+pub use error::Error;
+pub use lock::Lock;
+pub use publication::publish;
+pub use schema::Schema;

@@ -1,0 +1,342 @@
+//! An adapter that has been proven to fit its database, and the server that answers for it.
+
+use std::{fmt, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::{Semaphore, oneshot},
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{
+    ServingStatus,
+    server::{HealthReporter, health_reporter},
+};
+
+use crate::{
+    atomic_file,
+    configuration::{Configuration, Listen, Method},
+    error::Error,
+    inspection::{Misfit, Unfit, positions},
+    lock::Lock,
+    method_service::{MethodService, Parameter, ReplyColumn, ServedMethod},
+    schema::Schema,
+    sqlite::Database,
+};
+
+/// How long calls in progress may take to end once the adapter is told to stop.
+const LAST_CALLS: Duration = Duration::from_secs(10);
+
+/// How often the health service asks the database.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A service over a database, ready to be bound to its address.
+#[derive(Debug)]
+pub struct Adapter {
+    configuration: Configuration,
+    schema: Schema,
+    database: Arc<Database>,
+    methods: Vec<Arc<ServedMethod>>,
+}
+
+/// An adapter that holds its address; calls wait until it serves.
+#[derive(Debug)]
+pub struct BoundAdapter {
+    adapter: Adapter,
+    listener: Listener,
+    address: Address,
+}
+
+/// Where a bound adapter is reached, in the form that a security server's state file takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `http://127.0.0.1:41234`
+    Tcp(SocketAddr),
+    /// `unix:/run/adapter.sock`
+    Unix(PathBuf),
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// Removes the socket's file when the adapter ends.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Adapter {
+    /// Opens a configuration: its lock must cover it and every statement must fit the database.
+    pub async fn open(configuration: Configuration) -> Result<Self, Error> {
+        let lock_path = configuration.lock_path();
+        let lock = Lock::read(&lock_path)?;
+        lock.require_cover(&lock_path, &configuration)?;
+        let schema = Schema::write(&configuration, &lock)?;
+        let failed = |source| Error::Database {
+            path: configuration.database.sqlite.clone(),
+            source,
+        };
+        let database = Arc::new(
+            Database::open(&configuration.database)
+                .await
+                .map_err(failed)?,
+        );
+        let admission = Arc::new(Semaphore::new(configuration.limits.concurrent_calls));
+        let mut methods = Vec::new();
+        let mut misfits = Vec::new();
+        for method in &configuration.methods {
+            match positions(method, &database).await {
+                Ok(positions) => {
+                    let served = served_method(
+                        &configuration,
+                        &schema,
+                        method,
+                        &positions,
+                        Arc::clone(&database),
+                        Arc::clone(&admission),
+                    )?;
+                    methods.push(Arc::new(served));
+                }
+                Err(Unfit::Database(error)) => return Err(failed(error)),
+                Err(Unfit::Faults(faults)) => {
+                    misfits.extend(faults.into_iter().map(|fault| Misfit {
+                        method: method.name.clone(),
+                        fault,
+                    }))
+                }
+            }
+        }
+        if misfits.is_empty() {
+            Ok(Self {
+                configuration,
+                schema,
+                database,
+                methods,
+            })
+        } else {
+            Err(Error::Misfits(misfits))
+        }
+    }
+
+    /// The published form of the service.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Takes the configured address.
+    pub async fn bind(self) -> Result<BoundAdapter, Error> {
+        let (listener, address) = match &self.configuration.listen {
+            Listen::Tcp(wanted) => {
+                let failed = |source| Error::Listen {
+                    address: wanted.to_string(),
+                    source,
+                };
+                let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                (Listener::Tcp(listener), Address::Tcp(address))
+            }
+            Listen::Unix(path) => {
+                let address = Address::Unix(path.clone());
+                let failed = |source| Error::Listen {
+                    address: address.to_string(),
+                    source,
+                };
+                remove_abandoned_socket(path).await.map_err(failed)?;
+                let listener = UnixListener::bind(path).map_err(failed)?;
+                (Listener::Unix(listener, SocketFile(path.clone())), address)
+            }
+        };
+        Ok(BoundAdapter {
+            adapter: self,
+            listener,
+            address,
+        })
+    }
+
+    fn routes(&self) -> Result<(Routes, HealthReporter), Error> {
+        let (reporter, health) = health_reporter();
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(&self.schema.descriptors)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let failed = |error: tonic_reflection::server::Error| Error::Serve(Box::new(error));
+        let mut router = Routes::new(health)
+            .add_service(reflection().build_v1().map_err(failed)?)
+            // Clients in other languages still ask by this name.
+            .add_service(reflection().build_v1alpha().map_err(failed)?)
+            .into_axum_router();
+        for served in &self.methods {
+            let path = format!("/{}/{}", self.configuration.service, served.method.name);
+            router = router.route_service(&path, MethodService(Arc::clone(served)));
+        }
+        Ok((Routes::from(router).prepare(), reporter))
+    }
+}
+
+impl BoundAdapter {
+    /// Where callers reach it, with the port that was taken.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Writes the address as the one line of a file, in one step, for whoever started this.
+    pub fn write_address(&self, path: &std::path::Path) -> Result<(), Error> {
+        atomic_file::write(path, format!("{}\n", self.address).as_bytes()).map_err(|source| {
+            Error::Write {
+                path: path.to_owned(),
+                source,
+            }
+        })
+    }
+
+    /// Answers calls until told to stop, then lets the calls in progress end.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let (routes, reporter) = self.adapter.routes()?;
+        let service = self.adapter.configuration.service.to_string();
+        let streams = self.adapter.configuration.limits.concurrent_calls;
+        let watch = watch_health(Arc::clone(&self.adapter.database), reporter, service);
+        let (stopping, stopped) = oneshot::channel();
+        let until = async move {
+            stop.await;
+            tracing::info!("stopping");
+            let _ = stopping.send(());
+        };
+        let server = Server::builder()
+            .max_concurrent_streams(u32::try_from(streams).ok())
+            .tcp_nodelay(true)
+            .add_routes(routes);
+        let serving = async {
+            match self.listener {
+                Listener::Tcp(listener) => {
+                    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                    server.serve_with_incoming_shutdown(incoming, until).await
+                }
+                Listener::Unix(listener, _removed_at_the_end) => {
+                    let incoming = UnixListenerStream::new(listener);
+                    server.serve_with_incoming_shutdown(incoming, until).await
+                }
+            }
+        };
+        let out_of_time = async {
+            if stopped.await.is_err() {
+                // The server ended by itself and has its own result.
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(LAST_CALLS).await;
+        };
+        tokio::select! {
+            served = serving => served.map_err(|error| Error::Serve(Box::new(error))),
+            () = out_of_time => {
+                tracing::warn!("calls still in progress were cut");
+                Ok(())
+            }
+            never = watch => match never {},
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "http://{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Left behind, the next start finds it abandoned and removes it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn served_method(
+    configuration: &Configuration,
+    schema: &Schema,
+    method: &Method,
+    positions: &[usize],
+    database: Arc<Database>,
+    admission: Arc<Semaphore>,
+) -> Result<ServedMethod, Error> {
+    let package = &configuration.service.package;
+    let request = schema.message(package, &method.request_message())?;
+    let reply = schema.message(package, &method.reply_message())?;
+    let parameters = method.request.iter().filter_map(|field| {
+        Some(Parameter {
+            descriptor: request.get_field_by_name(&field.name)?,
+            field_type: field.field_type,
+            required: field.required,
+        })
+    });
+    let columns = method
+        .reply
+        .iter()
+        .zip(positions)
+        .filter_map(|(field, position)| {
+            Some(ReplyColumn {
+                position: *position,
+                descriptor: reply.get_field_by_name(&field.name)?,
+                field_type: field.field_type,
+            })
+        });
+    Ok(ServedMethod {
+        parameters: parameters.collect(),
+        columns: columns.collect(),
+        method: method.clone(),
+        request,
+        reply,
+        database,
+        limits: configuration.limits,
+        admission,
+    })
+}
+
+/// A socket that nobody listens on any more is in the way; one that is in use is not touched.
+async fn remove_abandoned_socket(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {
+            match tokio::net::UnixStream::connect(path).await {
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path)
+                }
+                // Binding will say that the address is in use.
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn watch_health(
+    database: Arc<Database>,
+    reporter: HealthReporter,
+    service: String,
+) -> std::convert::Infallible {
+    let mut interval = tokio::time::interval(HEALTH_INTERVAL);
+    let mut serving = None;
+    loop {
+        interval.tick().await;
+        let probed = database.probe().await;
+        if serving == Some(probed.is_ok()) {
+            continue;
+        }
+        if let Err(error) = &probed {
+            tracing::warn!(%error, "the database does not answer");
+        }
+        serving = Some(probed.is_ok());
+        let status = if probed.is_ok() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        reporter.set_service_status("", status).await;
+        reporter.set_service_status(&service, status).await;
+    }
+}

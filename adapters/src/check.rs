@@ -1,0 +1,152 @@
+//! What `adapter check` finds out: statements that fit, and a sample that decodes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::{
+    configuration::{Configuration, Method},
+    error::Error,
+    inspection::{Misfit, Unfit, positions},
+    sqlite::{Database, DatabaseError},
+};
+
+/// The most rows that a sample decodes.
+const SAMPLE_ROWS: u64 = 100;
+
+/// What was found, method by method; counts and types only, never a value.
+#[derive(Debug)]
+pub struct Report {
+    /// Each method that fits its database, in words.
+    pub methods: Vec<MethodReport>,
+    /// What must be put right before serving.
+    pub misfits: Vec<Misfit>,
+}
+
+/// What was found about one method.
+#[derive(Debug)]
+pub struct MethodReport {
+    /// The method.
+    pub method: String,
+    /// How many parameters its statement binds.
+    pub parameters: usize,
+    /// How many columns it answers.
+    pub columns: usize,
+    /// The sample; absent if there are no parameters to run the statement with.
+    pub sample: Option<Sample>,
+}
+
+/// What a sample held.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// How many rows were read.
+    pub rows: u64,
+    /// For each reply field: how many values of which storage class.
+    pub fields: Vec<(String, BTreeMap<&'static str, u64>)>,
+}
+
+/// Opens the database and tries every method.
+pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
+    let path = || configuration.database.sqlite.clone();
+    let failed = |source| Error::Database {
+        path: path(),
+        source,
+    };
+    let database = Arc::new(
+        Database::open(&configuration.database)
+            .await
+            .map_err(failed)?,
+    );
+    let mut report = Report {
+        methods: Vec::new(),
+        misfits: Vec::new(),
+    };
+    for method in &configuration.methods {
+        let mut misfit = |fault| {
+            report.misfits.push(Misfit {
+                method: method.name.clone(),
+                fault,
+            });
+        };
+        let positions = match positions(method, &database).await {
+            Ok(positions) => positions,
+            Err(Unfit::Database(error)) => return Err(failed(error)),
+            Err(Unfit::Faults(faults)) => {
+                faults.into_iter().for_each(misfit);
+                continue;
+            }
+        };
+        let sample = match take_sample(&database, method, &positions).await {
+            Ok(taken) => taken,
+            Err(NoSample::Fault(fault)) => {
+                misfit(fault);
+                None
+            }
+            Err(NoSample::Database(error)) => {
+                misfit(format!("the sample cannot be read: {error}"));
+                None
+            }
+        };
+        report.methods.push(MethodReport {
+            method: method.name.clone(),
+            parameters: method.request.len(),
+            columns: method.reply.len(),
+            sample,
+        });
+    }
+    Ok(report)
+}
+
+enum NoSample {
+    Fault(String),
+    Database(DatabaseError),
+}
+
+async fn take_sample(
+    database: &Arc<Database>,
+    method: &Method,
+    positions: &[usize],
+) -> Result<Option<Sample>, NoSample> {
+    let parameters = match &method.sample {
+        Some(sample) => sample.clone(),
+        None if method.request.iter().any(|field| field.required) => return Ok(None),
+        None => vec![crate::field_type::Cell::Null; method.request.len()],
+    };
+    let admission = Arc::new(Semaphore::new(1));
+    let admission = admission
+        .acquire_owned()
+        .await
+        .map_err(|_closed| NoSample::Database(DatabaseError::Stopped))?;
+    let deadline = Instant::now() + method.timeout;
+    let mut rows = database.query(&method.statement, parameters, deadline, admission);
+    let mut sample = Sample {
+        rows: 0,
+        fields: method
+            .reply
+            .iter()
+            .map(|field| (field.name.clone(), BTreeMap::new()))
+            .collect(),
+    };
+    while sample.rows < SAMPLE_ROWS {
+        let Some(row) = rows.next().await.map_err(NoSample::Database)? else {
+            break;
+        };
+        sample.rows += 1;
+        for (index, field) in method.reply.iter().enumerate() {
+            let Some(cell) = positions.get(index).and_then(|position| row.get(*position)) else {
+                continue;
+            };
+            field.field_type.to_message(cell.clone()).map_err(|mismatch| {
+                NoSample::Fault(format!(
+                    "reply field {}: row {} of the sample holds {} where {} is declared; correct \
+                     the type, or convert the column in the SQL text",
+                    field.name, sample.rows, mismatch.found, mismatch.expected
+                ))
+            })?;
+            if let Some((_, counts)) = sample.fields.get_mut(index) {
+                *counts.entry(cell.storage()).or_default() += 1;
+            }
+        }
+    }
+    Ok(Some(sample))
+}

@@ -1,0 +1,273 @@
+//! What the integrator wrote: the TOML file of one adapter, read, validated and typed.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    field_type::{Cell, FieldType},
+    statement::Statement,
+};
+
+mod file;
+mod validation;
+
+pub(crate) use validation::SUBJECT_MARK;
+
+/// The configuration of one adapter: one service over one database.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The gRPC service that is offered.
+    pub service: ServiceName,
+    /// The comment of the service in the `.proto`.
+    pub doc: String,
+    /// Where the adapter listens.
+    pub listen: Listen,
+    /// The database that answers.
+    pub database: DatabaseSettings,
+    /// What one caller may cost.
+    pub limits: Limits,
+    /// The methods, in the order of the file.
+    pub methods: Vec<Method>,
+}
+
+/// A full gRPC service name, `package.Name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName {
+    /// `vn.population.v1`
+    pub package: String,
+    /// `Population`
+    pub name: String,
+}
+
+/// Where the adapter listens: only this machine can reach it, since the leg is plaintext.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// A loopback address; port 0 takes a free port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// How the database is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// The SQLite file.
+    pub sqlite: PathBuf,
+    /// How many statements run at once.
+    pub connections: usize,
+    /// How long a statement waits for a lock that another program holds.
+    pub lock_timeout: Duration,
+    /// The memory that SQLite may take in this program, all connections together.
+    pub memory_bytes: u64,
+}
+
+/// What one caller may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest request message.
+    pub request_bytes: usize,
+    /// The largest reply message.
+    pub reply_bytes: usize,
+    /// How many calls are admitted at once; more are refused.
+    pub concurrent_calls: usize,
+}
+
+/// One method: a SQL text with its parameters, answered by its columns.
+#[derive(Debug, Clone)]
+pub struct Method {
+    /// `FindPerson`
+    pub name: String,
+    /// One reply, or a stream of rows.
+    pub kind: MethodKind,
+    /// The comment of the method in the `.proto`.
+    pub doc: String,
+    /// The SQL text.
+    pub statement: Statement,
+    /// The request field that identifies the person whose record is read.
+    pub subject: Option<String>,
+    /// The answer when no row matches.
+    pub when_none: WhenNone,
+    /// The most rows of one answer; for a unary method, how far several matches are counted.
+    pub max_rows: u64,
+    /// The longest a call may take, its streamed reply included.
+    pub timeout: Duration,
+    /// The parameters.
+    pub request: Vec<RequestField>,
+    /// The columns that are answered.
+    pub reply: Vec<ReplyField>,
+    /// Parameters for `adapter check`, in the order of the request fields.
+    pub sample: Option<Vec<Cell>>,
+}
+
+/// How a method answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MethodKind {
+    /// Exactly one record.
+    Unary,
+    /// A stream with a message for each row.
+    ServerStreaming,
+}
+
+/// The answer when no row matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenNone {
+    /// The status NOT_FOUND.
+    NotFound,
+    /// An empty stream.
+    Empty,
+}
+
+/// A parameter of a method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestField {
+    /// The field's name and the parameter's: `:name`.
+    pub name: String,
+    /// Its type.
+    pub field_type: FieldType,
+    /// Whether a call without it is refused; if not, NULL is bound.
+    pub required: bool,
+    /// The comment in the `.proto`.
+    pub doc: String,
+}
+
+/// An answered column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyField {
+    /// The field's name.
+    pub name: String,
+    /// The column of the statement.
+    pub column: String,
+    /// Its type.
+    pub field_type: FieldType,
+    /// The comment in the `.proto`.
+    pub doc: String,
+}
+
+/// A configuration that cannot be used, with everything that is wrong in it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error("{}", listing(path, problems))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in the order of the file.
+        problems: Vec<Problem>,
+    },
+}
+
+/// One thing that is wrong, where it stands and how it is put right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The line of the file, from 1.
+    pub line: usize,
+    /// The method and field, or the table, that it is about.
+    pub place: String,
+    /// What is wrong and what to do.
+    pub fault: String,
+}
+
+impl Configuration {
+    /// Reads and validates a configuration; paths in it are relative to its folder.
+    pub fn read(path: &Path) -> Result<Self, ConfigurationError> {
+        let unreadable = |source| ConfigurationError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let text = std::fs::read_to_string(&absolute).map_err(unreadable)?;
+        Self::parse(&absolute, &text).map_err(|problems| ConfigurationError::Invalid {
+            path: path.to_owned(),
+            problems,
+        })
+    }
+
+    /// Validates the text of a configuration that stands at an absolute path.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+        let file = file::File::parse(text)?;
+        validation::validate(path, text, file)
+    }
+
+    /// The lock file with the field numbers, beside the configuration.
+    pub fn lock_path(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".lock");
+        name.into()
+    }
+
+    /// The file's own name, for texts that must not depend on where it lies.
+    pub fn file_name(&self) -> String {
+        self.path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+impl Method {
+    /// `FindPersonRequest`
+    pub fn request_message(&self) -> String {
+        format!("{}Request", self.name)
+    }
+
+    /// `FindPersonReply`
+    pub fn reply_message(&self) -> String {
+        format!("{}Reply", self.name)
+    }
+}
+
+impl MethodKind {
+    /// The name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::ServerStreaming => "server-streaming",
+        }
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}.{}", self.package, self.name)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "line {}, {}: {}",
+            self.line, self.place, self.fault
+        )
+    }
+}
+
+fn listing(path: &Path, problems: &[Problem]) -> String {
+    let mut text = format!("{} cannot be used:", path.display());
+    for problem in problems {
+        text.push_str(&format!("\n  {problem}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The tables and keys of the TOML file, as written; unknown keys are refused.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{MethodKind, Problem, WhenNone};
+use crate::field_type::FieldType;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) service: ServiceTable,
+    pub(super) listen: Spanned<ListenTable>,
+    pub(super) database: DatabaseTable,
+    #[serde(default)]
+    pub(super) limits: LimitsTable,
+    #[serde(default)]
+    pub(super) methods: Vec<MethodTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceTable {
+    pub(super) name: Spanned<String>,
+    #[serde(default = "empty")]
+    pub(super) doc: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenTable {
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) unix: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatabaseTable {
+    pub(super) sqlite: Spanned<String>,
+    pub(super) connections: Option<Spanned<u64>>,
+    pub(super) lock_timeout: Option<Spanned<String>>,
+    pub(super) memory_bytes: Option<Spanned<u64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsTable {
+    pub(super) request_bytes: Option<Spanned<u64>>,
+    pub(super) reply_bytes: Option<Spanned<u64>>,
+    pub(super) concurrent_calls: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MethodTable {
+    pub(super) name: Spanned<String>,
+    pub(super) kind: MethodKind,
+    #[serde(default = "empty")]
+    pub(super) doc: Spanned<String>,
+    pub(super) sql: Spanned<String>,
+    pub(super) subject: Option<Spanned<String>>,
+    pub(super) when_none: Option<Spanned<WhenNone>>,
+    pub(super) max_rows: Option<Spanned<u64>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) request: Vec<RequestTable>,
+    pub(super) reply: Vec<ReplyTable>,
+    pub(super) sample: Option<BTreeMap<Spanned<String>, toml::Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestTable {
+    pub(super) name: Spanned<String>,
+    #[serde(rename = "type")]
+    pub(super) field_type: FieldType,
+    #[serde(default = "yes")]
+    pub(super) required: bool,
+    #[serde(default = "empty")]
+    pub(super) doc: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplyTable {
+    pub(super) name: Spanned<String>,
+    pub(super) column: Option<String>,
+    #[serde(rename = "type")]
+    pub(super) field_type: FieldType,
+    #[serde(default = "empty")]
+    pub(super) doc: Spanned<String>,
+}
+
+impl File {
+    pub(super) fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            vec![Problem {
+                line: line(text, start),
+                place: nearest_table(text, start),
+                fault: error.message().trim().replace('\n', ", "),
+            }]
+        })
+    }
+}
+
+/// The line, from 1, in which a byte of the file stands.
+pub(super) fn line(text: &str, position: usize) -> usize {
+    1 + text
+        .bytes()
+        .take(position)
+        .filter(|byte| *byte == b'\n')
+        .count()
+}
+
+/// The table that a position is in, and for a method its name: what a reader looks for first.
+fn nearest_table(text: &str, position: usize) -> String {
+    let upto_line_end = text
+        .get(position..)
+        .and_then(|rest| rest.find('\n'))
+        .map_or(text.len(), |end| position + end);
+    let before = text.get(..upto_line_end).unwrap_or(text);
+    let Some(header) = before
+        .lines()
+        .rev()
+        .find(|line| line.trim_start().starts_with('['))
+    else {
+        return "the file".to_owned();
+    };
+    let method = header.trim().starts_with("[[methods]]").then(|| {
+        let start = before.rfind(header).unwrap_or(0);
+        let table = text.get(start + header.len()..).unwrap_or_default();
+        table
+            .lines()
+            .take_while(|line| !line.starts_with('['))
+            .find_map(|line| {
+                line.trim()
+                    .strip_prefix("name")?
+                    .trim_start()
+                    .strip_prefix('=')
+            })
+            .map(|name| name.trim().trim_matches('"').to_owned())
+    });
+    match method.flatten() {
+        Some(name) => format!("method {name}"),
+        None => header.trim().to_owned(),
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn empty() -> Spanned<String> {
+    Spanned::new(0..0, String::new())
+}

@@ -1,0 +1,470 @@
+//! What a configuration must keep to beyond its shape; every fault is collected, with its line.
+
+use std::{collections::BTreeMap, ops::Range, path::Path, time::Duration};
+
+use prost_reflect::Value;
+use toml::Spanned;
+
+use super::{
+    Configuration, DatabaseSettings, Limits, Listen, Method, MethodKind, Problem, ReplyField,
+    RequestField, ServiceName, WhenNone,
+    file::{self, File, ListenTable, MethodTable, ReplyTable, RequestTable},
+};
+use crate::{field_type::Cell, statement::Statement};
+
+/// The mark, on its own line of a field's comment, of the field that identifies the person.
+pub(crate) const SUBJECT_MARK: &str = "@data-subject";
+
+const MEBIBYTE: u64 = 1024 * 1024;
+
+pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configuration, Vec<Problem>> {
+    let mut findings = Findings {
+        text,
+        problems: Vec::new(),
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let service = service_name(&mut findings, &file.service.name);
+    let doc = findings.doc("[service]", file.service.doc);
+    let listen = listen(&mut findings, folder, &file.listen);
+    let database = DatabaseSettings {
+        sqlite: folder.join(file.database.sqlite.get_ref()),
+        connections: findings.number(
+            "[database] connections",
+            file.database.connections,
+            4,
+            1..65,
+        ),
+        lock_timeout: findings.duration(
+            "[database] lock_timeout",
+            file.database.lock_timeout,
+            Duration::from_secs(1),
+            Duration::from_secs(60),
+        ),
+        memory_bytes: findings.number(
+            "[database] memory_bytes",
+            file.database.memory_bytes,
+            128 * MEBIBYTE,
+            8 * MEBIBYTE..64 * 1024 * MEBIBYTE,
+        ) as u64,
+    };
+    let message_bytes = 1024..1024 * MEBIBYTE;
+    let limits = Limits {
+        request_bytes: findings.number(
+            "[limits] request_bytes",
+            file.limits.request_bytes,
+            MEBIBYTE,
+            message_bytes.clone(),
+        ),
+        reply_bytes: findings.number(
+            "[limits] reply_bytes",
+            file.limits.reply_bytes,
+            16 * MEBIBYTE,
+            message_bytes,
+        ),
+        concurrent_calls: findings.number(
+            "[limits] concurrent_calls",
+            file.limits.concurrent_calls,
+            64,
+            1..10_001,
+        ),
+    };
+    if file.methods.is_empty() {
+        findings.add(
+            0,
+            "the file",
+            "there is no method; add a [[methods]] table".to_owned(),
+        );
+    }
+    let mut methods: Vec<Method> = Vec::new();
+    for table in file.methods {
+        let start = table.name.span().start;
+        if let Some(method) = method(&mut findings, table) {
+            if methods.iter().any(|earlier| earlier.name == method.name) {
+                let place = format!("method {}", method.name);
+                findings.add(
+                    start,
+                    &place,
+                    "the name is used twice; rename one".to_owned(),
+                );
+            }
+            methods.push(method);
+        }
+    }
+    match (service, listen, findings.problems.is_empty()) {
+        (Some(service), Some(listen), true) => Ok(Configuration {
+            path: path.to_owned(),
+            service,
+            doc,
+            listen,
+            database,
+            limits,
+            methods,
+        }),
+        _ => Err(findings.problems),
+    }
+}
+
+fn service_name(findings: &mut Findings<'_>, written: &Spanned<String>) -> Option<ServiceName> {
+    let parsed = written
+        .get_ref()
+        .rsplit_once('.')
+        .filter(|(package, name)| {
+            is_type_name(name)
+                && written.get_ref().len() <= 200
+                && package.split('.').all(is_field_name)
+        });
+    let Some((package, name)) = parsed else {
+        findings.add(
+            written.span().start,
+            "[service] name",
+            format!(
+                "{:?} is no gRPC service name; write a package in small letters and a name, \
+                 for example \"vn.population.v1.Population\"",
+                written.get_ref()
+            ),
+        );
+        return None;
+    };
+    Some(ServiceName {
+        package: package.to_owned(),
+        name: name.to_owned(),
+    })
+}
+
+fn listen(
+    findings: &mut Findings<'_>,
+    folder: &Path,
+    table: &Spanned<ListenTable>,
+) -> Option<Listen> {
+    let (address, unix) = (&table.get_ref().address, &table.get_ref().unix);
+    let (start, fault) = match (address, unix) {
+        (None, Some(unix)) => return Some(Listen::Unix(folder.join(unix.get_ref()))),
+        (Some(address), None) => match address.get_ref().parse::<std::net::SocketAddr>() {
+            Ok(parsed) if parsed.ip().is_loopback() => return Some(Listen::Tcp(parsed)),
+            Ok(parsed) => (
+                address.span().start,
+                format!(
+                    "{parsed} can be reached from other machines, and calls to an adapter are \
+                     plaintext; use 127.0.0.1 or a Unix socket, on the machine of the security \
+                     server"
+                ),
+            ),
+            Err(_) => (
+                address.span().start,
+                format!(
+                    "{:?} is no address; write IP:PORT, for example \"127.0.0.1:0\"",
+                    address.get_ref()
+                ),
+            ),
+        },
+        _ => (
+            table.span().start,
+            "give either `address` or `unix`".to_owned(),
+        ),
+    };
+    findings.add(start, "[listen]", fault);
+    None
+}
+
+fn method(findings: &mut Findings<'_>, table: MethodTable) -> Option<Method> {
+    let before = findings.problems.len();
+    let start = table.name.span().start;
+    let name = table.name.into_inner();
+    let place = format!("method {name}");
+    if !is_type_name(&name) {
+        let fault = "a method name begins with a capital letter and holds letters and digits only, \
+                     for example FindPerson";
+        findings.add(start, &place, fault.to_owned());
+    }
+    let doc = findings.doc(&place, table.doc);
+    let request = request_fields(findings, &place, table.request);
+    let reply = reply_fields(findings, &place, start, table.reply);
+    let names: Vec<&str> = request.iter().map(|field| field.name.as_str()).collect();
+    let statement = Statement::parse(table.sql.get_ref(), &names)
+        .map_err(|fault| findings.add(table.sql.span().start, &place, fault.to_string()));
+    let subject = table.subject.and_then(|subject| {
+        let field = request
+            .iter()
+            .find(|field| field.name == *subject.get_ref());
+        if field.is_none_or(|field| !field.required) {
+            let fault = format!(
+                "subject {:?} is no required request field; name the request field that identifies \
+                 the person",
+                subject.get_ref()
+            );
+            findings.add(subject.span().start, &place, fault);
+        }
+        field.map(|field| field.name.clone())
+    });
+    let (default_rows, default_timeout) = match table.kind {
+        MethodKind::Unary => (100, Duration::from_secs(5)),
+        MethodKind::ServerStreaming => (10_000, Duration::from_secs(60)),
+    };
+    let when_none = match (table.kind, table.when_none) {
+        (MethodKind::Unary, Some(written)) if *written.get_ref() == WhenNone::Empty => {
+            let fault = "a unary method has no empty answer; remove when_none or stream";
+            findings.add(written.span().start, &place, fault.to_owned());
+            WhenNone::NotFound
+        }
+        (MethodKind::Unary, _) => WhenNone::NotFound,
+        (MethodKind::ServerStreaming, written) => {
+            written.map_or(WhenNone::Empty, Spanned::into_inner)
+        }
+    };
+    let max_rows = findings.number(
+        &format!("{place}, max_rows"),
+        table.max_rows,
+        default_rows,
+        1..1_000_000_000_000,
+    ) as u64;
+    let timeout = findings.duration(
+        &format!("{place}, timeout"),
+        table.timeout,
+        default_timeout,
+        Duration::from_secs(24 * 60 * 60),
+    );
+    let sample = table
+        .sample
+        .map(|written| sample(findings, &place, &request, written));
+    let statement = statement
+        .ok()
+        .filter(|_| findings.problems.len() == before)?;
+    Some(Method {
+        name,
+        kind: table.kind,
+        doc,
+        statement,
+        subject,
+        when_none,
+        max_rows,
+        timeout,
+        request,
+        reply,
+        sample,
+    })
+}
+
+fn request_fields(
+    findings: &mut Findings<'_>,
+    place: &str,
+    tables: Vec<RequestTable>,
+) -> Vec<RequestField> {
+    let mut fields: Vec<RequestField> = Vec::new();
+    for table in tables {
+        let start = table.name.span().start;
+        let name = table.name.into_inner();
+        let place = format!("{place}, request field {name}");
+        let used = fields.iter().any(|field| field.name == name);
+        findings.field_name(start, &place, &name, used);
+        let doc = findings.doc(&place, table.doc);
+        let (field_type, required) = (table.field_type, table.required);
+        fields.push(RequestField {
+            name,
+            field_type,
+            required,
+            doc,
+        });
+    }
+    fields
+}
+
+fn reply_fields(
+    findings: &mut Findings<'_>,
+    place: &str,
+    start_of_method: usize,
+    tables: Vec<ReplyTable>,
+) -> Vec<ReplyField> {
+    if tables.is_empty() {
+        let fault = "there is no reply field; name the columns to answer";
+        findings.add(start_of_method, place, fault.to_owned());
+    }
+    let mut fields: Vec<ReplyField> = Vec::new();
+    for table in tables {
+        let start = table.name.span().start;
+        let name = table.name.into_inner();
+        let place = format!("{place}, reply field {name}");
+        let used = fields.iter().any(|field| field.name == name);
+        findings.field_name(start, &place, &name, used);
+        let doc = findings.doc(&place, table.doc);
+        let column = table.column.unwrap_or_else(|| name.clone());
+        fields.push(ReplyField {
+            name,
+            column,
+            field_type: table.field_type,
+            doc,
+        });
+    }
+    fields
+}
+
+/// The sample's values as parameters; optional fields that it leaves out are bound as NULL.
+fn sample(
+    findings: &mut Findings<'_>,
+    place: &str,
+    request: &[RequestField],
+    mut written: BTreeMap<Spanned<String>, toml::Value>,
+) -> Vec<Cell> {
+    let mut cells = Vec::with_capacity(request.len());
+    let start = written.keys().next().map_or(0, |key| key.span().start);
+    for field in request {
+        let place = format!("{place}, sample {}", field.name);
+        let cell = match written.remove(field.name.as_str()) {
+            None if field.required => {
+                findings.add(
+                    start,
+                    &place,
+                    "the field is required; give it a value".to_owned(),
+                );
+                None
+            }
+            None => None,
+            Some(value) => {
+                let cell =
+                    sample_value(&value).and_then(|value| field.field_type.to_parameter(&value));
+                if cell.is_none() {
+                    let expectation = field.field_type.expectation();
+                    findings.add(start, &place, format!("write {expectation}"));
+                }
+                cell
+            }
+        };
+        cells.push(cell.unwrap_or(Cell::Null));
+    }
+    for key in written.keys() {
+        let place = format!("{place}, sample {}", key.get_ref());
+        findings.add(
+            key.span().start,
+            &place,
+            "there is no such request field".to_owned(),
+        );
+    }
+    cells
+}
+
+fn sample_value(value: &toml::Value) -> Option<Value> {
+    match value {
+        toml::Value::String(text) => Some(Value::String(text.clone())),
+        toml::Value::Integer(number) => Some(Value::I64(*number)),
+        toml::Value::Float(number) => Some(Value::F64(*number)),
+        toml::Value::Boolean(truth) => Some(Value::Bool(*truth)),
+        _ => None,
+    }
+}
+
+/// The problems found so far, and what is needed to say where they stand.
+struct Findings<'a> {
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, position: usize, place: &str, fault: String) {
+        let line = file::line(self.text, position);
+        self.problems.push(Problem {
+            line,
+            place: place.to_owned(),
+            fault,
+        });
+    }
+
+    fn field_name(&mut self, position: usize, place: &str, name: &str, used: bool) {
+        if !is_field_name(name) {
+            let fault = "a field name begins with a small letter and holds small letters, digits \
+                         and single underscores, for example full_name";
+            self.add(position, place, fault.to_owned());
+        }
+        if used {
+            self.add(
+                position,
+                place,
+                "the name is used twice; rename one".to_owned(),
+            );
+        }
+    }
+
+    fn doc(&mut self, place: &str, doc: Spanned<String>) -> String {
+        if doc.get_ref().contains(SUBJECT_MARK) {
+            let fault = format!("{SUBJECT_MARK} is written by `subject = \"FIELD\"`, not in a doc");
+            self.add(doc.span().start, place, fault);
+        }
+        doc.into_inner()
+    }
+
+    fn number(
+        &mut self,
+        place: &str,
+        written: Option<Spanned<u64>>,
+        default: u64,
+        allowed: Range<u64>,
+    ) -> usize {
+        let number = written
+            .as_ref()
+            .map_or(default, |written| *written.get_ref());
+        if !allowed.contains(&number) {
+            let fault = format!(
+                "{number} is not allowed; write {} to {}",
+                allowed.start,
+                allowed.end - 1
+            );
+            self.add(
+                written.map_or(0, |written| written.span().start),
+                place,
+                fault,
+            );
+        }
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+
+    fn duration(
+        &mut self,
+        place: &str,
+        written: Option<Spanned<String>>,
+        default: Duration,
+        longest: Duration,
+    ) -> Duration {
+        let Some(written) = written else {
+            return default;
+        };
+        let parsed = parse_duration(written.get_ref());
+        match parsed.filter(|parsed| !parsed.is_zero() && *parsed <= longest) {
+            Some(duration) => duration,
+            None => {
+                let fault = format!(
+                    "{:?} is no allowed time; write a number with ms, s or m, up to {}s",
+                    written.get_ref(),
+                    longest.as_secs()
+                );
+                self.add(written.span().start, place, fault);
+                default
+            }
+        }
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text.get(..digits)?.parse().ok()?;
+    match text.get(digits..)? {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+fn is_type_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_uppercase())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Small letters, digits and single underscores between them; also a part of a package.
+fn is_field_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('_')
+        && !name.contains("__")
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}

@@ -1,0 +1,59 @@
+//! Why an adapter does not start or a command does not succeed.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    configuration::ConfigurationError, inspection::Misfit, lock::LockError, schema::SchemaError,
+    sqlite::DatabaseError,
+};
+
+/// The errors of this crate; each says what happened and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// The lock file.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The `.proto`.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The database, as a whole.
+    #[error("{}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DatabaseError,
+    },
+    /// Statements that do not fit the database.
+    #[error("the configuration does not fit the database:{}", listing(.0))]
+    Misfits(Vec<Misfit>),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}; see that nothing else does, and that it may be used here")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The server ended on its own.
+    #[error("the server stopped")]
+    Serve(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn listing(misfits: &[Misfit]) -> String {
+    misfits
+        .iter()
+        .map(|misfit| format!("\n  {misfit}"))
+        .collect()
+}

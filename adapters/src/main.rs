@@ -1,0 +1,208 @@
+//! The command `adapter`: write the `.proto`, check a configuration, serve it.
+#![allow(
+    clippy::print_stdout,
+    reason = "the one file of this program that prints"
+)]
+
+use std::{
+    error::Error as _,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use adapters::{Adapter, Configuration, Error, check::Report};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Make a legacy database answer as a gRPC service, by configuration only.
+///
+/// A TOML file names a SQLite database and, for each method, one SQL text: its parameters are the
+/// request fields, its columns the reply fields. Write it, then run `proto`, `check` and `serve`.
+#[derive(Debug, Parser)]
+#[command(name = "adapter", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write the .proto of a configuration, and give new fields their numbers.
+    ///
+    /// The numbers are kept in CONFIG.lock beside the configuration: commit it. A change that
+    /// would break callers of the published .proto is refused.
+    Proto {
+        /// The configuration (TOML).
+        config: PathBuf,
+        /// Where the .proto is written; to standard output if not given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Where the encoded FileDescriptorSet is written, comments included.
+        #[arg(long, value_name = "FILE")]
+        descriptor: Option<PathBuf>,
+        /// Publish removed fields and methods, changed types and newly required fields.
+        #[arg(long)]
+        accept_breaking_changes: bool,
+    },
+    /// Try a configuration on its database and say what does not fit.
+    ///
+    /// Prepares every statement, compares parameters and columns, and decodes a sample of each
+    /// method that needs no parameters or has a `sample`. Prints counts and types, never a value.
+    Check {
+        /// The configuration (TOML).
+        config: PathBuf,
+    },
+    /// Answer calls until SIGINT or SIGTERM; calls in progress then have 10 seconds to end.
+    ///
+    /// Writes a log line for each call to standard error (RUST_LOG sets how much).
+    Serve {
+        /// The configuration (TOML).
+        config: PathBuf,
+        /// Once calls are taken, write the address here in one step: http://IP:PORT or unix:PATH.
+        #[arg(long, value_name = "FILE")]
+        address_file: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Proto {
+            config,
+            out,
+            descriptor,
+            accept_breaking_changes,
+        } => proto(
+            &config,
+            out.as_deref(),
+            descriptor.as_deref(),
+            accept_breaking_changes,
+        ),
+        Command::Check { config } => run(check(&config)),
+        Command::Serve {
+            config,
+            address_file,
+        } => run(serve(&config, address_file.as_deref())),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("adapter: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            eprintln!("  because: {cause}");
+            source = cause.source();
+        }
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Serve(Box::new(error)))?;
+    runtime.block_on(command)
+}
+
+fn proto(
+    config: &Path,
+    out: Option<&Path>,
+    descriptor: Option<&Path>,
+    accept_breaking: bool,
+) -> Result<ExitCode, Error> {
+    let configuration = Configuration::read(config)?;
+    let published = adapters::publish(&configuration, accept_breaking)?;
+    for change in &published.changes {
+        eprintln!("{change}");
+    }
+    let write = |path: &Path, content: &[u8]| {
+        std::fs::write(path, content).map_err(|source| Error::Write {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    match out {
+        Some(path) => write(path, published.schema.text.as_bytes())?,
+        None => std::io::stdout()
+            .write_all(published.schema.text.as_bytes())
+            .map_err(|source| Error::Write {
+                path: "standard output".into(),
+                source,
+            })?,
+    }
+    if let Some(path) = descriptor {
+        write(path, &published.schema.descriptors)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(config: &Path) -> Result<ExitCode, Error> {
+    let configuration = Configuration::read(config)?;
+    let Report { methods, misfits } = adapters::check::check(&configuration).await?;
+    println!(
+        "{}: opened for reading",
+        configuration.database.sqlite.display()
+    );
+    for method in methods {
+        println!(
+            "{}: {} parameters, {} columns",
+            method.method, method.parameters, method.columns
+        );
+        let Some(sample) = method.sample else {
+            println!("  no sample: give the method `sample = {{ ... }}` with required parameters");
+            continue;
+        };
+        println!("  sample of {} rows", sample.rows);
+        for (field, counts) in sample.fields {
+            let counts: Vec<_> = counts
+                .iter()
+                .map(|(storage, count)| format!("{count} {storage}"))
+                .collect();
+            println!("    {field}: {}", counts.join(", "));
+        }
+    }
+    for misfit in &misfits {
+        println!("WRONG {misfit}");
+    }
+    let lock = configuration.lock_path();
+    let covered =
+        adapters::Lock::read(&lock).and_then(|found| found.require_cover(&lock, &configuration));
+    if let Err(error) = &covered {
+        println!("WRONG {error}");
+    }
+    if misfits.is_empty() && covered.is_ok() {
+        println!("ready to serve {}", configuration.service);
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+async fn serve(config: &Path, address_file: Option<&Path>) -> Result<ExitCode, Error> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
+        .init();
+    let configuration = Configuration::read(config)?;
+    let service = configuration.service.to_string();
+    let failed = |error: std::io::Error| Error::Serve(Box::new(error));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let adapter = Adapter::open(configuration).await?.bind().await?;
+    tracing::info!(%service, address = %adapter.address(), "serving");
+    if let Some(path) = address_file {
+        adapter.write_address(path)?;
+    }
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    adapter.serve(stop).await?;
+    Ok(ExitCode::SUCCESS)
+}

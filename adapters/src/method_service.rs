@@ -1,0 +1,338 @@
+//! One method as a gRPC service: request to parameters, statement to rows, rows to replies.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use prost::Message;
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    codegen::{BoxFuture, Service, StdError},
+    metadata::MetadataMap,
+    server::{Grpc, ServerStreamingService, UnaryService},
+};
+
+use crate::{
+    call_record::CallRecord,
+    codec::DynamicCodec,
+    configuration::{Limits, Method, MethodKind, WhenNone},
+    field_type::{Cell, FieldType},
+    refusal::Refusal,
+    sqlite::{Database, Rows},
+};
+
+/// A method with everything that answering it takes; made once, shared by its calls.
+#[derive(Debug)]
+pub(crate) struct ServedMethod {
+    pub(crate) method: Method,
+    pub(crate) request: MessageDescriptor,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) columns: Vec<ReplyColumn>,
+    pub(crate) reply: MessageDescriptor,
+    pub(crate) database: Arc<Database>,
+    pub(crate) limits: Limits,
+    pub(crate) admission: Arc<Semaphore>,
+}
+
+/// Where a parameter stands in the request message.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    pub(crate) descriptor: FieldDescriptor,
+    pub(crate) field_type: FieldType,
+    pub(crate) required: bool,
+}
+
+/// Where a column of the statement goes in the reply message.
+#[derive(Debug)]
+pub(crate) struct ReplyColumn {
+    pub(crate) position: usize,
+    pub(crate) descriptor: FieldDescriptor,
+    pub(crate) field_type: FieldType,
+}
+
+/// The gRPC service of one method path.
+#[derive(Debug, Clone)]
+pub(crate) struct MethodService(pub(crate) Arc<ServedMethod>);
+
+impl ServedMethod {
+    /// Exactly one record, or a refusal that says how many there are.
+    async fn answer_one(&self, request: &Request<Bytes>) -> Result<DynamicMessage, Refusal> {
+        let deadline = self.deadline(request.metadata());
+        let admission = self.admit()?;
+        let parameters = self.parameters(request.get_ref())?;
+        let mut rows = self
+            .database
+            .query(&self.method.statement, parameters, deadline, admission);
+        let row = rows.next().await?.ok_or(Refusal::NoRecord)?;
+        let mut count = 1;
+        while rows.next().await?.is_some() {
+            count += 1;
+            if count > self.method.max_rows {
+                return Err(Refusal::SeveralRecords {
+                    count,
+                    exact: false,
+                });
+            }
+        }
+        match count {
+            1 => self.reply(row, 1),
+            _ => Err(Refusal::SeveralRecords { count, exact: true }),
+        }
+    }
+
+    /// The first record is read before the answer begins, so that a refusal comes alone.
+    async fn begin_stream(&self, request: &Request<Bytes>) -> Result<Answer, Refusal> {
+        let deadline = self.deadline(request.metadata());
+        let admission = self.admit()?;
+        let parameters = self.parameters(request.get_ref())?;
+        let mut rows = self
+            .database
+            .query(&self.method.statement, parameters, deadline, admission);
+        let first = match rows.next().await? {
+            Some(row) => Some(self.reply(row, 1)?),
+            None if self.method.when_none == WhenNone::NotFound => return Err(Refusal::NoRecord),
+            None => None,
+        };
+        Ok(Answer { rows, first })
+    }
+
+    async fn next_of_stream(
+        &self,
+        rows: &mut Rows,
+        sent: u64,
+    ) -> Result<Option<DynamicMessage>, Refusal> {
+        match rows.next().await? {
+            None => Ok(None),
+            Some(_) if sent >= self.method.max_rows => Err(Refusal::RowLimit(self.method.max_rows)),
+            Some(row) => self.reply(row, sent + 1).map(Some),
+        }
+    }
+
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        Arc::clone(&self.admission)
+            .try_acquire_owned()
+            .map_err(|_full| Refusal::Busy(self.limits.concurrent_calls))
+    }
+
+    /// The method's own time, or the caller's if that is shorter.
+    fn deadline(&self, metadata: &MetadataMap) -> Instant {
+        let asked = metadata
+            .get("grpc-timeout")
+            .and_then(|timeout| timeout.to_str().ok());
+        let allowed = asked
+            .and_then(grpc_timeout)
+            .map_or(self.method.timeout, |asked| {
+                // The transport has a timer of its own that would say CANCELLED: be a little earlier.
+                let earlier = asked.saturating_sub((asked / 10).min(Duration::from_millis(20)));
+                earlier.min(self.method.timeout)
+            });
+        Instant::now() + allowed
+    }
+
+    /// The parameters of the statement, in order; absent ones are NULL.
+    fn parameters(&self, request: &Bytes) -> Result<Vec<Cell>, Refusal> {
+        let message = DynamicMessage::decode(self.request.clone(), request.clone())
+            .map_err(|_undecodable| Refusal::Unreadable)?;
+        if let Some(unknown) = message.unknown_fields().next() {
+            return Err(Refusal::UnknownField(unknown.number()));
+        }
+        let cell = |parameter: &Parameter| {
+            let field = || parameter.descriptor.name().to_owned();
+            if !message.has_field(&parameter.descriptor) {
+                return if parameter.required {
+                    Err(Refusal::Missing(field()))
+                } else {
+                    Ok(Cell::Null)
+                };
+            }
+            let value = message.get_field(&parameter.descriptor);
+            // Clients without presence send an empty text for a value they do not have.
+            if parameter.required && value.as_str().is_some_and(str::is_empty) {
+                return Err(Refusal::Missing(field()));
+            }
+            let expected = parameter.field_type.expectation();
+            let invalid = || Refusal::Invalid {
+                field: field(),
+                expected,
+            };
+            parameter
+                .field_type
+                .to_parameter(&value)
+                .ok_or_else(invalid)
+        };
+        self.parameters.iter().map(cell).collect()
+    }
+
+    fn reply(&self, mut row: Vec<Cell>, number: u64) -> Result<DynamicMessage, Refusal> {
+        let mut message = DynamicMessage::new(self.reply.clone());
+        for column in &self.columns {
+            // A column may answer several fields, so it is copied: the bytes are shared.
+            let cell = row
+                .get_mut(column.position)
+                .map_or(Cell::Null, |cell| cell.clone());
+            let value = column
+                .field_type
+                .to_message(cell)
+                .map_err(|mismatch| Refusal::Value {
+                    field: column.descriptor.name().to_owned(),
+                    row: number,
+                    expected: mismatch.expected,
+                    found: mismatch.found,
+                })?;
+            if let Some(value) = value {
+                message.set_field(&column.descriptor, value);
+            }
+        }
+        if message.encoded_len() > self.limits.reply_bytes {
+            return Err(Refusal::ReplyTooLarge(self.limits.reply_bytes));
+        }
+        Ok(message)
+    }
+}
+
+/// An answer that has begun.
+struct Answer {
+    rows: Rows,
+    first: Option<DynamicMessage>,
+}
+
+impl UnaryService<Bytes> for MethodService {
+    type Response = DynamicMessage;
+    type Future = BoxFuture<Response<DynamicMessage>, Status>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let served = Arc::clone(&self.0);
+        Box::pin(async move {
+            let mut record = CallRecord::begin(&served.method.name, request.metadata());
+            match served.answer_one(&request).await {
+                Ok(reply) => {
+                    record.row();
+                    record.answered();
+                    Ok(Response::new(reply))
+                }
+                Err(refusal) => Err(record.refused(&refusal)),
+            }
+        })
+    }
+}
+
+impl ServerStreamingService<Bytes> for MethodService {
+    type Response = DynamicMessage;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<DynamicMessage, Status>> + Send>>;
+    type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let served = Arc::clone(&self.0);
+        Box::pin(async move {
+            let mut record = CallRecord::begin(&served.method.name, request.metadata());
+            match served.begin_stream(&request).await {
+                Ok(answer) => Ok(Response::new(remaining(served, answer, record))),
+                Err(refusal) => Err(record.refused(&refusal)),
+            }
+        })
+    }
+}
+
+/// The rows of an answer as they are asked for; the record is closed with the last one.
+fn remaining(
+    served: Arc<ServedMethod>,
+    answer: Answer,
+    record: CallRecord,
+) -> Pin<Box<dyn Stream<Item = Result<DynamicMessage, Status>> + Send>> {
+    let state = Some((served, answer, record));
+    let replies = stream::unfold(state, |state| async move {
+        let (served, mut answer, mut record) = state?;
+        let next = match answer.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => served.next_of_stream(&mut answer.rows, record.rows()).await,
+        };
+        match next {
+            Ok(Some(reply)) => {
+                record.row();
+                Some((Ok(reply), Some((served, answer, record))))
+            }
+            Ok(None) => {
+                record.answered();
+                None
+            }
+            Err(refusal) => Some((Err(record.refused(&refusal)), None)),
+        }
+    });
+    replies.boxed()
+}
+
+impl<B> Service<http::Request<B>> for MethodService
+where
+    B: tonic::codegen::Body + Send + 'static,
+    B::Error: Into<StdError> + Send + 'static,
+    B::Data: Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            let limits = service.0.limits;
+            let mut grpc = Grpc::new(DynamicCodec)
+                .max_decoding_message_size(limits.request_bytes)
+                .max_encoding_message_size(limits.reply_bytes);
+            Ok(match service.0.method.kind {
+                MethodKind::Unary => grpc.unary(service, request).await,
+                MethodKind::ServerStreaming => grpc.server_streaming(service, request).await,
+            })
+        })
+    }
+}
+
+/// The `grpc-timeout` header: up to eight digits and a unit.
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_timeout_is_read_as_grpc_writes_it() {
+        assert_eq!(grpc_timeout("1500m"), Some(Duration::from_millis(1500)));
+        assert_eq!(
+            grpc_timeout("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
+        for wrong in ["", "m", "1", "123456789S", "-1S", "1x", "1µ"] {
+            assert_eq!(grpc_timeout(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The `.proto` of a configuration, as text to read and as descriptors to serve by.
+
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+
+use crate::{
+    configuration::{Configuration, Method, MethodKind, SUBJECT_MARK},
+    field_type::FieldType,
+    lock::{Lock, LockedMessage},
+};
+
+/// The published form of a service.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    /// The `.proto` file, self-contained: it imports nothing.
+    pub text: String,
+    /// The path that the `.proto` has among others, `vn/population/v1/population.proto`.
+    pub file_name: String,
+    /// The encoded `FileDescriptorSet`, comments included: they mark the data subject.
+    pub descriptors: Vec<u8>,
+    pool: DescriptorPool,
+}
+
+/// The names in the configuration do not make a valid `.proto`.
+#[derive(Debug, thiserror::Error)]
+#[error("the names of the configuration do not make a valid .proto: {fault}; rename what it says")]
+pub struct SchemaError {
+    fault: String,
+}
+
+impl Schema {
+    /// Writes the `.proto` with the numbers of a lock that covers the configuration.
+    pub fn write(configuration: &Configuration, lock: &Lock) -> Result<Self, SchemaError> {
+        let text = proto_text(configuration, lock)?;
+        let file_name = file_name(configuration);
+        let compiled = compile(&file_name, &text).map_err(|error| SchemaError {
+            fault: error.to_string(),
+        })?;
+        let descriptors = compiled.encode_file_descriptor_set();
+        let pool = DescriptorPool::decode(descriptors.as_slice()).map_err(|error| SchemaError {
+            fault: error.to_string(),
+        })?;
+        Ok(Self {
+            text,
+            file_name,
+            descriptors,
+            pool,
+        })
+    }
+
+    /// The descriptor of a message of this service, by its short name.
+    pub fn message(&self, package: &str, name: &str) -> Result<MessageDescriptor, SchemaError> {
+        self.pool
+            .get_message_by_name(&format!("{package}.{name}"))
+            .ok_or_else(|| SchemaError {
+                fault: format!("there is no message {name}"),
+            })
+    }
+}
+
+fn compile(file_name: &str, text: &str) -> Result<protox::Compiler, protox::Error> {
+    let file = protox::file::File::from_source(file_name, text)?;
+    let mut compiler = protox::Compiler::with_file_resolver(OneFile(file));
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_file(file_name)?;
+    Ok(compiler)
+}
+
+struct OneFile(protox::file::File);
+
+impl protox::file::FileResolver for OneFile {
+    fn open_file(&self, name: &str) -> Result<protox::file::File, protox::Error> {
+        if name == self.0.name() {
+            Ok(self.0.clone())
+        } else {
+            Err(protox::Error::file_not_found(name))
+        }
+    }
+}
+
+fn file_name(configuration: &Configuration) -> String {
+    let mut name = String::new();
+    for (position, letter) in configuration.service.name.char_indices() {
+        if letter.is_ascii_uppercase() && position > 0 {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    format!(
+        "{}/{name}.proto",
+        configuration.service.package.replace('.', "/")
+    )
+}
+
+fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, SchemaError> {
+    let source = configuration.file_name();
+    let mut text = format!(
+        "// Written by `adapter proto` from {source}; change that file, not this one.\n\
+         // Every field is optional on the wire, so that an absent value differs from an empty one.\n\
+         syntax = \"proto3\";\n\npackage {};\n\n",
+        configuration.service.package
+    );
+    comment(&mut text, "", &configuration.doc);
+    text.push_str(&format!("service {} {{\n", configuration.service.name));
+    for (position, method) in configuration.methods.iter().enumerate() {
+        if position > 0 {
+            text.push('\n');
+        }
+        comment(&mut text, "  ", &method.doc);
+        comment(&mut text, "  ", &answer_in_words(method));
+        let stream = match method.kind {
+            MethodKind::Unary => "",
+            MethodKind::ServerStreaming => "stream ",
+        };
+        text.push_str(&format!(
+            "  rpc {}({}) returns ({stream}{});\n",
+            method.name,
+            method.request_message(),
+            method.reply_message()
+        ));
+    }
+    text.push_str("}\n");
+    for method in &configuration.methods {
+        let (request, reply) = lock.messages(&method.name).ok_or_else(|| SchemaError {
+            fault: format!("the lock does not know the method {}", method.name),
+        })?;
+        let request_fields = method.request.iter().map(|field| {
+            let mut doc = with_format(&field.doc, field.field_type);
+            if field.required {
+                doc.push_str("\nRequired: a call without it is refused.");
+            }
+            if method.subject.as_deref() == Some(&field.name) {
+                doc.push_str("\nIdentifies the person whose record is read.\n");
+                doc.push_str(SUBJECT_MARK);
+            }
+            (field.name.as_str(), field.field_type, doc)
+        });
+        let reply_fields = method.reply.iter().map(|field| {
+            let doc = with_format(&field.doc, field.field_type);
+            (field.name.as_str(), field.field_type, doc)
+        });
+        message(
+            &mut text,
+            &method.request_message(),
+            request,
+            request_fields,
+        )?;
+        message(&mut text, &method.reply_message(), reply, reply_fields)?;
+    }
+    Ok(text)
+}
+
+fn answer_in_words(method: &Method) -> String {
+    match method.kind {
+        MethodKind::Unary => {
+            "Answers one record; NOT_FOUND if there is none, FAILED_PRECONDITION if several match."
+                .to_owned()
+        }
+        MethodKind::ServerStreaming => format!(
+            "Answers a message for each record, {} at most; RESOURCE_EXHAUSTED if more match.",
+            method.max_rows
+        ),
+    }
+}
+
+fn with_format(doc: &str, field_type: FieldType) -> String {
+    match field_type {
+        FieldType::Date => format!("{doc}\nA day, YYYY-MM-DD."),
+        _ => doc.to_owned(),
+    }
+}
+
+fn message<'a>(
+    text: &mut String,
+    name: &str,
+    numbers: &LockedMessage,
+    fields: impl Iterator<Item = (&'a str, FieldType, String)>,
+) -> Result<(), SchemaError> {
+    text.push_str(&format!("\nmessage {name} {{\n"));
+    let reserved = numbers.reserved();
+    for gone in &reserved {
+        text.push_str(&format!(
+            "  reserved {}; // was {}\n",
+            gone.number, gone.name
+        ));
+    }
+    let mut separator = if reserved.is_empty() { "" } else { "\n" };
+    for (field, field_type, doc) in fields {
+        let number = numbers.number(field).ok_or_else(|| SchemaError {
+            fault: format!("the lock does not know the field {field} of {name}"),
+        })?;
+        text.push_str(separator);
+        separator = "\n";
+        comment(text, "  ", &doc);
+        text.push_str(&format!(
+            "  optional {} {field} = {number};\n",
+            field_type.proto_name()
+        ));
+    }
+    text.push_str("}\n");
+    Ok(())
+}
+
+fn comment(text: &mut String, indent: &str, doc: &str) {
+    for line in doc.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        text.push_str(&format!("{indent}// {line}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests;
