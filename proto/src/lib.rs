@@ -14,3 +14,5 @@ pub mod administration {
 
 /// The encoded `FileDescriptorSet` of this wire, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
+
+pub mod refusal;

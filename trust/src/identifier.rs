@@ -13,6 +13,10 @@ pub struct InvalidIdentifier {
 }
 
 impl InvalidIdentifier {
+    pub(crate) fn key(text: &str) -> Self {
+        Self::new(text, "a key of the configuration (KIND/NAME)")
+    }
+
     fn new(text: &str, expected: &'static str) -> Self {
         Self {
             text: text

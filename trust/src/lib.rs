@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod checkpoint;
+pub mod configuration;
 pub mod content;
 pub mod digest;
 pub mod exchange;

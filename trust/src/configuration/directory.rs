@@ -1,0 +1,285 @@
+//! The verified configuration as servers ask it: who is registered where, and who may speak.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{State, StateKey, VerifiedHead, invalid};
+use crate::{
+    Digest, MemberId, ServerId, SubsystemId,
+    header::Header,
+    message::SigningCertificate,
+    refusal::{Reason, Refusal},
+    wire::configuration as wire,
+};
+
+/// One configuration: a verified head and the state that it names. Immutable, shared.
+#[derive(Debug)]
+pub struct Configuration {
+    head: VerifiedHead,
+    state: State,
+    addresses: HashMap<ServerId, String>,
+    hosts: HashMap<SubsystemId, Vec<ServerId>>,
+    registered: HashSet<(ServerId, SubsystemId)>,
+    server_certificates: HashMap<Digest, ServerId>,
+    authorities: HashMap<Digest, wire::Authority>,
+}
+
+impl Configuration {
+    /// Puts head and state together.
+    ///
+    /// # Errors
+    /// `InvalidConfiguration` when the state is not the one that the head names, or a key of it
+    /// cannot be read.
+    pub fn new(head: VerifiedHead, state: State) -> Result<Arc<Self>, Refusal> {
+        let publication = head.publication();
+        if state.root() != head.state_root() || state.len() as u64 != publication.state_size {
+            return Err(invalid("the state is not the one that the head publishes"));
+        }
+        Self::index(head, state)
+    }
+
+    /// The same state under a newer head that names the same root.
+    ///
+    /// # Errors
+    /// `InvalidConfiguration` when the root differs.
+    pub fn renewed(&self, head: VerifiedHead) -> Result<Arc<Self>, Refusal> {
+        if head.state_root() != self.head.state_root() {
+            return Err(invalid("the newer head names another state"));
+        }
+        Self::index(head, self.state.clone())
+    }
+
+    fn index(head: VerifiedHead, state: State) -> Result<Arc<Self>, Refusal> {
+        let mut configuration = Self {
+            addresses: HashMap::new(),
+            hosts: HashMap::new(),
+            registered: HashSet::new(),
+            server_certificates: HashMap::new(),
+            authorities: HashMap::new(),
+            head,
+            state: State::empty(state.instance().clone()),
+        };
+        for (text, _) in state.pairs() {
+            let key = StateKey::parse(state.instance(), text)
+                .map_err(|error| invalid(format!("a key of the state: {error}")))?;
+            configuration.index_pair(&state, key)?;
+        }
+        configuration.state = state;
+        Ok(Arc::new(configuration))
+    }
+
+    fn index_pair(&mut self, state: &State, key: StateKey) -> Result<(), Refusal> {
+        let unreadable = || invalid(format!("the value of {key} does not parse"));
+        match &key {
+            StateKey::Server(server) => {
+                let value: wire::SecurityServer = state.decoded(&key).ok_or_else(unreadable)?;
+                self.addresses.insert(server.clone(), value.address);
+            }
+            StateKey::Registration(server, subsystem) => {
+                let value: wire::Registration = state.decoded(&key).ok_or_else(unreadable)?;
+                if value.enabled {
+                    self.hosts.entry(subsystem.clone()).or_default().push(server.clone());
+                    self.registered.insert((server.clone(), subsystem.clone()));
+                }
+            }
+            StateKey::Authentication(digest) => {
+                let value: wire::AuthenticationCertificate =
+                    state.decoded(&key).ok_or_else(unreadable)?;
+                let server = format!("{}/{}", state.instance(), value.server);
+                let server = server.parse().map_err(|_| unreadable())?;
+                self.server_certificates.insert(*digest, server);
+            }
+            StateKey::Authority(digest) => {
+                let value: wire::Authority = state.decoded(&key).ok_or_else(unreadable)?;
+                self.authorities.insert(*digest, value);
+            }
+            StateKey::Member(_)
+            | StateKey::Subsystem(_)
+            | StateKey::Log(..)
+            | StateKey::Service(..)
+            | StateKey::Officer(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The head in force.
+    #[must_use]
+    pub const fn head(&self) -> &VerifiedHead {
+        &self.head
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The serial that records name.
+    #[must_use]
+    pub const fn serial(&self) -> u64 {
+        self.head.serial()
+    }
+
+    /// The server that a TLS certificate is registered for.
+    #[must_use]
+    pub fn server_of(&self, certificate: &Digest) -> Option<&ServerId> {
+        self.server_certificates.get(certificate)
+    }
+
+    /// Where a server listens for others: host:port.
+    #[must_use]
+    pub fn address_of(&self, server: &ServerId) -> Option<&str> {
+        self.addresses.get(server).map(String::as_str)
+    }
+
+    /// The servers that host a subsystem, in order of their names.
+    #[must_use]
+    pub fn hosts_of(&self, subsystem: &SubsystemId) -> &[ServerId] {
+        self.hosts.get(subsystem).map_or(&[], Vec::as_slice)
+    }
+
+    /// The approved authorities with the digests of their certificates.
+    pub fn authorities(&self) -> impl Iterator<Item = (&Digest, &wire::Authority)> {
+        self.authorities.iter()
+    }
+
+    /// Whether a gRPC service is registered for a subsystem.
+    #[must_use]
+    pub fn has_service(&self, subsystem: &SubsystemId, grpc_service: &str) -> bool {
+        let key = StateKey::Service(subsystem.clone(), grpc_service.to_owned());
+        self.state.value(&key).is_some()
+    }
+
+    /// The public key of a server's log.
+    #[must_use]
+    pub fn log_key(&self, server: &ServerId, generation: u32) -> Option<[u8; 32]> {
+        let key = StateKey::Log(server.clone(), generation);
+        let value: wire::LogKey = self.state.decoded(&key)?;
+        value.public_key.as_ref().try_into().ok()
+    }
+
+    /// Who may speak for whom: one decision over a message whose signature was verified.
+    ///
+    /// `peer_certificate` is the TLS certificate of the connection, `ours` the server deciding,
+    /// `at` the time now. All of it must hold (docs/protocol.md, who may speak for whom):
+    /// the certificate belongs to the sending server and we are the receiving one; the speaking
+    /// subsystem is registered there; the signing member owns that subsystem and is vouched for by
+    /// an approved authority. A refusal may be signed by the sending server's owner instead.
+    ///
+    /// # Errors
+    /// The rule that does not hold.
+    pub fn check_speaker(
+        &self,
+        header: &Header,
+        certificate: &SigningCertificate,
+        peer_certificate: &Digest,
+        ours: &ServerId,
+        at: i64,
+    ) -> Result<(), Refusal> {
+        if header.parties.instance != *self.state.instance() {
+            return Err(Refusal::new(
+                Reason::WrongInstance,
+                format!("the message is of instance {}", header.parties.instance),
+            ));
+        }
+        self.check_connection(header, peer_certificate, ours)?;
+        self.check_certificate(certificate, at)?;
+        let sender = header.sending_server();
+        if header.refusal_code.is_some() && certificate.member == sender.owner() {
+            return Ok(());
+        }
+        let speaker = header.speaker();
+        if !self.registered.contains(&(sender.clone(), speaker.clone())) {
+            return Err(Refusal::new(
+                Reason::NotRegisteredAtServer,
+                format!("{speaker} is not registered and enabled at {sender}"),
+            ));
+        }
+        check_member(&certificate.member, speaker)
+    }
+
+    /// Whether the connection is between the two servers that the header names.
+    ///
+    /// # Errors
+    /// `UnknownServer` or `WrongServer`.
+    pub fn check_connection(
+        &self,
+        header: &Header,
+        peer_certificate: &Digest,
+        ours: &ServerId,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.server_of(peer_certificate) else {
+            return Err(Refusal::new(
+                Reason::UnknownServer,
+                "the TLS certificate of the connection is not registered for a security server",
+            ));
+        };
+        if peer != header.sending_server() {
+            return Err(Refusal::new(
+                Reason::WrongServer,
+                format!(
+                    "the connection is of {peer}, the header says {}",
+                    header.sending_server()
+                ),
+            ));
+        }
+        if ours != header.receiving_server() {
+            return Err(Refusal::new(
+                Reason::WrongServer,
+                format!("the message is for {}; this is {ours}", header.receiving_server()),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_certificate(&self, certificate: &SigningCertificate, at: i64) -> Result<(), Refusal> {
+        let approved =
+            self.authorities.get(&certificate.authority).is_some_and(|found| found.signing);
+        if !approved {
+            return Err(Refusal::new(
+                Reason::InvalidCertificate,
+                format!(
+                    "the certificate of {} is not from an authority approved for signing",
+                    certificate.member
+                ),
+            ));
+        }
+        if !(certificate.not_before..=certificate.not_after).contains(&at) {
+            return Err(Refusal::new(
+                Reason::ExpiredCertificate,
+                format!("the signing certificate of {} is not valid now", certificate.member),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The keys whose values an auditor needs to repeat [`Self::check_speaker`].
+    #[must_use]
+    pub fn evidence_keys(
+        &self,
+        header: &Header,
+        certificate: &SigningCertificate,
+        peer_certificate: Option<&Digest>,
+    ) -> Vec<StateKey> {
+        let sender = header.sending_server().clone();
+        let mut keys = vec![
+            StateKey::Server(sender.clone()),
+            StateKey::Registration(sender, header.speaker().clone()),
+            StateKey::Authority(certificate.authority),
+        ];
+        keys.extend(peer_certificate.map(|digest| StateKey::Authentication(*digest)));
+        keys
+    }
+}
+
+fn check_member(signer: &MemberId, speaker: &SubsystemId) -> Result<(), Refusal> {
+    if *signer != speaker.member() {
+        return Err(Refusal::new(
+            Reason::WrongMember,
+            format!("{signer} signed for {speaker}, which it does not own"),
+        ));
+    }
+    Ok(())
+}
