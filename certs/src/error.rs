@@ -46,7 +46,11 @@ pub enum Fault {
     )]
     UnsupportedKey(String),
     /// A sound certificate of another role.
-    #[error("it is {} certificate and cannot serve as {}; give the {wanted} certificate", .found.article(), .wanted.article())]
+    #[error(
+        "it is {} certificate, but {} certificate is needed; give that one",
+        .found.article(),
+        .wanted.article()
+    )]
     WrongRole {
         /// The role asked for.
         wanted: Role,
@@ -120,8 +124,7 @@ pub const MAXIMUM_PATH: usize = 4;
 pub struct FileError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
-    #[source]
+    /// What is wrong with it; part of the text, so no source of its own.
     pub problem: FileProblem,
 }
 

@@ -76,7 +76,10 @@ pub(crate) fn printable(text: &str) -> String {
         match character {
             '"' | '\\' => shown.extend(['\\', character]),
             // Marks that turn the direction of text could make a name look like another.
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => {
+            '\u{061c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' => {
                 shown.extend(character.escape_unicode());
             }
             control if control.is_control() => shown.extend(control.escape_unicode()),
