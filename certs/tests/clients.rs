@@ -20,8 +20,11 @@ use certs::{
     },
 };
 use rustls::{
-    ClientConfig, Error, NamedGroup, ServerConfig, ServerConnection, crypto::aws_lc_rs::kx_group,
+    ClientConfig, Error, HandshakeKind, NamedGroup, ServerConfig, ServerConnection,
+    client::{ClientSessionMemoryCache, Resumption},
+    crypto::aws_lc_rs::kx_group,
     pki_types::ServerName,
+    server::ServerSessionMemoryCache,
 };
 use support::{
     NOW, Workplace, authority, issued,
@@ -86,6 +89,33 @@ fn the_client_listener_takes_no_certificate_or_any_whose_key_is_proven() {
         ),
         "{refused:?}"
     );
+}
+
+#[test]
+fn neither_listener_nor_connector_resumes() {
+    let authority = authority();
+    let ours = listener_of(&authority);
+    let trusted = [authority.trusted().unwrap()];
+    let connector = at_now(adapter_connector(&trusted, None).unwrap());
+    let mut eager = ClientConfig::clone(&connector);
+    eager.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(8)));
+    let eager = Arc::new(eager);
+    let mut lenient = ServerConfig::clone(&ours);
+    lenient.session_storage = ServerSessionMemoryCache::new(8);
+    lenient.send_tls13_tickets = 2;
+    let lenient = Arc::new(lenient);
+    let second = |client: &Arc<ClientConfig>, listener: &Arc<ServerConfig>| {
+        let name = || ServerName::try_from("localhost").unwrap();
+        shaken(client.clone(), name(), listener.clone()).unwrap();
+        let (client, _) = shaken(client.clone(), name(), listener.clone()).unwrap();
+        client.handshake_kind().unwrap()
+    };
+    assert_eq!(second(&eager, &lenient), HandshakeKind::Resumed);
+    assert_eq!(second(&connector, &lenient), HandshakeKind::Full);
+    // Asked by a client that holds no ticket of the lenient one.
+    let mut fresh = ClientConfig::clone(&eager);
+    fresh.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(8)));
+    assert_eq!(second(&Arc::new(fresh), &ours), HandshakeKind::Full);
 }
 
 #[test]

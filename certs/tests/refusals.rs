@@ -292,9 +292,14 @@ fn intermediate_authorities_are_held_to_their_own_limits() {
         let issuer = Issuer::from_params(&root, &root_key);
         let middle_der = middle.signed_by(&middle_key, &issuer).unwrap();
         let leaf = signed_leaf(&Issuer::from_params(&middle, &middle_key));
-        vouch(&leaf, &[middle_der.der()], &[trusted.clone()], NOW)
-            .map(|vouched| assert_eq!(vouched.authority(), trusted.digest()))
-            .map_err(|error| error.to_string())
+        vouch(
+            &leaf,
+            &[middle_der.der()],
+            std::slice::from_ref(&trusted),
+            NOW,
+        )
+        .map(|vouched| assert_eq!(vouched.authority(), trusted.digest()))
+        .map_err(|error| error.to_string())
     };
 
     let open = BasicConstraints::Constrained(1);
