@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod file;
+mod findings;
 mod validation;
 
 pub(crate) use validation::SUBJECT_MARK;

@@ -105,7 +105,7 @@ impl FieldType {
             (Self::Bytes, Cell::Blob(bytes)) => Some(Value::Bytes(bytes)),
             _ => None,
         };
-        value.map(Some).ok_or(Mismatch {
+        value.map(Some).ok_or_else(|| Mismatch {
             expected: self.expectation(),
             found,
         })

@@ -16,12 +16,17 @@ use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+const EXAMPLE: &str = concat!(
+    "A whole configuration, population.toml:\n\n",
+    include_str!("example.toml")
+);
+
 /// Make a legacy database answer as a gRPC service, by configuration only.
 ///
 /// A TOML file names a SQLite database and, for each method, one SQL text: its parameters are the
 /// request fields, its columns the reply fields. Write it, then run `proto`, `check` and `serve`.
 #[derive(Debug, Parser)]
-#[command(name = "adapter", version)]
+#[command(name = "adapter", version, after_long_help = EXAMPLE)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -193,10 +198,10 @@ async fn serve(config: &Path, address_file: Option<&Path>) -> Result<ExitCode, E
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let adapter = Adapter::open(configuration).await?.bind().await?;
-    tracing::info!(%service, address = %adapter.address(), "serving");
     if let Some(path) = address_file {
         adapter.write_address(path)?;
     }
+    tracing::info!(%service, address = %adapter.address(), "serving");
     let stop = async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -145,7 +145,12 @@ fn nearest_table(text: &str, position: usize) -> String {
     });
     match method.flatten() {
         Some(name) => format!("method {name}"),
-        None => header.trim().to_owned(),
+        None => header
+            .split_inclusive(']')
+            .next()
+            .unwrap_or(header)
+            .trim()
+            .to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const EXAMPLE: &str = include_str!("../../tests/golden/population.toml");
+const EXAMPLE: &str = include_str!("../example.toml");
 
 fn parse(text: &str) -> Result<Configuration, Vec<Problem>> {
     Configuration::parse(Path::new("/etc/adapter/population.toml"), text)

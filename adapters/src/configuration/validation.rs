@@ -1,6 +1,6 @@
 //! What a configuration must keep to beyond its shape; every fault is collected, with its line.
 
-use std::{collections::BTreeMap, ops::Range, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use prost_reflect::Value;
 use toml::Spanned;
@@ -8,7 +8,8 @@ use toml::Spanned;
 use super::{
     Configuration, DatabaseSettings, Limits, Listen, Method, MethodKind, Problem, ReplyField,
     RequestField, ServiceName, WhenNone,
-    file::{self, File, ListenTable, MethodTable, ReplyTable, RequestTable},
+    file::{File, ListenTable, MethodTable, ReplyTable, RequestTable},
+    findings::{Findings, is_field_name, is_type_name},
 };
 use crate::{field_type::Cell, statement::Statement};
 
@@ -22,7 +23,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
         text,
         problems: Vec::new(),
     };
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let service = service_name(&mut findings, &file.service.name);
     let doc = findings.doc("[service]", file.service.doc);
     let listen = listen(&mut findings, folder, &file.listen);
@@ -32,7 +33,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             "[database] connections",
             file.database.connections,
             4,
-            1..65,
+            1..=64,
         ),
         lock_timeout: findings.duration(
             "[database] lock_timeout",
@@ -44,10 +45,10 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             "[database] memory_bytes",
             file.database.memory_bytes,
             128 * MEBIBYTE,
-            8 * MEBIBYTE..64 * 1024 * MEBIBYTE,
+            8 * MEBIBYTE..=64 * 1024 * MEBIBYTE,
         ) as u64,
     };
-    let message_bytes = 1024..1024 * MEBIBYTE;
+    let message_bytes = 1024..=1024 * MEBIBYTE;
     let limits = Limits {
         request_bytes: findings.number(
             "[limits] request_bytes",
@@ -65,7 +66,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             "[limits] concurrent_calls",
             file.limits.concurrent_calls,
             64,
-            1..10_001,
+            1..=10_000,
         ),
     };
     if file.methods.is_empty() {
@@ -215,7 +216,7 @@ fn method(findings: &mut Findings<'_>, table: MethodTable) -> Option<Method> {
         &format!("{place}, max_rows"),
         table.max_rows,
         default_rows,
-        1..1_000_000_000_000,
+        1..=1_000_000_000_000,
     ) as u64;
     let timeout = findings.duration(
         &format!("{place}, timeout"),
@@ -349,122 +350,4 @@ fn sample_value(value: &toml::Value) -> Option<Value> {
         toml::Value::Boolean(truth) => Some(Value::Bool(*truth)),
         _ => None,
     }
-}
-
-/// The problems found so far, and what is needed to say where they stand.
-struct Findings<'a> {
-    text: &'a str,
-    problems: Vec<Problem>,
-}
-
-impl Findings<'_> {
-    fn add(&mut self, position: usize, place: &str, fault: String) {
-        let line = file::line(self.text, position);
-        self.problems.push(Problem {
-            line,
-            place: place.to_owned(),
-            fault,
-        });
-    }
-
-    fn field_name(&mut self, position: usize, place: &str, name: &str, used: bool) {
-        if !is_field_name(name) {
-            let fault = "a field name begins with a small letter and holds small letters, digits \
-                         and single underscores, for example full_name";
-            self.add(position, place, fault.to_owned());
-        }
-        if used {
-            self.add(
-                position,
-                place,
-                "the name is used twice; rename one".to_owned(),
-            );
-        }
-    }
-
-    fn doc(&mut self, place: &str, doc: Spanned<String>) -> String {
-        if doc.get_ref().contains(SUBJECT_MARK) {
-            let fault = format!("{SUBJECT_MARK} is written by `subject = \"FIELD\"`, not in a doc");
-            self.add(doc.span().start, place, fault);
-        }
-        doc.into_inner()
-    }
-
-    fn number(
-        &mut self,
-        place: &str,
-        written: Option<Spanned<u64>>,
-        default: u64,
-        allowed: Range<u64>,
-    ) -> usize {
-        let number = written
-            .as_ref()
-            .map_or(default, |written| *written.get_ref());
-        if !allowed.contains(&number) {
-            let fault = format!(
-                "{number} is not allowed; write {} to {}",
-                allowed.start,
-                allowed.end - 1
-            );
-            self.add(
-                written.map_or(0, |written| written.span().start),
-                place,
-                fault,
-            );
-        }
-        usize::try_from(number).unwrap_or(usize::MAX)
-    }
-
-    fn duration(
-        &mut self,
-        place: &str,
-        written: Option<Spanned<String>>,
-        default: Duration,
-        longest: Duration,
-    ) -> Duration {
-        let Some(written) = written else {
-            return default;
-        };
-        let parsed = parse_duration(written.get_ref());
-        match parsed.filter(|parsed| !parsed.is_zero() && *parsed <= longest) {
-            Some(duration) => duration,
-            None => {
-                let fault = format!(
-                    "{:?} is no allowed time; write a number with ms, s or m, up to {}s",
-                    written.get_ref(),
-                    longest.as_secs()
-                );
-                self.add(written.span().start, place, fault);
-                default
-            }
-        }
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text.get(..digits)?.parse().ok()?;
-    match text.get(digits..)? {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-fn is_type_name(name: &str) -> bool {
-    name.len() <= 64
-        && name.starts_with(|first: char| first.is_ascii_uppercase())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// Small letters, digits and single underscores between them; also a part of a package.
-fn is_field_name(name: &str) -> bool {
-    name.len() <= 64
-        && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && !name.ends_with('_')
-        && !name.contains("__")
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }

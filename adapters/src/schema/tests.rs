@@ -7,7 +7,7 @@ use prost_reflect::Kind;
 use super::*;
 
 fn schema() -> Schema {
-    let text = include_str!("../../tests/golden/population.toml");
+    let text = include_str!("../example.toml");
     let configuration =
         Configuration::parse(Path::new("/etc/adapter/population.toml"), text).unwrap();
     Schema::write(&configuration, &Lock::begin(&configuration)).unwrap()

@@ -16,6 +16,7 @@ use crate::{field_type::Cell, statement::Statement};
 #[derive(Debug)]
 pub struct Rows {
     receiver: mpsc::Receiver<Item>,
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -36,9 +37,15 @@ enum Ending {
 impl Rows {
     /// The next row, or `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<Cell>>, DatabaseError> {
+        if self.ended {
+            return Ok(None);
+        }
         match self.receiver.recv().await {
             Some(Item::Row(row)) => Ok(Some(row)),
-            Some(Item::End) => Ok(None),
+            Some(Item::End) => {
+                self.ended = true;
+                Ok(None)
+            }
             Some(Item::Failed(error)) => Err(error),
             // A channel that closes without a last word must not look like a complete answer.
             None => Err(DatabaseError::Stopped),
@@ -70,7 +77,10 @@ impl Database {
             // The rows before it may fill the channel; a reader that went away needs no word.
             let _ = sender.send(last_word).await;
         });
-        Rows { receiver }
+        Rows {
+            receiver,
+            ended: false,
+        }
     }
 
     async fn read(

@@ -145,6 +145,7 @@ async fn values_keep_their_storage_class() {
     ];
     assert_eq!(rows.next().await.unwrap(), Some(expected));
     assert_eq!(rows.next().await.unwrap(), None);
+    assert_eq!(rows.next().await.unwrap(), None);
 }
 
 #[tokio::test]

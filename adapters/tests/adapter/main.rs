@@ -1,0 +1,7 @@
+//! The binary as an integrator and a caller meet it: commands, calls, and a database that fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod calls;
+mod commands;
+mod faults;
+mod harness;
