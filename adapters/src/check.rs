@@ -80,11 +80,11 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
             Ok(taken) => taken,
             Err(NoSample::Fault(fault)) => {
                 misfit(fault);
-                None
+                continue;
             }
             Err(NoSample::Database(error)) => {
                 misfit(format!("the sample cannot be read: {error}"));
-                None
+                continue;
             }
         };
         report.methods.push(MethodReport {
