@@ -14,6 +14,7 @@ pub mod message;
 pub mod refusal;
 pub mod replay;
 pub mod signature;
+pub mod tile;
 
 pub use content::Content;
 pub use digest::Digest;

@@ -1,6 +1,6 @@
 //! The state: the fold of all changes, its root, and proofs that a key has a value.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use bytes::Bytes;
@@ -52,14 +52,29 @@ pub fn pair_leaf(key: &str, value: &[u8]) -> Digest {
 /// # Errors
 /// `InvalidConfiguration` when the proof does not lead to the root.
 pub fn verify_membership(membership: &Membership) -> Result<(), Refusal> {
-    let malformed = || invalid(format!("the membership proof of {} is malformed", membership.key));
+    let malformed = || {
+        invalid(format!(
+            "the membership proof of {} is malformed",
+            membership.key
+        ))
+    };
     let root = Digest::from_slice(&membership.state_root).ok_or_else(malformed)?;
     let proof = membership.proof.iter().map(|hash| Digest::from_slice(hash));
     let proof: Vec<Digest> = proof.collect::<Option<_>>().ok_or_else(malformed)?;
     let leaf = pair_leaf(&membership.key, &membership.value);
-    merkle::verify_inclusion(&leaf, membership.index, membership.size, &proof, &root)
-        .map_err(|_| invalid(format!("{} is not in the state that was published", membership.key)))
+    merkle::verify_inclusion(&leaf, membership.index, membership.size, &proof, &root).map_err(
+        |_| {
+            invalid(format!(
+                "{} is not in the state that was published",
+                membership.key
+            ))
+        },
+    )
 }
+
+/// Changes that were applied, with what stood there before.
+#[derive(Debug)]
+pub struct Applied(Vec<(String, Option<Bytes>)>);
 
 /// All keys with their values, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +87,10 @@ impl State {
     /// The empty state of an instance.
     #[must_use]
     pub const fn empty(instance: InstanceId) -> Self {
-        Self { instance, pairs: BTreeMap::new() }
+        Self {
+            instance,
+            pairs: BTreeMap::new(),
+        }
     }
 
     /// The state of a published snapshot; its root says whether it is the right one.
@@ -84,7 +102,11 @@ impl State {
         if !sorted {
             return Err(invalid("the keys of the snapshot are not in order"));
         }
-        let pairs = snapshot.pairs.into_iter().map(|pair| (pair.key, pair.value)).collect();
+        let pairs = snapshot
+            .pairs
+            .into_iter()
+            .map(|pair| (pair.key, pair.value))
+            .collect();
         Ok(Self { instance, pairs })
     }
 
@@ -95,7 +117,9 @@ impl State {
             key: key.clone(),
             value: value.clone(),
         };
-        Snapshot { pairs: self.pairs.iter().map(pair).collect() }
+        Snapshot {
+            pairs: self.pairs.iter().map(pair).collect(),
+        }
     }
 
     /// The instance.
@@ -139,7 +163,11 @@ impl State {
         let tree = self.tree();
         let root = tree.root().to_bytes();
         let named: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        let found = self.pairs.iter().zip(0..).filter(|((key, _), _)| named.contains(*key));
+        let found = self
+            .pairs
+            .iter()
+            .zip(0..)
+            .filter(|((key, _), _)| named.contains(*key));
         found
             .map(|((key, value), index)| Membership {
                 state_root: root.clone(),
@@ -158,7 +186,12 @@ impl State {
     }
 
     fn tree(&self) -> Tree {
-        Tree::new(self.pairs.iter().map(|(key, value)| pair_leaf(key, value)).collect())
+        Tree::new(
+            self.pairs
+                .iter()
+                .map(|(key, value)| pair_leaf(key, value))
+                .collect(),
+        )
     }
 
     /// Verifies an officer's decision and gives the change set it is about.
@@ -168,7 +201,10 @@ impl State {
     /// instance.
     pub fn decided(&self, changes: &Changes) -> Result<ChangeSet, RejectedChange> {
         let rejected = |problem: &str| RejectedChange::ChangeSet(problem.to_owned());
-        let decision = changes.decision.as_ref().ok_or_else(|| rejected("no officer decided"))?;
+        let decision = changes
+            .decision
+            .as_ref()
+            .ok_or_else(|| rejected("no officer decided"))?;
         let officer = self.decoded::<wire::Officer>(&StateKey::Officer(decision.officer.clone()));
         let officer = officer.ok_or_else(|| {
             rejected("the officer is not known to this registry; see `central-registry show`")
@@ -185,36 +221,53 @@ impl State {
         Ok(set)
     }
 
-    /// Applies changes together: all, or none when one is rejected.
+    /// Applies changes together, in order: all, or none when one is rejected. What it gives back
+    /// can undo them.
     ///
     /// # Errors
     /// The first change that cannot be applied, and why.
-    pub fn apply(&mut self, changes: &[Change]) -> Result<(), RejectedChange> {
-        let mut next = self.clone();
+    pub fn apply(&mut self, changes: &[Change]) -> Result<Applied, RejectedChange> {
+        // Undone instead of tried on a copy: a registry folds its log over a large state.
+        let mut applied = Applied(Vec::with_capacity(changes.len()));
         for change in changes {
-            let key = StateKey::parse(&self.instance, &change.key).map_err(|error| {
-                RejectedChange::Invalid { key: change.key.clone(), problem: error.to_string() }
-            })?;
-            next.apply_one(&key, change.value.as_ref()).map_err(|problem| {
-                RejectedChange::Invalid { key: change.key.clone(), problem }
-            })?;
+            if let Err(problem) = self.apply_one(change, &mut applied) {
+                self.undo(applied);
+                return Err(RejectedChange::Invalid {
+                    key: change.key.clone(),
+                    problem,
+                });
+            }
         }
-        *self = next;
-        Ok(())
+        Ok(applied)
     }
 
-    fn apply_one(&mut self, key: &StateKey, value: Option<&Bytes>) -> Result<(), String> {
-        match value {
+    /// Takes back the changes that were applied last.
+    pub fn undo(&mut self, applied: Applied) {
+        for (key, former) in applied.0.into_iter().rev() {
+            match former {
+                Some(value) => self.pairs.insert(key, value),
+                None => self.pairs.remove(&key),
+            };
+        }
+    }
+
+    fn apply_one(&mut self, change: &Change, applied: &mut Applied) -> Result<(), String> {
+        let key =
+            StateKey::parse(&self.instance, &change.key).map_err(|error| error.to_string())?;
+        let former = match &change.value {
             Some(value) => {
-                self.check_value(key, value)?;
-                self.pairs.insert(key.to_string(), value.clone());
+                self.check_value(&key, value)?;
+                self.pairs.insert(change.key.clone(), value.clone())
             }
-            None => {
-                if self.pairs.remove(&key.to_string()).is_none() {
-                    return Err("there is nothing to remove".to_owned());
-                }
-                self.check_nothing_depends_on(key)?;
-            }
+            None => Some(
+                self.pairs
+                    .remove(&change.key)
+                    .ok_or_else(|| "there is nothing to remove".to_owned())?,
+            ),
+        };
+        applied.0.push((change.key.clone(), former));
+        if change.value.is_none() {
+            self.check_nothing_depends_on(&key)?;
         }
         Ok(())
     }
@@ -266,22 +319,67 @@ impl State {
                 }
                 Ok(())
             }
-            StateKey::Officer(_) => {
-                check_key_length(&decode::<wire::Officer>(value)?.public_key)
-            }
+            StateKey::Officer(_) => check_key_length(&decode::<wire::Officer>(value)?.public_key),
         }
     }
 
-    /// After a removal: whether something that stays still names the key.
+    /// After a removal: whether something that stays still names the key, or nobody is left who
+    /// could decide.
     fn check_nothing_depends_on(&self, removed: &StateKey) -> Result<(), String> {
-        let dependent = self.pairs.iter().find(|(text, value)| {
-            StateKey::parse(&self.instance, text)
-                .is_ok_and(|key| self.check_value(&key, value).is_err())
-        });
+        let dependent = match removed {
+            StateKey::Member(member) => {
+                let first = |kind: &str| self.first_under(&format!("{kind}/{}/", member.local()));
+                first("subsystem").or_else(|| first("server"))
+            }
+            StateKey::Subsystem(subsystem) => {
+                let service = self.first_under(&format!("service/{}/", subsystem.local()));
+                service.or_else(|| {
+                    let end = format!("/{}", subsystem.local());
+                    self.under("registration/")
+                        .map(|(key, _)| key)
+                        .find(|key| key.ends_with(&end))
+                })
+            }
+            StateKey::Server(server) => {
+                let first = |kind: &str| self.first_under(&format!("{kind}/{}/", server.local()));
+                first("registration").or_else(|| first("log")).or_else(|| {
+                    let names_it = |value: &Bytes| {
+                        wire::AuthenticationCertificate::decode(value.clone())
+                            .is_ok_and(|certificate| certificate.server == server.local())
+                    };
+                    let mut found = self.under("authentication/");
+                    found.find(|(_, value)| names_it(value)).map(|(key, _)| key)
+                })
+            }
+            StateKey::Officer(_) => match self.first_under("officer/") {
+                Some(_) => None,
+                None => return Err("the last officer cannot be removed".to_owned()),
+            },
+            StateKey::Registration(..)
+            | StateKey::Authentication(_)
+            | StateKey::Log(..)
+            | StateKey::Service(..)
+            | StateKey::Authority(_) => None,
+        };
         match dependent {
-            Some((text, _)) => Err(format!("{text} depends on {removed}; remove it first")),
+            Some(dependent) => Err(format!("{dependent} depends on {removed}; remove it first")),
             None => Ok(()),
         }
+    }
+
+    /// The pairs whose keys begin with `prefix`.
+    fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let pairs = self.pairs.range::<str, _>(from);
+        pairs
+            .map(|(key, value)| (key.as_str(), value))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    fn first_under(&self, prefix: &str) -> Option<&str> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let (key, _) = self.pairs.range::<str, _>(from).next()?;
+        key.starts_with(prefix).then_some(key.as_str())
     }
 
     pub(super) fn decoded<Value: Message + Default>(&self, key: &StateKey) -> Option<Value> {
@@ -294,7 +392,11 @@ fn decode<Value: Message + Default>(value: &Bytes) -> Result<Value, String> {
 }
 
 fn check_key_length(key: &Bytes) -> Result<(), String> {
-    if key.len() == 32 { Ok(()) } else { Err("an Ed25519 public key has 32 bytes".to_owned()) }
+    if key.len() == 32 {
+        Ok(())
+    } else {
+        Err("an Ed25519 public key has 32 bytes".to_owned())
+    }
 }
 
 fn check_address(address: &str) -> Result<(), String> {
