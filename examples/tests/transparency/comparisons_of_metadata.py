@@ -71,7 +71,7 @@ def initial_metadata_before_requests(side):
 
 
 def _initial_metadata_first(side, kind, requests):
-    script = [["initial", [["color", "early"]]], ["gate"], ["answer", 1, 4]]
+    script = [["initial", [["color", "early"]]], ["gate"], READ_ALL, ["answer", 1, 4]]
     call = side.begin(kind, script, requests)
     if kind == "Unary":
         # grpcio keeps it back until the answer of such a call; on a readable wire it is seen.
@@ -128,14 +128,14 @@ for code in grpc.StatusCode:
 @for_each_kind("status.trailers-only")
 def trailers_only(side, kind):
     """an error with trailers and without anything before it"""
-    script = [["trailing_metadata", _listed(PAIRS)], ["abort", "NOT_FOUND", "nobody"]]
+    script = [["trailing_metadata", _listed(PAIRS)], READ_ALL, ["abort", "NOT_FOUND", "nobody"]]
     return side.complete(kind, script)
 
 
 @for_each_kind("status.text")
 def status_text(side, kind):
     """a status message with Vietnamese letters, a percent sign and control characters"""
-    observation = side.complete(kind, [["abort", "NOT_FOUND", TEXT]])
+    observation = side.complete(kind, [READ_ALL, ["abort", "NOT_FOUND", TEXT]])
     require(observation["message"] == TEXT, f"the message is {observation['message']!r}")
     return observation
 
@@ -143,7 +143,7 @@ def status_text(side, kind):
 @for_each_kind("status.details")
 def status_details(side, kind):
     """grpc-status-details-bin with ErrorInfo and field violations"""
-    script = [["abort", "INVALID_ARGUMENT", TEXT, _rich_status().hex()]]
+    script = [READ_ALL, ["abort", "INVALID_ARGUMENT", TEXT, _rich_status().hex()]]
     observation = side.complete(kind, script)
     require(observation["rich status"] == _rich_status().hex(), "the details are not the same")
     return observation
@@ -153,6 +153,7 @@ def status_details(side, kind):
 def details_after_messages(side):
     """three answers, then an error with details and trailers"""
     script = [
+        READ_ALL,
         ["trailing_metadata", _listed(PAIRS)],
         ["initial", [["color", "blue"]]],
         ["answer", 3, 100],
