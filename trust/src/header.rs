@@ -5,7 +5,7 @@ use prost::Message;
 
 use crate::{
     Digest, ExchangeId, InstanceId, MethodPath, ServerId, SubsystemId,
-    refusal::{Reason, Refusal},
+    refusal::{Reason, Refusal, Side},
     wire::evidence::{self, MessageHeader},
 };
 
@@ -262,6 +262,9 @@ impl Header {
         if is_refusal && (!self.is_final || self.status_code == Some(0)) {
             return Err(malformed("a refusal must be final and must not say OK"));
         }
+        if self.refusal_code.as_deref().is_some_and(|code| !is_refusal_code(code)) {
+            return Err(malformed("the refusal code is not of the form provider.reason"));
+        }
         let first_request = !is_reply && self.sequence == 0;
         if !first_request && self.statements != Statements::default() {
             return Err(malformed(
@@ -285,6 +288,14 @@ impl Header {
         }
         Ok(())
     }
+}
+
+/// Codes of later versions are accepted, texts that are no code are not: the code is passed on.
+fn is_refusal_code(code: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    code.strip_prefix(Side::Provider.name())
+        .and_then(|rest| rest.strip_prefix('.'))
+        .is_some_and(|reason| (1..=64).contains(&reason.len()) && reason.bytes().all(allowed))
 }
 
 fn parse_parties(wire: &MessageHeader, direction: Direction) -> Result<Parties, Refusal> {

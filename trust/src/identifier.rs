@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// Why a text is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not {expected}: each part is 1 to 64 of A-Z a-z 0-9 . - and not . or ..")]
+#[error("\"{text}\" is not {expected}")]
 pub struct InvalidIdentifier {
     /// The text, cut to 128 characters and escaped.
     pub text: String,
@@ -72,7 +72,11 @@ macro_rules! text_identifier {
             type Err = InvalidIdentifier;
 
             fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
-                parts::<$count>(text, $expected).map(|_| Self(text.into()))
+                const EXPECTED: &str = concat!(
+                    $expected,
+                    ": each part is 1 to 64 of A-Z a-z 0-9 . - and not . or .."
+                );
+                parts::<$count>(text, EXPECTED).map(|_| Self(text.into()))
             }
         }
 

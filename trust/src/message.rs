@@ -169,12 +169,19 @@ impl UnverifiedMessage {
         self.kept.certificate_digest
     }
 
-    /// Verifies the signature; see [`KeptMessage::verify`].
+    /// Verifies the signature; see [`KeptMessage::verify`]. Then asks what only the content tells:
+    /// a refusal, which others may sign and whose content nobody keeps, carries no message.
     ///
     /// # Errors
-    /// `UnknownCertificate`, `ExpiredCertificate` or `InvalidSignature`.
+    /// `UnknownCertificate`, `ExpiredCertificate`, `InvalidSignature` or `MalformedEnvelope`.
     pub fn verify(self, certificate: &SigningCertificate) -> Result<SignedMessage, Refusal> {
         let digest = self.kept.verify(certificate)?;
+        if self.kept.header.refusal_code.is_some() && self.content.parse()?.message.is_some() {
+            return Err(Refusal::new(
+                Reason::MalformedEnvelope,
+                "a refusal carries a message",
+            ));
+        }
         Ok(SignedMessage {
             header: self.kept.header,
             header_bytes: self.kept.header_bytes,

@@ -1,0 +1,273 @@
+//! Headers, contents, manifests, signatures and envelopes are what the committed vectors say.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
+
+mod support;
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
+};
+use prost::{Message, bytes::Bytes};
+use serde_json::{Value, json};
+use support::{fields, vectors};
+use trust::{
+    Content, Digest, Refusal,
+    exchange::{ConsumerExchange, ProviderExchange},
+    header::{Direction, Header},
+    message::{SignedMessage, SigningCertificate, UnverifiedMessage},
+    signature::{
+        PublicKey, SIGNED_ATTRIBUTES_LENGTH, Signer, SigningFailed, manifest, signed_attributes,
+    },
+    wire::evidence::{Envelope, Signature},
+};
+
+fn refused(refusal: &Refusal) -> Value {
+    json!({ "refused": refusal.reason.name(), "explanation": refusal.explanation })
+}
+
+#[test]
+fn headers_are_encoded_and_refused_as_in_the_vectors() {
+    vectors::check("header", |_, input| {
+        let encoded = fields::encode("evidence.v1.MessageHeader", input);
+        match Header::parse(&encoded) {
+            Ok(header) => {
+                assert_eq!(header.encode(), encoded, "both encoders agree");
+                json!({
+                    "encoded": hex::encode(&encoded),
+                    "digest": Digest::of(&encoded).to_string(),
+                })
+            }
+            Err(refusal) => {
+                let mut output = refused(&refusal);
+                if encoded.len() < 1024 {
+                    output["encoded"] = hex::encode(&encoded).into();
+                }
+                output
+            }
+        }
+    });
+}
+
+#[test]
+fn contents_are_encoded_and_refused_as_in_the_vectors() {
+    vectors::check("content", |_, input| {
+        let encoded = match input.get("encoded") {
+            Some(encoded) => fields::bytes(encoded),
+            None => fields::encode("evidence.v1.MessageContent", &input["fields"]),
+        };
+        let content = Content::received(encoded.clone());
+        let mut output = match content.parse() {
+            Ok(parsed) => {
+                assert_eq!(*Content::encode(&parsed).bytes(), encoded);
+                json!({ "has_message": parsed.message.is_some() })
+            }
+            Err(refusal) => refused(&refusal),
+        };
+        output["encoded"] = hex::encode(&encoded).into();
+        output["digest"] = content.digest().to_string().into();
+        output
+    });
+}
+
+/// A signer of `keys.json`; signs anew only while vectors are written.
+struct VectorSigner<'a> {
+    keys: &'a Value,
+    value: Option<Bytes>,
+}
+
+impl<'a> VectorSigner<'a> {
+    fn certificate(keys: &'a Value, file: &Value, member: &str) -> SigningCertificate {
+        let public_key = fields::bytes(&keys["public_key"]);
+        SigningCertificate {
+            digest: Digest::of(&fields::bytes(&keys["certificate"])),
+            member: member.parse().unwrap(),
+            authority: Digest::of(&fields::bytes(&file["authority"])),
+            not_before: keys["not_before"].as_i64().unwrap(),
+            not_after: keys["not_after"].as_i64().unwrap(),
+            public_key: if is_rsa(keys) {
+                PublicKey::rsa(&public_key).unwrap()
+            } else {
+                PublicKey::ecdsa_p256(&public_key).unwrap()
+            },
+        }
+    }
+}
+
+fn is_rsa(keys: &Value) -> bool {
+    keys["algorithm"] == "RSA 2048"
+}
+
+impl Signer for VectorSigner<'_> {
+    fn certificate_digest(&self) -> Digest {
+        Digest::of(&fields::bytes(&self.keys["certificate"]))
+    }
+
+    fn sign(&self, attributes: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        if let Some(value) = &self.value {
+            return Ok(value.to_vec());
+        }
+        assert!(vectors::writing(), "the signature of a vector is missing");
+        let random = SystemRandom::new();
+        let key = fields::bytes(&self.keys["private_key"]);
+        if is_rsa(self.keys) {
+            let key = RsaKeyPair::from_pkcs8(&key).unwrap();
+            let mut value = vec![0; key.public_modulus_len()];
+            key.sign(&RSA_PKCS1_SHA256, &random, attributes, &mut value)
+                .unwrap();
+            return Ok(value);
+        }
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key).unwrap();
+        Ok(key.sign(&random, attributes).unwrap().as_ref().to_vec())
+    }
+}
+
+/// Makes the message of an input and verifies it as its receiver would.
+fn message(keys: &Value, input: &mut Value) -> (SignedMessage, Value) {
+    let content = fields::encode("evidence.v1.MessageContent", &input["content"]);
+    let mut header = input["header"].clone();
+    header["content_digest"] = Digest::of(&content).to_string().into();
+    let header_bytes = fields::encode("evidence.v1.MessageHeader", &header);
+    let header = Header::parse(&header_bytes).unwrap();
+
+    let member = input["signer"].as_str().unwrap().to_owned();
+    let signer_keys = &keys["signers"][&member];
+    let certificate = VectorSigner::certificate(signer_keys, keys, &member);
+    let manifest = manifest(
+        header.direction,
+        header.sequence,
+        &Digest::of(&header_bytes),
+        &Digest::of(&content),
+    );
+    let digest = Digest::of(manifest.as_bytes());
+    let attributes = signed_attributes(header.created_at, &digest, &certificate.digest).unwrap();
+    let known = input.get("signature").map(fields::bytes);
+    let value = known.filter(|value| {
+        !vectors::writing() || certificate.public_key.verify(&attributes, value).is_ok()
+    });
+    let signer = VectorSigner {
+        keys: signer_keys,
+        value,
+    };
+    let signed =
+        SignedMessage::sign(header, Content::received(content.clone()), &signer).unwrap();
+    input["signature"] = hex::encode(signed.signature_value()).into();
+
+    let envelope = Bytes::from(signed.envelope().encode_to_vec());
+    let received = UnverifiedMessage::parse(Envelope::decode(envelope.clone()).unwrap()).unwrap();
+    let verified = (header_valid_when_signed(&certificate, signed.header()))
+        .then(|| received.verify(&certificate).unwrap());
+    if let Some(verified) = &verified {
+        assert_eq!(verified.digest(), digest);
+    }
+    assert_eq!(*signed.header_bytes(), header_bytes);
+    assert_eq!(attributes.len(), SIGNED_ATTRIBUTES_LENGTH);
+    let output = json!({
+        "content": hex::encode(&content),
+        "content_digest": Digest::of(&content).to_string(),
+        "header": hex::encode(&header_bytes),
+        "header_digest": Digest::of(&header_bytes).to_string(),
+        "manifest": manifest,
+        "message_digest": digest.to_string(),
+        "signed_attributes": hex::encode(attributes),
+        "signature": hex::encode(signed.signature().encode_to_vec()),
+        "envelope": hex::encode(&envelope),
+        "certificate_valid_when_signed": verified.is_some(),
+    });
+    (signed, output)
+}
+
+fn header_valid_when_signed(certificate: &SigningCertificate, header: &Header) -> bool {
+    (certificate.not_before..=certificate.not_after).contains(&header.created_at)
+}
+
+#[test]
+fn messages_are_made_and_verified_as_in_the_vectors() {
+    let keys = vectors::read("keys");
+    vectors::check("message", |_, input| message(&keys, input).1);
+}
+
+#[test]
+fn the_chain_of_an_exchange_is_made_and_followed_as_in_the_vectors() {
+    let keys = vectors::read("keys");
+    let mut requests: Vec<Digest> = Vec::new();
+    let mut replies: Vec<Digest> = Vec::new();
+    let mut sides: Option<(ConsumerExchange, ProviderExchange)> = None;
+    vectors::check("exchange", |_, input| {
+        let answers = input.get("answers").and_then(Value::as_u64);
+        let before = if answers.is_some() {
+            &replies
+        } else {
+            &requests
+        };
+        if let Some(previous) = before.last() {
+            input["header"]["previous_digest"] = previous.to_string().into();
+        }
+        if let Some(newest) = answers {
+            let header = &mut input["header"];
+            header["first_request_digest"] = requests[0].to_string().into();
+            header["newest_request_sequence"] = newest.into();
+            header["newest_request_digest"] = requests[newest as usize].to_string().into();
+        }
+        let (signed, output) = message(&keys, input);
+        let (header, digest) = (signed.header(), signed.digest());
+        match (header.direction, &mut sides) {
+            (Direction::Request, None) => {
+                let mut consumer = ConsumerExchange::open(header.parties.clone());
+                consumer.sign_off(header, digest).unwrap();
+                let provider = ProviderExchange::open(header, digest).unwrap();
+                sides = Some((consumer, provider));
+            }
+            (Direction::Request, Some((consumer, provider))) => {
+                consumer.sign_off(header, digest).unwrap();
+                provider.accept_request(header, digest).unwrap();
+            }
+            (Direction::Reply, Some((consumer, provider))) => {
+                provider.sign_off(header, digest).unwrap();
+                consumer.accept_reply(header, digest).unwrap();
+            }
+            (Direction::Reply, None) => panic!("the exchange begins with a request"),
+        }
+        match header.direction {
+            Direction::Request => requests.push(digest),
+            Direction::Reply => replies.push(digest),
+        }
+        output
+    });
+    let (consumer, provider) = sides.unwrap();
+    assert!(consumer.replies().is_finished() && provider.requests().is_finished());
+    assert_eq!(consumer.first_request(), Some(provider.first_request()));
+}
+
+#[test]
+fn envelopes_are_refused_as_in_the_vectors() {
+    let keys = vectors::read("keys");
+    vectors::check("envelope-refused", |_, input| {
+        let encoded = fields::encode("evidence.v1.Envelope", &input["envelope"]);
+        let member = input["certificate"].as_str().unwrap();
+        let certificate = VectorSigner::certificate(&keys["signers"][member], &keys, member);
+        let outcome = UnverifiedMessage::parse(Envelope::decode(encoded.clone()).unwrap())
+            .and_then(|unverified| unverified.verify(&certificate));
+        let mut output = refused(&outcome.err().expect("it is refused"));
+        output["encoded"] = hex::encode(&encoded).into();
+        output
+    });
+}
+
+#[test]
+fn the_places_kept_for_later_are_encoded_as_documented() {
+    let file = vectors::read("envelope-refused");
+    let batch = fields::encode(
+        "evidence.v1.Signature",
+        &file["cases"][0]["input"]["envelope"]["signature"],
+    );
+    let parsed = Signature::decode(batch.clone()).unwrap();
+    assert_eq!(parsed.encode_to_vec(), batch);
+    let value = trust::message::signature_value(&parsed);
+    assert_eq!(hex::encode(value), "3006020101020101");
+}
