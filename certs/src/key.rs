@@ -202,6 +202,12 @@ impl LogKey {
         key.copy_from_slice(self.pair.public_key().as_ref());
         key
     }
+
+    /// The key as logs sign their checkpoints with it.
+    #[must_use]
+    pub const fn key_pair(&self) -> &Ed25519KeyPair {
+        &self.pair
+    }
 }
 
 impl fmt::Debug for LogKey {
