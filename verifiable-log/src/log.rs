@@ -1,0 +1,445 @@
+//! The log as its owner holds it: append, checkpoint, read, find and prove.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+};
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use trust::{
+    Digest,
+    checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
+};
+
+use crate::{
+    durable::{Directory, Storage},
+    error::{AppendError, Error, Fault},
+    files,
+    opening::{self, PROGRESS, Progress},
+    options::Options,
+    record::{RawRecord, Receipt, Record},
+    shared::{Shared, locked},
+    walk::{self, Place, Step, Walk},
+    window::Contents,
+    writer::{Frame, MAX_RECORDS, MAX_TOGETHER, Waiting},
+};
+
+/// An open log with its one writer. Closed when dropped, after all that waits is written.
+pub struct Log {
+    shared: Arc<Shared>,
+    queue: Option<mpsc::Sender<Waiting>>,
+    /// Room for bytes that wait, in units of [`UNIT`].
+    room: Arc<Semaphore>,
+    units: u32,
+    writer: Option<JoinHandle<()>>,
+    checkpoint: Mutex<Option<SignedCheckpoint>>,
+}
+
+/// Waiting bytes are counted in units of a kibibyte.
+const UNIT: u64 = 1024;
+
+impl Log {
+    /// Makes a new, empty log in a folder that does not hold one. Blocks on files.
+    ///
+    /// # Errors
+    /// When there is something in the way, or the file system fails.
+    pub fn create(folder: &Path, origin: &Origin, options: &Options) -> Result<(), Error> {
+        let directory = Directory::create(folder).map_err(opening_folder(folder))?;
+        Self::create_in(&directory, origin, options)
+    }
+
+    /// The same in any storage.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_in(
+        storage: &dyn Storage,
+        origin: &Origin,
+        options: &Options,
+    ) -> Result<(), Error> {
+        opening::create(storage, origin, options)
+    }
+
+    /// Opens a log: verifies its end, cuts and records what a crash has torn, repairs the views.
+    /// Blocks on files; tells its progress when much must be read.
+    ///
+    /// # Errors
+    /// When there is no log or another process has it, when it is damaged, and when the stored
+    /// checkpoint has records that the log has not.
+    pub fn open(
+        folder: &Path,
+        options: Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        let directory = Directory::lock(folder).map_err(opening_folder(folder))?;
+        Self::open_in(
+            Arc::new(directory),
+            &folder.join("views"),
+            options,
+            progress,
+        )
+    }
+
+    /// The same in any storage; the views are in a folder of the file system.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_in(
+        storage: Arc<dyn Storage>,
+        views: &Path,
+        options: Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        let opened = opening::open(storage, views, options, progress)?;
+        let options = &opened.shared.options;
+        let units = u32::try_from(options.queue_bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let (queue, waiting) = mpsc::channel(options.queue_records);
+        let writer = thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || opened.writer.run(waiting))
+            .map_err(Error::storage("starting the writer"))?;
+        Ok(Self {
+            shared: opened.shared,
+            queue: Some(queue),
+            room: Arc::new(Semaphore::new(units as usize)),
+            units,
+            writer: Some(writer),
+            checkpoint: Mutex::new(opened.checkpoint),
+        })
+    }
+
+    /// The name of the log.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.shared.identity.origin
+    }
+
+    /// How many records are on disk.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.shared.size()
+    }
+
+    /// Appends a record. The receipt comes when the record is on disk. If the caller stops
+    /// waiting, the record may be appended all the same.
+    ///
+    /// # Errors
+    /// When the record is refused, or the log has failed.
+    pub async fn append(&self, record: Record) -> Result<Receipt, AppendError> {
+        self.append_one(record, false).await
+    }
+
+    /// Appends a record that ends something, even when the disk is full: the log holds space for
+    /// these. For closing records only.
+    ///
+    /// # Errors
+    /// When the record is refused, also because the reserve is used up, or the log has failed.
+    pub async fn append_reserved(&self, record: Record) -> Result<Receipt, AppendError> {
+        self.append_one(record, true).await
+    }
+
+    /// Appends records next to each other in one batch. All receipts come after one sync. After a
+    /// crash before that, the first few of them may be in the log without the others.
+    ///
+    /// # Errors
+    /// When one of them is refused (then none is appended), or the log has failed.
+    pub async fn append_all(&self, records: Vec<Record>) -> Result<Vec<Receipt>, AppendError> {
+        self.append_together(records, false).await
+    }
+
+    async fn append_one(&self, record: Record, reserved: bool) -> Result<Receipt, AppendError> {
+        let receipts = self.append_together(vec![record], reserved).await?;
+        receipts.into_iter().next().ok_or(AppendError::Closed)
+    }
+
+    async fn append_together(
+        &self,
+        records: Vec<Record>,
+        reserved: bool,
+    ) -> Result<Vec<Receipt>, AppendError> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let frames = self.prepare(records)?;
+        let length: u64 = frames.iter().map(Frame::length).sum();
+        must_fit("a batch", length, MAX_TOGETHER)?;
+        self.shared
+            .must_not_have_failed()
+            .map_err(AppendError::Failed)?;
+        let units = u32::try_from(length.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(units.min(self.units))
+            .await
+            .map_err(|_| AppendError::Closed)?;
+        let (reply, receipts) = oneshot::channel();
+        let waiting = Waiting {
+            frames,
+            reserved,
+            reply,
+            _room: room,
+        };
+        let queue = self.queue.as_ref().ok_or(AppendError::Closed)?;
+        if queue.send(waiting).await.is_err() {
+            return Err(self.shared.refused_by_failure());
+        }
+        match receipts.await {
+            Ok(receipts) => receipts,
+            Err(_) => Err(self.shared.refused_by_failure()),
+        }
+    }
+
+    fn prepare(&self, records: Vec<Record>) -> Result<Vec<Frame>, AppendError> {
+        must_fit(
+            "the number of records",
+            records.len() as u64,
+            MAX_RECORDS as u64,
+        )?;
+        // A record whose leaf comes out differently when it is read would make the log unreadable.
+        // That is a mistake in the program, so tests look for it and releases do not pay for it.
+        if cfg!(debug_assertions) {
+            for record in &records {
+                let read = (self.shared.options.leaf_of)(&record.kept)
+                    .map_err(|invalid| AppendError::Leaf(invalid.0))?;
+                if read != record.leaf_preimage() {
+                    return Err(AppendError::Leaf("its digests are others".to_owned()));
+                }
+            }
+        }
+        records.into_iter().map(Frame::of).collect()
+    }
+
+    /// Waits until the log has failed; the owner then stops.
+    pub async fn failed(&self) -> Arc<Error> {
+        loop {
+            let mut failure = self.shared.failure().subscribe();
+            // The sender lives as long as the log, so this ends only with a failure.
+            if let Ok(Some(error)) = failure.wait_for(Option::is_some).await.as_deref() {
+                return Arc::clone(error);
+            }
+        }
+    }
+
+    /// Signs the synced log, keeps the checkpoint and returns it; the last one if nothing was
+    /// appended since. Blocks on files.
+    ///
+    /// # Errors
+    /// When it would not extend the last one (the log has then failed), or cannot be kept.
+    pub fn checkpoint(&self, key: &Ed25519KeyPair) -> Result<SignedCheckpoint, Error> {
+        let mut last = locked(&self.checkpoint);
+        self.shared.must_not_have_failed().map_err(Error::Failed)?;
+        let (size, root) = self.shared.state();
+        if let Some(signed) = &*last {
+            let of_last = signed.unverified();
+            let is_current = of_last.size == size && of_last.root == root;
+            let is_ours =
+                LogKey::of(key).is_some_and(|public| signed.verify(self.origin(), &public).is_ok());
+            if is_current && is_ours {
+                return Ok(signed.clone());
+            }
+            self.must_extend(of_last, size, root)?;
+        }
+        let origin = self.origin().clone();
+        let signed = Checkpoint { origin, size, root }.sign(key);
+        let storage = &*self.shared.storage;
+        self.shared
+            .reserve
+            .draw(storage, || files::write_checkpoint(storage, &signed))?;
+        *last = Some(signed.clone());
+        Ok(signed)
+    }
+
+    /// The last checkpoint that was signed.
+    #[must_use]
+    pub fn last_checkpoint(&self) -> Option<SignedCheckpoint> {
+        locked(&self.checkpoint).clone()
+    }
+
+    fn must_extend(&self, last: &Checkpoint, size: u64, root: Digest) -> Result<(), Error> {
+        let extends = self.consistency_to(last.size, size).is_ok_and(|proof| {
+            trust::merkle::verify_consistency(last.size, &last.root, size, &root, &proof).is_ok()
+        });
+        if extends {
+            return Ok(());
+        }
+        let error = Error::CheckpointNotExtended {
+            last: last.size,
+            new: size,
+        };
+        self.shared.fail(error.clone());
+        Err(error)
+    }
+
+    /// Reads one record and verifies it against its leaf. Blocks on files.
+    ///
+    /// # Errors
+    /// When there is no such record, it is damaged, or the views do not lead to it.
+    pub fn read(&self, index: u64) -> Result<RawRecord, Error> {
+        let place = self.place(index)?;
+        let (kept, content) = walk::read_at(&*self.shared.storage, place, index)?;
+        let leaf = (self.shared.options.leaf_of)(&kept).map_err(|invalid| {
+            Error::Damaged(crate::error::Damage {
+                segment: place.segment,
+                offset: place.frame,
+                index,
+                fault: Fault::Record(invalid),
+            })
+        })?;
+        if leaf.leaf() != self.leaf(index)? {
+            let reason = format!("it names another record than {index}");
+            return Err(self.shared.fail_views(reason));
+        }
+        Ok(RawRecord {
+            index,
+            kept,
+            content,
+        })
+    }
+
+    /// Reads records in order from `from` to the end of the log as it is now, holding one at a
+    /// time. Each step blocks on files.
+    ///
+    /// # Errors
+    /// When `from` is beyond the end, or the views do not lead to it.
+    pub fn scan(&self, from: u64) -> Result<Scan, Error> {
+        let size = self.size();
+        let storage = Arc::clone(&self.shared.storage);
+        let walk = if from == size {
+            None
+        } else if from == 0 {
+            let identity = self.shared.identity.digest;
+            Some(Walk::start(storage, Contents::Load, identity)?)
+        } else {
+            let Place { segment, batch, .. } = self.place(from)?;
+            Some(Walk::at_batch(storage, Contents::Load, segment, batch)?)
+        };
+        Ok(Scan { walk, from, size })
+    }
+
+    /// Verifies every byte of the log from its start to its end as it is now: checksums, chain,
+    /// padding, and the root. Damage stops the log. Blocks on files; for a thread of its own.
+    ///
+    /// # Errors
+    /// When the log is damaged or cannot be read.
+    pub fn scrub(&self, progress: &mut dyn FnMut(Progress)) -> Result<Progress, Error> {
+        let scrubbed = self.scrub_to(self.shared.state(), progress);
+        if let Err(error @ (Error::Damaged(_) | Error::Root { .. })) = &scrubbed {
+            self.shared.fail(error.clone());
+        }
+        scrubbed
+    }
+
+    fn scrub_to(
+        &self,
+        (size, root): (u64, Digest),
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Progress, Error> {
+        let storage = Arc::clone(&self.shared.storage);
+        let mut walk = Walk::start(storage, Contents::Check, self.shared.identity.digest)?;
+        let mut frontier = trust::merkle::Frontier::new();
+        let reached = |walk: &Walk| {
+            let (bytes, of_bytes) = walk.progress();
+            Progress {
+                records: walk.index(),
+                bytes,
+                of_bytes,
+            }
+        };
+        while frontier.size() < size {
+            let Step::Record(record, place) = walk.step()? else {
+                return Err(Error::NoRecord {
+                    index: frontier.size(),
+                    size,
+                });
+            };
+            let leaf = (self.shared.options.leaf_of)(&record.kept).map_err(|invalid| {
+                let mut damage = walk.damage(place.frame, Fault::Record(invalid));
+                damage.index = record.index;
+                Error::Damaged(damage)
+            })?;
+            frontier.append(leaf.leaf());
+            if frontier.size().is_multiple_of(PROGRESS) {
+                progress(reached(&walk));
+            }
+        }
+        if frontier.root() != root {
+            return Err(Error::Root { size });
+        }
+        Ok(reached(&walk))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn place(&self, index: u64) -> Result<Place, Error> {
+        let size = self.size();
+        if index >= size {
+            return Err(Error::NoRecord { index, size });
+        }
+        self.shared.views_must_be_usable()?;
+        let place = self.shared.flat.place(index);
+        place.map_err(|error| self.shared.fail_views(error.to_string()))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the log has panicked");
+        }
+    }
+}
+
+/// Records in order, up to the size that the log had when the scan began.
+pub struct Scan {
+    walk: Option<Walk>,
+    from: u64,
+    size: u64,
+}
+
+impl Iterator for Scan {
+    type Item = Result<RawRecord, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let walk = self.walk.as_mut().filter(|walk| walk.index() < self.size)?;
+        let found = loop {
+            match walk.step() {
+                Ok(Step::Record(record, _)) if record.index < self.from => {}
+                Ok(Step::Record(record, _)) => return Some(Ok(record)),
+                Ok(Step::End(tail)) => {
+                    break Error::NoRecord {
+                        index: tail.index,
+                        size: self.size,
+                    };
+                }
+                Err(error) => break error,
+            }
+        };
+        self.walk = None;
+        Some(Err(found))
+    }
+}
+
+fn must_fit(part: &'static str, length: u64, limit: u64) -> Result<(), AppendError> {
+    if length > limit {
+        return Err(AppendError::TooLarge {
+            part,
+            length,
+            limit,
+        });
+    }
+    Ok(())
+}
+
+fn opening_folder(folder: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error::Locked,
+        std::io::ErrorKind::NotFound => Error::Absent,
+        _ => Error::storage(format!("opening {}", folder.display()))(error),
+    }
+}

@@ -1,0 +1,335 @@
+//! Opening a log: reads on from what the views know, cuts what a crash has torn, repairs the views.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use trust::{
+    checkpoint::{Origin, SignedCheckpoint},
+    merkle::{self, Frontier},
+};
+
+use crate::{
+    durable::Storage,
+    error::{Error, Fault},
+    files::{self, Identity},
+    flat::{Additions, FlatView},
+    format::{Chain, segment_name},
+    options::Options,
+    shared::Shared,
+    torn,
+    views::{Applied, KeyView},
+    walk::{Step, Tail, Walk},
+    window::Contents,
+    writer::{Writer, new_segment_header},
+};
+
+/// How far a long read of the log has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Records read.
+    pub records: u64,
+    /// Bytes of segments read, about.
+    pub bytes: u64,
+    /// Bytes of segments there are.
+    pub of_bytes: u64,
+}
+
+/// Progress is told after this many records.
+pub(crate) const PROGRESS: u64 = 1024;
+
+/// Makes a new log: identity and first segment.
+pub(crate) fn create(
+    storage: &dyn Storage,
+    origin: &Origin,
+    options: &Options,
+) -> Result<(), Error> {
+    options.check()?;
+    for folder in ["", "segments"] {
+        let names = storage
+            .list(folder)
+            .map_err(Error::storage("listing the folder"))?;
+        if let Some(name) = names.into_iter().find(|name| name != "lock") {
+            return Err(Error::NotEmpty(name));
+        }
+    }
+    let identity = Identity::of(origin);
+    let previous = Chain {
+        end: 0,
+        hash: identity.digest,
+    };
+    let length = options.segment_size;
+    let header = new_segment_header(options.segment_id_of, 0, length, [0; 16], previous)?;
+    storage
+        .create(&segment_name(0), &mut header.encode().as_slice(), length)
+        .map_err(Error::storage("making the first segment"))?;
+    // The log exists from here on.
+    identity.write(storage)
+}
+
+/// What opening finds.
+pub(crate) struct Opened {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Writer,
+    pub(crate) checkpoint: Option<SignedCheckpoint>,
+}
+
+pub(crate) fn open(
+    storage: Arc<dyn Storage>,
+    views: &Path,
+    options: Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Opened, Error> {
+    options.check()?;
+    let identity = Identity::read(&*storage)?;
+    files::remove_unfinished(&*storage)?;
+    let checkpoint = files::read_checkpoint(&*storage, &identity.origin)?;
+    let mut opening = Opening {
+        storage: Arc::clone(&storage),
+        identity,
+        options,
+        checkpoint,
+    };
+    let mut read = opening.read(views, progress)?;
+    // Only now: a log whose signed records are gone is left as it was found.
+    opening.checkpoint_must_be_reached(read.tail.index)?;
+    let Opening {
+        identity,
+        options,
+        checkpoint,
+        ..
+    } = opening;
+    let views = (read.flat, read.keys);
+    let frontier = read.frontier.clone();
+    let shared = Shared::new(Arc::clone(&storage), identity, options, views, frontier);
+    shared.reserve.restore(&*storage)?;
+    torn::cut(&storage, &shared.reserve, &mut read.tail)?;
+    let unrecorded = torn::unrecorded(&storage, &shared.options.annex_of)?;
+    let shared = Arc::new(shared);
+    let mut writer = Writer::new(Arc::clone(&shared), read.tail, read.frontier)?;
+    if !unrecorded.is_empty() {
+        writer.append_at_start(unrecorded)?;
+    }
+    Ok(Opened {
+        shared,
+        writer,
+        checkpoint,
+    })
+}
+
+struct Opening {
+    storage: Arc<dyn Storage>,
+    identity: Identity,
+    options: Options,
+    checkpoint: Option<SignedCheckpoint>,
+}
+
+/// The log as read, and its views as repaired.
+struct Read {
+    tail: Tail,
+    frontier: Frontier,
+    flat: FlatView,
+    keys: KeyView,
+}
+
+/// Where reading starts, and what the views know.
+struct Start {
+    walk: Walk,
+    frontier: Frontier,
+    flat: FlatView,
+    keys: KeyView,
+    applied: Option<Applied>,
+}
+
+impl Opening {
+    /// Reads from the newest checkpoint on if the views are right, else everything. Whatever is
+    /// wrong when the views are believed is asked again without them.
+    fn read(&mut self, views: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Read, Error> {
+        if let Some(start) = self.start_from_views(views) {
+            match self.replay(start, progress) {
+                Ok(read) => return Ok(read),
+                Err(error) => tracing::warn!(%error, "reading on from the views failed"),
+            }
+        }
+        self.replay(self.start_anew(views)?, progress)
+    }
+
+    /// None if the views are missing, behind, or contradict the log.
+    fn start_from_views(&self, views: &Path) -> Option<Start> {
+        let signed = self.checkpoint.as_ref()?.unverified().size;
+        let flat = FlatView::open(views).ok()?;
+        let keys = KeyView::open(&views.join("keys"), self.options.keys_version).ok()?;
+        let applied = keys.applied().ok()??;
+        let known = signed.min(flat.size().ok()?).min(applied.size);
+        let place = flat.place(known.checked_sub(1)?).ok()?;
+        let storage = Arc::clone(&self.storage);
+        let walk = Walk::at_batch(storage, Contents::Check, place.segment, place.batch).ok()?;
+        let frontier = Frontier::read(&flat, walk.index()).ok()?;
+        // The last record that the key view knows must be passed, so that its leaf is compared.
+        (walk.index() < known).then_some(Start {
+            walk,
+            frontier,
+            flat,
+            keys,
+            applied: Some(applied),
+        })
+    }
+
+    fn start_anew(&self, views: &Path) -> Result<Start, Error> {
+        match fs::remove_dir_all(views) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::storage("removing the views")(error));
+            }
+            _ => {}
+        }
+        let flat = FlatView::open(views).map_err(Error::storage("making the views"))?;
+        let keys = KeyView::open(&views.join("keys"), self.options.keys_version)
+            .map_err(|error| Error::View(error.to_string()))?;
+        let storage = Arc::clone(&self.storage);
+        Ok(Start {
+            walk: Walk::start(storage, Contents::Check, self.identity.digest)?,
+            frontier: Frontier::new(),
+            flat,
+            keys,
+            applied: None,
+        })
+    }
+
+    fn replay(&self, start: Start, progress: &mut dyn FnMut(Progress)) -> Result<Read, Error> {
+        let Start {
+            mut walk,
+            mut frontier,
+            flat,
+            keys,
+            applied,
+        } = start;
+        let mut pending = Pending::new(&flat, &keys, applied, &frontier)?;
+        loop {
+            let (record, place) = match walk.step()? {
+                Step::Record(record, place) => (record, place),
+                Step::End(tail) => {
+                    pending.finish(&frontier)?;
+                    return Ok(Read {
+                        tail,
+                        frontier,
+                        flat,
+                        keys,
+                    });
+                }
+            };
+            let leaf = (self.options.leaf_of)(&record.kept)
+                .map_err(|invalid| {
+                    let mut damage = walk.damage(place.frame, Fault::Record(invalid));
+                    damage.index = record.index;
+                    Error::Damaged(damage)
+                })?
+                .leaf();
+            pending.additions.push(&mut frontier, leaf, place);
+            pending.enter(record.index, leaf, || (self.options.keys_of)(&record.kept))?;
+            self.checkpoint_must_match(&frontier)?;
+            if frontier.size().is_multiple_of(PROGRESS) {
+                pending.write(&frontier)?;
+                let (bytes, of_bytes) = walk.progress();
+                progress(Progress {
+                    records: frontier.size(),
+                    bytes,
+                    of_bytes,
+                });
+            }
+        }
+    }
+
+    fn checkpoint_must_match(&self, frontier: &Frontier) -> Result<(), Error> {
+        match self.checkpoint.as_ref().map(SignedCheckpoint::unverified) {
+            Some(signed) if signed.size == frontier.size() && signed.root != frontier.root() => {
+                Err(Error::CheckpointRoot { size: signed.size })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn checkpoint_must_be_reached(&self, size: u64) -> Result<(), Error> {
+        match self.checkpoint.as_ref().map(SignedCheckpoint::unverified) {
+            Some(signed) if signed.size > size => Err(Error::CheckpointAhead {
+                checkpoint: signed.size,
+                log: size,
+            }),
+            Some(signed) if signed.size == 0 && signed.root != merkle::empty_root() => {
+                Err(Error::CheckpointRoot { size: 0 })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What was read and is not yet in the views.
+struct Pending<'a> {
+    flat: &'a FlatView,
+    keys: &'a KeyView,
+    applied: Option<Applied>,
+    additions: Additions,
+    entries: Vec<(u64, crate::views::ViewKey)>,
+    last_leaf: Option<trust::Digest>,
+}
+
+impl<'a> Pending<'a> {
+    fn new(
+        flat: &'a FlatView,
+        keys: &'a KeyView,
+        applied: Option<Applied>,
+        frontier: &Frontier,
+    ) -> Result<Self, Error> {
+        flat.truncate(frontier.size()).map_err(writing_views)?;
+        Ok(Self {
+            flat,
+            keys,
+            applied,
+            additions: Additions::after(frontier),
+            entries: Vec::new(),
+            last_leaf: None,
+        })
+    }
+
+    /// Enters the keys of a record, unless the key view has them.
+    fn enter(
+        &mut self,
+        index: u64,
+        leaf: trust::Digest,
+        keys: impl FnOnce() -> Vec<crate::views::ViewKey>,
+    ) -> Result<(), Error> {
+        let size = self.applied.map_or(0, |applied| applied.size);
+        if index >= size {
+            self.entries
+                .extend(keys().into_iter().map(|key| (index, key)));
+            self.last_leaf = Some(leaf);
+        } else if index + 1 == size && self.applied.is_some_and(|applied| applied.leaf != leaf) {
+            return Err(Error::View(format!("it has another record {index}")));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, frontier: &Frontier) -> Result<(), Error> {
+        self.flat.write(&self.additions).map_err(writing_views)?;
+        self.additions = Additions::after(frontier);
+        let entries = std::mem::take(&mut self.entries);
+        if let Some(leaf) = self.last_leaf.take() {
+            let size = frontier.size();
+            let applied = Applied { size, leaf };
+            self.keys
+                .apply(entries, applied)
+                .map_err(|error| Error::View(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, frontier: &Frontier) -> Result<(), Error> {
+        let known = self.applied.map_or(0, |applied| applied.size);
+        if known > frontier.size() {
+            let reason = format!("it has {known} records, the log {}", frontier.size());
+            return Err(Error::View(reason));
+        }
+        self.write(frontier)
+    }
+}
+
+fn writing_views(error: io::Error) -> Error {
+    Error::storage("writing the views")(error)
+}

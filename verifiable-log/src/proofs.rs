@@ -1,0 +1,189 @@
+//! Finding records by key, and proving them: what a log answers from its views.
+//!
+//! Views are derived and could be wrong. A proof is verified against the root of the synced log
+//! before it is given out; a view that does not lead to that root is used no more.
+
+use trust::{
+    Digest,
+    merkle::{self, Hashes, InvalidProof, ProofError},
+};
+
+use crate::{error::Error, log::Log};
+
+impl Log {
+    /// The root of the log when it had `size` records. Blocks on files.
+    ///
+    /// # Errors
+    /// When the log is smaller, or a view is not usable.
+    pub fn root_at(&self, size: u64) -> Result<Digest, Error> {
+        let (now, root_now) = self.shared().state();
+        if size == now {
+            return Ok(root_now);
+        }
+        let proof = self.consistency_to(size, now)?;
+        let root = self.from_hashes(merkle::root(&self.shared().flat, size))?;
+        self.verified(merkle::verify_consistency(
+            size, &root, now, &root_now, &proof,
+        ))?;
+        Ok(root)
+    }
+
+    /// The leaf hash of a record. Blocks on files.
+    ///
+    /// # Errors
+    /// When there is no such record, or a view is not usable.
+    pub fn leaf(&self, index: u64) -> Result<Digest, Error> {
+        self.must_have(index.saturating_add(1))?;
+        self.shared().views_must_be_usable()?;
+        self.from_hashes(self.shared().flat.subtree(0, index))
+    }
+
+    /// The proof that record `index` is in the log of `size` records. Blocks on files.
+    ///
+    /// # Errors
+    /// When there is no such record or size, or a view is not usable.
+    pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, Error> {
+        let root = self.root_at(size)?;
+        let leaf = self.leaf(index)?;
+        let proof = self.proof(merkle::inclusion_proof(&self.shared().flat, index, size))?;
+        self.verified(merkle::verify_inclusion(&leaf, index, size, &proof, &root))?;
+        Ok(proof)
+    }
+
+    /// The proof that the log of `new` records extends that of `old`. Blocks on files.
+    ///
+    /// # Errors
+    /// When there are no such sizes, or a view is not usable.
+    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Digest>, Error> {
+        let (old_root, new_root) = (self.root_at(old)?, self.root_at(new)?);
+        let proof = self.consistency_to(old, new)?;
+        self.verified(merkle::verify_consistency(
+            old, &old_root, new, &new_root, &proof,
+        ))?;
+        Ok(proof)
+    }
+
+    /// The hashes of a tile (C2SP tlog-tiles): `width` hashes from `index` * 256 on, at `level`,
+    /// which counts in steps of eight. Whoever fetches it verifies it. Blocks on files.
+    ///
+    /// # Errors
+    /// When the log does not reach that far, or a view is not usable.
+    pub fn tile(&self, level: u8, index: u64, width: u16) -> Result<Vec<u8>, Error> {
+        let size = self.size();
+        let level = level.saturating_mul(8);
+        let start = index.checked_mul(256);
+        let width = u64::from(width);
+        let end = start.and_then(|start| start.checked_add(width));
+        let reached = size.checked_shr(level.into()).unwrap_or(0);
+        match (start, end) {
+            (Some(start), Some(end)) if (1..=256).contains(&width) && end <= reached => {
+                self.shared().views_must_be_usable()?;
+                self.from_hashes(self.shared().flat.hashes(level, start, width))
+            }
+            _ => Err(Error::NoRecord { index, size }),
+        }
+    }
+
+    /// The proof as the views have it, not yet verified.
+    pub(crate) fn consistency_to(&self, old: u64, new: u64) -> Result<Vec<Digest>, Error> {
+        self.must_have(new)?;
+        self.shared().views_must_be_usable()?;
+        self.proof(merkle::consistency_proof(&self.shared().flat, old, new))
+    }
+
+    /// The records found under exactly this key, from record `from` on, in order; at most `limit`.
+    /// A record is found some moments after its receipt: see [`Self::keyed`]. Blocks on files.
+    ///
+    /// # Errors
+    /// When the view is not usable.
+    pub fn find(&self, view: u8, key: &[u8], from: u64, limit: usize) -> Result<Vec<u64>, Error> {
+        self.from_keys(|keys| keys.find(view, key, from, limit))
+    }
+
+    /// The newest record found under exactly this key. Blocks on files.
+    ///
+    /// # Errors
+    /// When the view is not usable.
+    pub fn find_newest(&self, view: u8, key: &[u8]) -> Result<Option<u64>, Error> {
+        self.from_keys(|keys| keys.newest(view, key))
+    }
+
+    /// Keys and records from key `from` up to, but without, key `until`, in order of the key and
+    /// then the record; at most `limit`. Blocks on files.
+    ///
+    /// # Errors
+    /// When the view is not usable.
+    pub fn find_range(
+        &self,
+        view: u8,
+        from: &[u8],
+        until: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, Error> {
+        self.from_keys(|keys| keys.range(view, from, until, limit))
+    }
+
+    /// Keys and records whose key begins with `start`, in order of the key and then the record; at
+    /// most `limit`. Blocks on files.
+    ///
+    /// # Errors
+    /// When the view is not usable.
+    pub fn find_beginning_with(
+        &self,
+        view: u8,
+        start: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, u64)>, Error> {
+        self.from_keys(|keys| keys.beginning_with(view, start, limit))
+    }
+
+    /// Waits until the first `size` records are found by their keys.
+    ///
+    /// # Errors
+    /// When the view is not usable, or the log has failed.
+    pub async fn keyed(&self, size: u64) -> Result<(), Error> {
+        let mut failure = self.shared().failure().subscribe();
+        let mut keyed = self.shared().keyed().subscribe();
+        tokio::select! {
+            biased;
+            _ = keyed.wait_for(|keyed| *keyed >= size) => self.shared().views_must_be_usable(),
+            _ = failure.wait_for(Option::is_some) => {
+                self.shared().must_not_have_failed().map_err(Error::Failed)
+            }
+        }
+    }
+
+    fn from_keys<T>(
+        &self,
+        find: impl FnOnce(&crate::views::KeyView) -> Result<T, sled::Error>,
+    ) -> Result<T, Error> {
+        self.shared().views_must_be_usable()?;
+        find(&self.shared().keys).map_err(|error| self.shared().fail_views(error.to_string()))
+    }
+
+    fn from_hashes<T>(&self, read: std::io::Result<T>) -> Result<T, Error> {
+        read.map_err(|error| self.shared().fail_views(error.to_string()))
+    }
+
+    fn proof<T>(&self, made: Result<T, ProofError<std::io::Error>>) -> Result<T, Error> {
+        made.map_err(|error| match error {
+            ProofError::OutsideTree { asked, size } => Error::NoRecord { index: asked, size },
+            ProofError::Source(error) => self.shared().fail_views(error.to_string()),
+        })
+    }
+
+    fn verified(&self, outcome: Result<(), InvalidProof>) -> Result<(), Error> {
+        outcome.map_err(|error| self.shared().fail_views(error.to_string()))
+    }
+
+    fn must_have(&self, size: u64) -> Result<(), Error> {
+        let now = self.size();
+        if size > now {
+            return Err(Error::NoRecord {
+                index: size - 1,
+                size: now,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! What the writer, the readers and the checkpoints of one open log share.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+use trust::{Digest, merkle::Frontier};
+
+use crate::{
+    durable::Storage,
+    error::{AppendError, Error},
+    files::{Identity, Reserve},
+    flat::FlatView,
+    options::Options,
+    views::KeyView,
+};
+
+pub(crate) struct Shared {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) identity: Identity,
+    pub(crate) options: Options,
+    pub(crate) reserve: Reserve,
+    pub(crate) flat: FlatView,
+    pub(crate) keys: KeyView,
+    /// The tree over the synced records; the flat views cover at least these.
+    synced: Mutex<Frontier>,
+    /// Why the views are not usable, once they are not.
+    view_failure: OnceLock<String>,
+    /// How many records the key view covers.
+    keyed: watch::Sender<u64>,
+    failure: watch::Sender<Option<Arc<Error>>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        identity: Identity,
+        options: Options,
+        views: (FlatView, KeyView),
+        frontier: Frontier,
+    ) -> Self {
+        Self {
+            storage,
+            identity,
+            reserve: Reserve::new(options.reserve_size),
+            options,
+            flat: views.0,
+            keys: views.1,
+            keyed: watch::Sender::new(frontier.size()),
+            synced: Mutex::new(frontier),
+            view_failure: OnceLock::new(),
+            failure: watch::Sender::new(None),
+        }
+    }
+
+    /// The size and root of the synced log.
+    pub(crate) fn state(&self) -> (u64, Digest) {
+        let synced = locked(&self.synced);
+        (synced.size(), synced.root())
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        locked(&self.synced).size()
+    }
+
+    pub(crate) fn publish(&self, frontier: &Frontier) {
+        locked(&self.synced).clone_from(frontier);
+    }
+
+    pub(crate) fn keyed(&self) -> &watch::Sender<u64> {
+        &self.keyed
+    }
+
+    pub(crate) fn failure(&self) -> &watch::Sender<Option<Arc<Error>>> {
+        &self.failure
+    }
+
+    /// Ends all appending; the first failure stays the one that is told.
+    pub(crate) fn fail(&self, error: Error) -> Arc<Error> {
+        let error = Arc::new(error);
+        let mut first = Arc::clone(&error);
+        self.failure.send_if_modified(|failure| match failure {
+            Some(earlier) => {
+                first = Arc::clone(earlier);
+                false
+            }
+            None => {
+                *failure = Some(error);
+                true
+            }
+        });
+        first
+    }
+
+    pub(crate) fn must_not_have_failed(&self) -> Result<(), Arc<Error>> {
+        self.failure.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn refused_by_failure(&self) -> AppendError {
+        match self.must_not_have_failed() {
+            Ok(()) => AppendError::Closed,
+            Err(error) => AppendError::Failed(error),
+        }
+    }
+
+    pub(crate) fn views_must_be_usable(&self) -> Result<(), Error> {
+        match self.view_failure.get() {
+            None => Ok(()),
+            Some(reason) => Err(Error::View(reason.clone())),
+        }
+    }
+
+    /// The log goes on without its views.
+    pub(crate) fn fail_views(&self, reason: String) -> Error {
+        tracing::error!(%reason, "a view of the log is not usable until the log is opened again");
+        Error::View(self.view_failure.get_or_init(|| reason).clone())
+    }
+}
+
+/// The value behind a lock; a thread that panicked cannot have left it half changed.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

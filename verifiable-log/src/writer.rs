@@ -1,0 +1,398 @@
+//! The one writer: gathers what waits into a batch, writes it, syncs it, then gives receipts.
+
+use std::{io::IoSlice, sync::Arc};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use trust::{Digest, merkle::Frontier};
+
+use crate::{
+    durable::StoredFile,
+    error::{AppendError, Error},
+    flat::Additions,
+    format::{
+        BATCH_HEADER, BLOCK, BatchHeader, Chain, FrameHeader, SegmentHeader, SegmentId,
+        block_after, segment_name,
+    },
+    record::{KeptPart, Receipt, Record},
+    shared::Shared,
+    views::Applied,
+    walk::{Place, Tail, finish},
+};
+
+/// A batch grows to this many bytes while records wait; more go into the next one.
+const FULL_BATCH: u64 = 4 * 1024 * 1024;
+/// The most bytes that are appended together.
+pub(crate) const MAX_TOGETHER: u64 = 128 * 1024 * 1024;
+/// The most records in one batch.
+pub(crate) const MAX_RECORDS: usize = 65_536;
+
+/// A record with everything computed that does not depend on its position.
+pub(crate) struct Frame {
+    header: Vec<u8>,
+    kept: KeptPart,
+    content: Vec<Bytes>,
+    leaf: Digest,
+    length: u64,
+}
+
+impl Frame {
+    /// Checks a record and computes its checksums and leaf.
+    pub(crate) fn of(record: Record) -> Result<Self, AppendError> {
+        record.check_lengths()?;
+        let header = FrameHeader::of(&record.kept, &record.content);
+        let leaf = record.leaf_preimage().leaf();
+        let Record { kept, content, .. } = record;
+        Ok(Self {
+            length: header.length(),
+            header: header.encode(&[&kept.header, &kept.signature, &kept.annex]),
+            kept,
+            content,
+            leaf,
+        })
+    }
+
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn hashed(&self) -> [&[u8]; 4] {
+        let kept = &self.kept;
+        [&self.header, &kept.header, &kept.signature, &kept.annex]
+    }
+}
+
+/// Records that wait to be written, and who waits for them.
+pub(crate) struct Waiting {
+    pub(crate) frames: Vec<Frame>,
+    /// Closing records, which may use the reserve of a full disk.
+    pub(crate) reserved: bool,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Receipt>, AppendError>>,
+    /// Room in the queue, given back when this is dropped.
+    pub(crate) _room: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    fn length(&self) -> u64 {
+        self.frames.iter().map(Frame::length).sum()
+    }
+
+    fn refuse(self, error: AppendError) {
+        // Whoever no longer waits does not need to know.
+        self.reply.send(Err(error)).ok();
+    }
+}
+
+/// The end of the log and the file it is in.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    segment: SegmentHeader,
+    file: Box<dyn StoredFile>,
+    offset: u64,
+    previous: Chain,
+    frontier: Frontier,
+}
+
+/// Makes the first segment of a log, or the one after `previous`.
+pub(crate) fn new_segment_header(
+    segment_id_of: fn() -> Option<SegmentId>,
+    first: u64,
+    length: u64,
+    previous_id: SegmentId,
+    previous: Chain,
+) -> Result<SegmentHeader, Error> {
+    Ok(SegmentHeader {
+        id: segment_id_of().ok_or(Error::Random)?,
+        first,
+        length,
+        previous_id,
+        previous,
+    })
+}
+
+impl Writer {
+    /// Goes on at the end that was found, which must not be torn.
+    pub(crate) fn new(shared: Arc<Shared>, tail: Tail, frontier: Frontier) -> Result<Self, Error> {
+        let file = open_segment(&shared, tail.segment.first)?;
+        Ok(Self {
+            shared,
+            file,
+            segment: tail.segment,
+            offset: tail.offset,
+            previous: tail.previous,
+            frontier,
+        })
+    }
+
+    /// Writes until nobody can append any more, or the log fails.
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut held_over = None;
+        while let Some(first) = held_over.take().or_else(|| queue.blocking_recv()) {
+            let (group, next) = self.gather(first, &mut queue);
+            held_over = next;
+            if let Err(error) = self.shared.must_not_have_failed() {
+                refuse_all(group, &AppendError::Failed(error));
+                break;
+            }
+            self.write_group(group);
+        }
+        queue.close();
+        let failed = self.shared.refused_by_failure();
+        refuse_all(held_over.into_iter().collect(), &failed);
+        while let Some(waiting) = queue.blocking_recv() {
+            waiting.refuse(failed.clone());
+        }
+    }
+
+    /// Takes all that waits, as far as it makes one batch. What does not fit is held over.
+    fn gather(
+        &self,
+        first: Waiting,
+        queue: &mut mpsc::Receiver<Waiting>,
+    ) -> (Vec<Waiting>, Option<Waiting>) {
+        let mut length = BATCH_HEADER as u64 + first.length();
+        let mut records = first.frames.len();
+        // The rest of the segment is used before a new one is begun.
+        let room = self.segment.length - self.offset;
+        let whole = self.shared.options.segment_size - BLOCK;
+        let limit = if length <= room { room } else { whole }.min(FULL_BATCH);
+        let mut group = vec![first];
+        while let Ok(next) = queue.try_recv() {
+            length += next.length();
+            records += next.frames.len();
+            if length > limit || records > MAX_RECORDS {
+                return (group, Some(next));
+            }
+            group.push(next);
+        }
+        (group, None)
+    }
+
+    fn write_group(&mut self, group: Vec<Waiting>) {
+        let group = match self.make_room(group) {
+            Ok(group) if group.is_empty() => return,
+            Ok(group) => group,
+            Err((group, error)) => {
+                let error = self.shared.fail(error);
+                return refuse_all(group, &AppendError::Failed(error));
+            }
+        };
+        let frames: Vec<&Frame> = group.iter().flat_map(|waiting| &waiting.frames).collect();
+        let first = self.frontier.size();
+        match self.write(&frames) {
+            Err(error) => {
+                let error = self.shared.fail(error);
+                refuse_all(group, &AppendError::Failed(error));
+            }
+            Ok(()) => self.give_receipts(first, group),
+        }
+    }
+
+    fn give_receipts(&self, first: u64, group: Vec<Waiting>) {
+        let mut index = first;
+        let mut written = Vec::new();
+        for waiting in group {
+            let receipts = waiting.frames.iter().map(|frame| {
+                let receipt = Receipt::new(index, frame.leaf);
+                index += 1;
+                receipt
+            });
+            // Whoever no longer waits does not need it: the record is there.
+            waiting.reply.send(Ok(receipts.collect())).ok();
+            written.extend(waiting.frames);
+        }
+        self.enter_keys(first, &written);
+    }
+
+    /// Makes room for a group. On a full disk, refuses those of it that may not use the reserve.
+    fn make_room(&mut self, group: Vec<Waiting>) -> Result<Vec<Waiting>, (Vec<Waiting>, Error)> {
+        let (closing, ordinary): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|waiting| waiting.reserved);
+        let (closing, ordinary) = if ordinary.is_empty() {
+            (closing, ordinary)
+        } else {
+            let all: Vec<_> = ordinary.into_iter().chain(closing).collect();
+            match self.room_for(length_of(&all), false) {
+                Ok(true) => return Ok(all),
+                Ok(false) => all.into_iter().partition(|waiting| waiting.reserved),
+                Err(error) => return Err((all, error)),
+            }
+        };
+        refuse_all(ordinary, &AppendError::DiskFull);
+        if closing.is_empty() {
+            return Ok(closing);
+        }
+        match self.room_for(length_of(&closing), true) {
+            Ok(true) => Ok(closing),
+            Ok(false) => {
+                refuse_all(closing, &AppendError::DiskFull);
+                Ok(Vec::new())
+            }
+            Err(error) => Err((closing, error)),
+        }
+    }
+
+    /// Makes sure that a batch of this length fits; false on a full disk.
+    fn room_for(&mut self, length: u64, reserved: bool) -> Result<bool, Error> {
+        let shared = Arc::clone(&self.shared);
+        let (storage, reserve) = (&*shared.storage, &shared.reserve);
+        if !reserved && reserve.is_released() && !reserve.restore(storage)? {
+            return Ok(false);
+        }
+        let needed = block_after(length);
+        if self.offset + needed <= self.segment.length {
+            return Ok(true);
+        }
+        let usual = (BLOCK + needed).max(shared.options.segment_size);
+        let small = (BLOCK + needed).max(reserve.segment_size() / BLOCK * BLOCK);
+        let mut made = self.begin_segment(usual);
+        if reserved && made.as_ref().is_err_and(Error::is_disk_full) {
+            made = reserve.draw(storage, || self.begin_segment(small));
+        }
+        match made {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_disk_full() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins the next segment. If nothing stands in this one yet, the new one takes its place.
+    fn begin_segment(&mut self, length: u64) -> Result<(), Error> {
+        let first = self.frontier.size();
+        let replaces = first == self.segment.first;
+        let previous_id = if replaces {
+            self.segment.previous_id
+        } else {
+            self.segment.id
+        };
+        let id_of = self.shared.options.segment_id_of;
+        let header = new_segment_header(id_of, first, length, previous_id, self.previous)?;
+        let name = segment_name(first);
+        let storage = &*self.shared.storage;
+        let created = storage.create(&name, &mut header.encode().as_slice(), length);
+        if let Err(error) = created {
+            // If the name is there although making it failed, the log must not go on in the old
+            // segment: the new one says where that ended.
+            let listed = storage.list("segments").unwrap_or_default();
+            let is_there = listed.iter().any(|listed| name.ends_with(listed.as_str()));
+            let error = if is_there && !replaces {
+                std::io::Error::other(error)
+            } else {
+                error
+            };
+            return Err(Error::storage(format!("making {name}"))(error));
+        }
+        self.file = open_segment(&self.shared, first)?;
+        (self.segment, self.offset) = (header, BLOCK);
+        Ok(())
+    }
+
+    /// Writes one batch and syncs it: the commit point of every record in it. There must be room.
+    fn write(&mut self, frames: &[&Frame]) -> Result<(), Error> {
+        let header = BatchHeader {
+            id: self.segment.id,
+            first: self.frontier.size(),
+            previous: self.previous,
+        }
+        .encode();
+        let mut hash = Context::new(&SHA256);
+        hash.update(&header);
+        let mut parts = vec![IoSlice::new(&header)];
+        let mut end = self.offset + header.len() as u64;
+        let mut additions = Additions::after(&self.frontier);
+        for frame in frames {
+            let place = Place {
+                segment: self.segment.first,
+                batch: self.offset,
+                frame: end,
+            };
+            additions.push(&mut self.frontier, frame.leaf, place);
+            for part in frame.hashed() {
+                hash.update(part);
+                parts.push(IoSlice::new(part));
+            }
+            parts.extend(frame.content.iter().map(|piece| IoSlice::new(piece)));
+            end += frame.length;
+        }
+        let padding = [0; BLOCK as usize];
+        let padded = block_after(end);
+        parts.extend(padding.get(..(padded - end) as usize).map(IoSlice::new));
+
+        let name = segment_name(self.segment.first);
+        self.file
+            .write_at(&mut parts, self.offset)
+            .map_err(Error::storage(format!("writing {name}")))?;
+        self.file
+            .sync()
+            .map_err(Error::storage(format!("syncing {name}")))?;
+
+        self.offset = padded;
+        self.previous = Chain {
+            end,
+            hash: finish(hash),
+        };
+        // Nobody is told of a record before it can be read and proven.
+        if let Err(error) = self.shared.flat.write(&additions) {
+            self.shared.fail_views(error.to_string());
+        }
+        self.shared.publish(&self.frontier);
+        Ok(())
+    }
+
+    /// Brings the key view up to date; nobody waits for this.
+    fn enter_keys(&self, first: u64, frames: &[Frame]) {
+        let Some(last) = frames.last() else { return };
+        let shared = &self.shared;
+        let keys = (first..).zip(frames).flat_map(|(index, frame)| {
+            let keys = (shared.options.keys_of)(&frame.kept);
+            keys.into_iter().map(move |key| (index, key))
+        });
+        let applied = Applied {
+            size: first + frames.len() as u64,
+            leaf: last.leaf,
+        };
+        if shared.views_must_be_usable().is_ok()
+            && let Err(error) = shared.keys.apply(keys, applied)
+        {
+            shared.fail_views(error.to_string());
+        }
+        shared.keyed().send_replace(applied.size);
+    }
+
+    /// Appends records of the log itself while it is being opened.
+    pub(crate) fn append_at_start(&mut self, records: Vec<Record>) -> Result<(), Error> {
+        let frames = records
+            .into_iter()
+            .map(Frame::of)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| Error::Options("annex_of makes annexes that are too long"))?;
+        let length = BATCH_HEADER as u64 + frames.iter().map(Frame::length).sum::<u64>();
+        if !self.room_for(length, true)? {
+            let full = std::io::ErrorKind::StorageFull.into();
+            return Err(Error::storage("writing what opening found")(full));
+        }
+        let first = self.frontier.size();
+        self.write(&frames.iter().collect::<Vec<_>>())?;
+        self.enter_keys(first, &frames);
+        Ok(())
+    }
+}
+
+fn length_of(group: &[Waiting]) -> u64 {
+    BATCH_HEADER as u64 + group.iter().map(Waiting::length).sum::<u64>()
+}
+
+fn refuse_all(group: Vec<Waiting>, error: &AppendError) {
+    for waiting in group {
+        waiting.refuse(error.clone());
+    }
+}
+
+fn open_segment(shared: &Shared, first: u64) -> Result<Box<dyn StoredFile>, Error> {
+    let name = segment_name(first);
+    shared
+        .storage
+        .open(&name)
+        .map_err(Error::storage(format!("opening {name}")))
+}

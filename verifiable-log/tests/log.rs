@@ -1,0 +1,368 @@
+//! The log as its owner uses it: append, read, find, prove, checkpoint, close and open again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{path::Path, sync::Arc};
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use bytes::Bytes;
+use trust::{
+    Digest,
+    checkpoint::{LogKey, Origin},
+    merkle,
+};
+use verifiable_log::{
+    AppendError, Error, KeptPart, Log, Options, Progress, RawRecord, Reader, Reading, Record,
+    ViewKey, leaf_of_local_record,
+};
+
+const KIND: u8 = 4;
+
+fn origin() -> Origin {
+    "VN/GOV/G01/server-1/1".parse().unwrap()
+}
+
+fn key() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+}
+
+fn options() -> Options {
+    let mut options = Options::new(leaf_of_local_record, Arc::new(|_| Bytes::from_static(b"a")));
+    options.segment_size = 8 * 1024;
+    options.reserve_size = 16 * 1024;
+    options.keys_of = keys_of;
+    options
+}
+
+/// View 1 has the whole header, view 2 its first byte.
+fn keys_of(kept: &KeptPart) -> Vec<ViewKey> {
+    let key = |view, key: &[u8]| ViewKey {
+        view,
+        key: key.to_vec(),
+    };
+    vec![key(1, &kept.header), key(2, &kept.header[..1])]
+}
+
+fn record(number: u64) -> Record {
+    let header = Bytes::from(format!("{}{number:05}", number % 3));
+    let mut record = Record::local(KIND, header, Bytes::from(vec![1; 40]));
+    record.content = vec![
+        Bytes::from(vec![number as u8; (number % 300) as usize]),
+        Bytes::from_static(b"second piece"),
+    ];
+    record
+}
+
+fn open(folder: &Path) -> Log {
+    Log::open(folder, options(), &mut |_| ()).unwrap()
+}
+
+async fn fill(log: &Log, count: u64) {
+    let from = log.size();
+    for number in from..from + count {
+        let receipt = log.append(record(number)).await.unwrap();
+        assert_eq!(receipt.index(), number);
+        assert_eq!(receipt.leaf(), record(number).leaf_preimage().leaf());
+    }
+}
+
+fn is_record(raw: &RawRecord, number: u64) {
+    let made = record(number);
+    assert_eq!(raw.index, number);
+    assert_eq!(raw.kept, made.kept);
+    assert_eq!(raw.content, made.content.concat());
+}
+
+#[tokio::test]
+async fn records_come_back_as_they_were_appended_over_segments_and_openings() {
+    let folder = tempfile::tempdir().unwrap();
+    Log::create(folder.path(), &origin(), &options()).unwrap();
+    for round in 1..=3 {
+        let log = open(folder.path());
+        assert_eq!(log.origin(), &origin());
+        fill(&log, 30).await;
+        let together = (0..10).map(|n| record(log.size() + n)).collect();
+        let receipts = log.append_all(together).await.unwrap();
+        assert_eq!(receipts.len(), 10);
+        assert_eq!(log.size(), round * 40);
+        for number in 0..log.size() {
+            is_record(&log.read(number).unwrap(), number);
+        }
+        for from in [0, 1, 17, log.size() - 1, log.size()] {
+            let scanned: Vec<_> = log.scan(from).unwrap().map(Result::unwrap).collect();
+            assert_eq!(scanned.len() as u64, log.size() - from);
+            for (number, raw) in (from..).zip(&scanned) {
+                is_record(raw, number);
+            }
+        }
+        let missing = log.size();
+        assert!(matches!(log.read(missing), Err(Error::NoRecord { .. })));
+        assert!(log.scan(missing + 1).is_err());
+    }
+    let segments = std::fs::read_dir(folder.path().join("segments")).unwrap();
+    assert!(segments.count() > 2);
+}
+
+#[tokio::test]
+async fn a_log_is_created_once_and_opened_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let opened = Log::open(&path, options(), &mut |_| ());
+    assert!(matches!(opened, Err(Error::Absent)));
+    std::fs::create_dir(&path).unwrap();
+    let opened = Log::open(&path, options(), &mut |_| ());
+    assert!(matches!(opened, Err(Error::Absent)));
+
+    Log::create(&path, &origin(), &options()).unwrap();
+    let again = Log::create(&path, &origin(), &options());
+    assert!(matches!(again, Err(Error::NotEmpty(_))));
+    let log = open(&path);
+    let second = Log::open(&path, options(), &mut |_| ());
+    assert!(matches!(second, Err(Error::Locked)));
+    drop(log);
+    open(&path);
+}
+
+#[tokio::test]
+async fn proofs_and_roots_verify_for_every_size() {
+    let folder = tempfile::tempdir().unwrap();
+    Log::create(folder.path(), &origin(), &options()).unwrap();
+    let log = open(folder.path());
+    log.append_all((0..600).map(record).collect())
+        .await
+        .unwrap();
+    let leaves: Vec<_> = (0..600).map(|n| record(n).leaf_preimage().leaf()).collect();
+    for size in [0, 1, 2, 255, 256, 257, 511, 512, 513, 600] {
+        let tree = merkle::Tree::new(leaves[..size as usize].to_vec());
+        let root = log.root_at(size).unwrap();
+        assert_eq!(root, tree.root());
+        for index in [0, 1, 255, 256, 511, 599].into_iter().filter(|i| *i < size) {
+            let proof = log.inclusion(index, size).unwrap();
+            let leaf = &leaves[index as usize];
+            merkle::verify_inclusion(leaf, index, size, &proof, &root).unwrap();
+        }
+        for old in [0, 1, 200, 256, 512, 600]
+            .into_iter()
+            .filter(|old| *old <= size)
+        {
+            let proof = log.consistency(old, size).unwrap();
+            let old_root = log.root_at(old).unwrap();
+            merkle::verify_consistency(old, &old_root, size, &root, &proof).unwrap();
+        }
+    }
+    assert!(log.root_at(601).is_err());
+    assert!(log.inclusion(5, 601).is_err());
+    assert!(log.inclusion(5, 5).is_err());
+    assert!(log.consistency(6, 5).is_err());
+
+    let bytes = |leaves: &[Digest]| -> Vec<u8> {
+        leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect()
+    };
+    assert_eq!(log.tile(0, 0, 256).unwrap(), bytes(&leaves[..256]));
+    assert_eq!(log.tile(0, 2, 88).unwrap(), bytes(&leaves[512..600]));
+    let roots: Vec<_> = leaves
+        .chunks_exact(256)
+        .map(|part| merkle::Tree::new(part.to_vec()).root())
+        .collect();
+    assert_eq!(log.tile(1, 0, 2).unwrap(), bytes(&roots));
+    for (level, index, width) in [
+        (0, 2, 89),
+        (1, 0, 3),
+        (0, 3, 1),
+        (0, 0, 0),
+        (0, 0, 257),
+        (9, 0, 1),
+        (255, 0, 1),
+    ] {
+        assert!(
+            log.tile(level, index, width).is_err(),
+            "{level} {index} {width}"
+        );
+    }
+    // Whatever the views say wrongly is not given out.
+    let leaf_hashes = folder.path().join("views/hashes.0");
+    let mut wrong = std::fs::read(&leaf_hashes).unwrap();
+    wrong[32 * 580] ^= 1;
+    std::fs::write(&leaf_hashes, wrong).unwrap();
+    assert!(matches!(log.inclusion(590, 600), Err(Error::View(_))));
+    assert!(matches!(log.inclusion(0, 600), Err(Error::View(_))));
+    log.append(record(600)).await.unwrap();
+    drop(log);
+    let log = open(folder.path());
+    log.inclusion(590, 600).unwrap();
+}
+
+#[tokio::test]
+async fn records_are_found_by_their_keys_also_after_the_views_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    Log::create(folder.path(), &origin(), &options()).unwrap();
+    let log = open(folder.path());
+    fill(&log, 50).await;
+    let check = |log: &Log| {
+        assert_eq!(log.find(1, b"100007", 0, 9).unwrap(), [7]);
+        assert_eq!(log.find(2, b"1", 0, 100).unwrap().len(), 17);
+        assert_eq!(log.find(2, b"1", 8, 2).unwrap(), [10, 13]);
+        assert_eq!(log.find_newest(2, b"1").unwrap(), Some(49));
+        assert_eq!(log.find_newest(2, b"7").unwrap(), None);
+        let found = log.find_beginning_with(1, b"2", 2).unwrap();
+        assert_eq!(found, [(b"200002".to_vec(), 2), (b"200005".to_vec(), 5)]);
+        let found = log.find_range(1, b"200005", b"200009", 9).unwrap();
+        assert_eq!(found, [(b"200005".to_vec(), 5), (b"200008".to_vec(), 8)]);
+    };
+    log.keyed(50).await.unwrap();
+    check(&log);
+    drop(log);
+    check(&open(folder.path()));
+    std::fs::remove_dir_all(folder.path().join("views")).unwrap();
+    check(&open(folder.path()));
+    // Other keys: made again without being asked.
+    let mut other = options();
+    other.keys_version = 1;
+    other.keys_of = |_| {
+        vec![ViewKey {
+            view: 9,
+            key: b"all".to_vec(),
+        }]
+    };
+    let log = Log::open(folder.path(), other, &mut |_| ()).unwrap();
+    assert_eq!(log.find(9, b"all", 0, 100).unwrap().len(), 50);
+    assert!(log.find(2, b"1", 0, 100).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_checkpoint_extends_the_last_and_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    Log::create(folder.path(), &origin(), &options()).unwrap();
+    let log = open(folder.path());
+    let public = LogKey::of(&key()).unwrap();
+    let empty = log.checkpoint(&key()).unwrap();
+    assert_eq!(empty.verify(&origin(), &public).unwrap().size, 0);
+    fill(&log, 5).await;
+    let five = log.checkpoint(&key()).unwrap();
+    assert_eq!(five.verify(&origin(), &public).unwrap().size, 5);
+    assert_eq!(log.checkpoint(&key()).unwrap(), five);
+    let stored = std::fs::read(folder.path().join("checkpoint")).unwrap();
+    assert_eq!(stored, five.as_bytes().as_ref());
+    drop(log);
+
+    let log = open(folder.path());
+    assert_eq!(log.last_checkpoint(), Some(five.clone()));
+    assert_eq!(log.checkpoint(&key()).unwrap(), five);
+    let other_key = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+    let other = log.checkpoint(&other_key).unwrap();
+    other
+        .verify(&origin(), &LogKey::of(&other_key).unwrap())
+        .unwrap();
+    assert_eq!(other.unverified(), five.unverified());
+}
+
+#[tokio::test]
+async fn opening_reads_on_from_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wide = options();
+    wide.segment_size = 1024 * 1024;
+    Log::create(folder.path(), &origin(), &wide).unwrap();
+    let log = Log::open(folder.path(), wide.clone(), &mut |_| ()).unwrap();
+    for part in 0..6 {
+        let records = (part * 500..(part + 1) * 500).map(record).collect();
+        log.append_all(records).await.unwrap();
+    }
+    log.keyed(3000).await.unwrap();
+    let reads = |folder: &Path| {
+        let mut told: Vec<Progress> = Vec::new();
+        let log = Log::open(folder, wide.clone(), &mut |progress| told.push(progress)).unwrap();
+        (log, told.len())
+    };
+    drop(log);
+    let (log, told) = reads(folder.path());
+    assert_eq!(told, 2, "without a checkpoint everything is read");
+    log.checkpoint(&key()).unwrap();
+    drop(log);
+    let (log, told) = reads(folder.path());
+    assert_eq!(told, 0, "only the last batch is read");
+    drop(log);
+    std::fs::remove_dir_all(folder.path().join("views")).unwrap();
+    let (log, told) = reads(folder.path());
+    assert_eq!(told, 2, "without views everything is read");
+    assert_eq!(log.scrub(&mut |_| ()).unwrap().records, 3000);
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_contradicts_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    Log::create(folder.path(), &origin(), &options()).unwrap();
+    let log = open(folder.path());
+    let mut large = record(0);
+    large.content = vec![Bytes::from(vec![0; 33 * 1024 * 1024]); 2];
+    assert!(matches!(
+        log.append(large).await,
+        Err(AppendError::TooLarge { .. })
+    ));
+    let mut wrong = record(0);
+    wrong.message_digest = Digest::of(b"other");
+    assert!(matches!(log.append(wrong).await, Err(AppendError::Leaf(_))));
+    assert!(log.append_all(Vec::new()).await.unwrap().is_empty());
+    // Larger than a segment: a segment of its own.
+    let mut large = record(0);
+    large.content = vec![Bytes::from(vec![7; 100_000])];
+    log.append(large.clone()).await.unwrap();
+    fill(&log, 3).await;
+    log.append(large.clone()).await.unwrap();
+    drop(log);
+    let log = open(folder.path());
+    assert_eq!(log.size(), 5);
+    assert_eq!(log.read(4).unwrap().content, large.content[0]);
+}
+
+#[tokio::test]
+async fn many_wait_for_one_writer_and_each_gets_its_own_receipt() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut narrow = options();
+    narrow.queue_records = 2;
+    narrow.queue_bytes = 4096;
+    Log::create(folder.path(), &origin(), &narrow).unwrap();
+    let log = Arc::new(Log::open(folder.path(), narrow, &mut |_| ()).unwrap());
+    let tasks: Vec<_> = (0..200)
+        .map(|number| {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move { (number, log.append(record(number)).await.unwrap()) })
+        })
+        .collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for task in tasks {
+        let (number, receipt) = task.await.unwrap();
+        assert_eq!(receipt.leaf(), record(number).leaf_preimage().leaf());
+        assert_eq!(log.read(receipt.index()).unwrap().kept, record(number).kept);
+        assert!(seen.insert(receipt.index()));
+    }
+    assert_eq!(seen.len(), 200);
+}
+
+#[tokio::test]
+async fn a_reader_follows_a_log_that_is_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    Log::create(folder.path(), &origin(), &options()).unwrap();
+    let mut reader = Reader::open(folder.path(), leaf_of_local_record).unwrap();
+    let log = open(folder.path());
+    let mut read = 0;
+    for _ in 0..20 {
+        fill(&log, 7).await;
+        loop {
+            match reader.read().unwrap() {
+                Reading::Record(found) => {
+                    is_record(&found.record, read);
+                    read += 1;
+                }
+                Reading::End(end) => {
+                    assert_eq!(end.size, log.size());
+                    assert_eq!(end.root, log.root_at(end.size).unwrap());
+                    assert_eq!(end.unfinished, None);
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(read, 140);
+    let signed = log.checkpoint(&key()).unwrap();
+    assert_eq!(reader.checkpoint().unwrap(), Some(signed));
+    assert!(reader.torn_files().unwrap().is_empty());
+}
