@@ -35,7 +35,10 @@ impl From<&Statement> for RefusalStatus {
         let facts = [
             ("fault".to_owned(), statement.fault().name().to_owned()),
             ("server".to_owned(), statement.server.to_string()),
-            ("remedy".to_owned(), statement.refusal.reason.remedy().to_owned()),
+            (
+                "remedy".to_owned(),
+                statement.refusal.reason.remedy().to_owned(),
+            ),
         ];
         let details = ErrorDetails::with_error_info(statement.code(), ERROR_DOMAIN, facts);
         Self {

@@ -52,7 +52,10 @@ fn generated_code_is_what_the_proto_files_say() {
         if !run.trust_types {
             builder = builder
                 .extern_path(".lienthong.evidence.v1", "::trust::wire::evidence")
-                .extern_path(".lienthong.configuration.v1", "::trust::wire::configuration");
+                .extern_path(
+                    ".lienthong.configuration.v1",
+                    "::trust::wire::configuration",
+                );
         }
         let encoded = descriptors.encode_to_vec();
         builder.compile_fds(descriptors).unwrap();

@@ -1,1 +1,39 @@
 //! The two routes of a security server: consume and provide.
+//!
+//! [`start::run`] is the whole server; everything else serves it. The routes are in `consume.rs`
+//! and `provide.rs`, their stages in `stage/`.
+
+mod admin;
+mod call;
+mod certificates;
+mod client_call;
+mod clock;
+mod connections;
+mod consume;
+mod durable;
+mod exchange;
+mod frames;
+mod grpc;
+mod health;
+mod interruption;
+mod listen;
+mod listeners;
+mod local_state;
+mod log;
+mod provide;
+mod random;
+mod recollection;
+mod recorder;
+mod refusals;
+mod server;
+mod settings;
+mod signer;
+mod snapshot;
+mod source;
+mod stage;
+pub mod start;
+pub mod state_file;
+
+pub use clock::{Clock, SharedClock, SystemClock};
+pub use log::{LogError, create as create_log};
+pub use settings::{Settings, SettingsError};

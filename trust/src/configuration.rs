@@ -13,7 +13,8 @@ pub use head::{CLOCK_SKEW_SECONDS, VerifiedHead};
 pub use key::StateKey;
 pub use root::{Anchor, ROOT_SIGNATURE_CONTEXT, RootDocument};
 pub use state::{
-    Applied, ENTRY_LIMIT, OFFICER_SIGNATURE_CONTEXT, RejectedChange, State, pair_leaf, verify_membership,
+    Applied, ENTRY_LIMIT, OFFICER_SIGNATURE_CONTEXT, RejectedChange, State, pair_leaf,
+    verify_membership,
 };
 
 use crate::refusal::{Reason, Refusal};

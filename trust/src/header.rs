@@ -262,8 +262,14 @@ impl Header {
         if is_refusal && (!self.is_final || self.status_code == Some(0)) {
             return Err(malformed("a refusal must be final and must not say OK"));
         }
-        if self.refusal_code.as_deref().is_some_and(|code| !is_refusal_code(code)) {
-            return Err(malformed("the refusal code is not of the form provider.reason"));
+        if self
+            .refusal_code
+            .as_deref()
+            .is_some_and(|code| !is_refusal_code(code))
+        {
+            return Err(malformed(
+                "the refusal code is not of the form provider.reason",
+            ));
         }
         let first_request = !is_reply && self.sequence == 0;
         if !first_request && self.statements != Statements::default() {

@@ -11,6 +11,7 @@ pub mod identifier;
 pub mod leaf;
 pub mod merkle;
 pub mod message;
+pub mod record;
 pub mod refusal;
 pub mod replay;
 pub mod signature;

@@ -55,14 +55,27 @@ impl Statement {
     /// Who has to change something.
     #[must_use]
     pub const fn fault(&self) -> Fault {
-        match (self.refusal.reason.blamed(), self.side) {
-            (Blamed::Client, _) => Fault::Client,
-            (Blamed::Speaker, Side::Consumer) | (Blamed::Peer, Side::Provider) => Fault::Consumer,
-            (Blamed::Speaker, Side::Provider) | (Blamed::Peer, Side::Consumer) => Fault::Provider,
-            (Blamed::Adapter, _) => Fault::Adapter,
-            (Blamed::Configuration, _) => Fault::Configuration,
-            (Blamed::Network, _) => Fault::Network,
-        }
+        blame(self.refusal.reason, self.side)
+    }
+}
+
+/// Who is at fault according to a code that a peer acting as `side` has said; none for a code that
+/// this version does not know.
+#[must_use]
+pub fn fault_of(code: &str, side: Side) -> Option<Fault> {
+    let name = code.strip_prefix(side.name())?.strip_prefix('.')?;
+    let reason = Reason::ALL.iter().find(|reason| reason.name() == name)?;
+    Some(blame(*reason, side))
+}
+
+const fn blame(reason: Reason, side: Side) -> Fault {
+    match (reason.blamed(), side) {
+        (Blamed::Client, _) => Fault::Client,
+        (Blamed::Speaker, Side::Consumer) | (Blamed::Peer, Side::Provider) => Fault::Consumer,
+        (Blamed::Speaker, Side::Provider) | (Blamed::Peer, Side::Consumer) => Fault::Provider,
+        (Blamed::Adapter, _) => Fault::Adapter,
+        (Blamed::Configuration, _) => Fault::Configuration,
+        (Blamed::Network, _) => Fault::Network,
     }
 }
 
@@ -202,6 +215,13 @@ macro_rules! reasons {
             #[must_use]
             pub const fn remedy(self) -> &'static str {
                 match self { $(Self::$variant => $remedy,)+ }
+            }
+
+            /// Whether it is the peer's message that is not acceptable: what cannot be verified is
+            /// refused without a signature.
+            #[must_use]
+            pub const fn blames_peer(self) -> bool {
+                matches!(self.blamed(), Blamed::Peer)
             }
 
             const fn blamed(self) -> Blamed {

@@ -80,7 +80,10 @@ impl Configuration {
             StateKey::Registration(server, subsystem) => {
                 let value: wire::Registration = state.decoded(&key).ok_or_else(unreadable)?;
                 if value.enabled {
-                    self.hosts.entry(subsystem.clone()).or_default().push(server.clone());
+                    self.hosts
+                        .entry(subsystem.clone())
+                        .or_default()
+                        .push(server.clone());
                     self.registered.insert((server.clone(), subsystem.clone()));
                 }
             }
@@ -228,15 +231,20 @@ impl Configuration {
         if ours != header.receiving_server() {
             return Err(Refusal::new(
                 Reason::WrongServer,
-                format!("the message is for {}; this is {ours}", header.receiving_server()),
+                format!(
+                    "the message is for {}; this is {ours}",
+                    header.receiving_server()
+                ),
             ));
         }
         Ok(())
     }
 
     fn check_certificate(&self, certificate: &SigningCertificate, at: i64) -> Result<(), Refusal> {
-        let approved =
-            self.authorities.get(&certificate.authority).is_some_and(|found| found.signing);
+        let approved = self
+            .authorities
+            .get(&certificate.authority)
+            .is_some_and(|found| found.signing);
         if !approved {
             return Err(Refusal::new(
                 Reason::InvalidCertificate,
@@ -249,7 +257,10 @@ impl Configuration {
         if !(certificate.not_before..=certificate.not_after).contains(&at) {
             return Err(Refusal::new(
                 Reason::ExpiredCertificate,
-                format!("the signing certificate of {} is not valid now", certificate.member),
+                format!(
+                    "the signing certificate of {} is not valid now",
+                    certificate.member
+                ),
             ));
         }
         Ok(())

@@ -47,7 +47,11 @@ impl VerifiedHead {
         let note = SignedCheckpoint::parse(&head.checkpoint)
             .map_err(|error| invalid(format!("the head's checkpoint: {error}")))?;
         let origin = Origin::of_registry(root.instance());
-        let keys = root.document().head_keys.iter().filter_map(|key| LogKey::from_slice(key));
+        let keys = root
+            .document()
+            .head_keys
+            .iter()
+            .filter_map(|key| LogKey::from_slice(key));
         let checkpoint = keys
             .filter_map(|key| note.verify(&origin, &key).ok())
             .next()
@@ -120,7 +124,9 @@ impl VerifiedHead {
     /// `InvalidConfiguration` or `ClockBehind`.
     pub fn check_time(&self, now: i64, newest_issued_at: i64) -> Result<(), Refusal> {
         if self.publication.issued_at > now + CLOCK_SKEW_SECONDS {
-            return Err(invalid("the head was issued in the future; compare the clocks"));
+            return Err(invalid(
+                "the head was issued in the future; compare the clocks",
+            ));
         }
         if now + CLOCK_SKEW_SECONDS < newest_issued_at {
             return Err(Refusal::new(
@@ -138,7 +144,9 @@ impl VerifiedHead {
     pub fn check_extends(&self, older: &Self, proof: &[Digest]) -> Result<(), Refusal> {
         let (old, new) = (older.serial, self.serial);
         if new < old {
-            return Err(invalid(format!("serial {new} is older than {old}, accepted before")));
+            return Err(invalid(format!(
+                "serial {new} is older than {old}, accepted before"
+            )));
         }
         merkle::verify_consistency(old, &older.tree_root, new, &self.tree_root, proof).map_err(
             |error| {
@@ -154,8 +162,11 @@ impl VerifiedHead {
 fn check_inclusion(head: &Head, size: u64, root: &Digest) -> Result<(), Refusal> {
     let malformed = || invalid("the head's inclusion proof is malformed");
     let annex_digest = Digest::from_slice(&head.annex_digest).ok_or_else(malformed)?;
-    let proof: Option<Vec<Digest>> =
-        head.proof.iter().map(|hash| Digest::from_slice(hash)).collect();
+    let proof: Option<Vec<Digest>> = head
+        .proof
+        .iter()
+        .map(|hash| Digest::from_slice(hash))
+        .collect();
     let leaf = LeafPreimage {
         kind: RecordKind::Entry as u8,
         message_digest: Digest::of(&head.entry),
@@ -163,8 +174,11 @@ fn check_inclusion(head: &Head, size: u64, root: &Digest) -> Result<(), Refusal>
         annex_digest,
     };
     let proof = proof.ok_or_else(malformed)?;
-    merkle::verify_inclusion(&leaf.leaf(), head.index, size, &proof, root)
-        .map_err(|error| invalid(format!("the publication is not in the registry's log: {error}")))
+    merkle::verify_inclusion(&leaf.leaf(), head.index, size, &proof, root).map_err(|error| {
+        invalid(format!(
+            "the publication is not in the registry's log: {error}"
+        ))
+    })
 }
 
 fn publication_of(head: &Head, root: &RootDocument) -> Result<Publication, Refusal> {

@@ -63,7 +63,11 @@ impl StateKey {
             _ => return Err(invalid()),
         };
         // One text per key: "log/.../01" or upper-case digits must not name a second one.
-        if key.to_string() == text { Ok(key) } else { Err(invalid()) }
+        if key.to_string() == text {
+            Ok(key)
+        } else {
+            Err(invalid())
+        }
     }
 }
 
@@ -74,7 +78,12 @@ impl fmt::Display for StateKey {
             Self::Subsystem(subsystem) => write!(formatter, "subsystem/{}", subsystem.local()),
             Self::Server(server) => write!(formatter, "server/{}", server.local()),
             Self::Registration(server, subsystem) => {
-                write!(formatter, "registration/{}/{}", server.local(), subsystem.local())
+                write!(
+                    formatter,
+                    "registration/{}/{}",
+                    server.local(),
+                    subsystem.local()
+                )
             }
             Self::Authentication(digest) => write!(formatter, "authentication/{digest}"),
             Self::Log(server, generation) => {

@@ -96,17 +96,25 @@ impl RootDocument {
         }
         let unreadable = |error| invalid(format!("the root document does not parse: {error}"));
         let parsed = SignedRootDocument::decode(signed.clone()).map_err(unreadable)?;
-        let document =
-            wire::RootDocument::decode(parsed.document.clone()).map_err(unreadable)?;
+        let document = wire::RootDocument::decode(parsed.document.clone()).map_err(unreadable)?;
         let instance = document
             .instance
             .parse()
             .map_err(|error| invalid(format!("the root document's instance: {error}")))?;
         let threshold = document.threshold as usize;
         if threshold == 0 || threshold > document.root_keys.len() || document.head_keys.is_empty() {
-            return Err(invalid("the root document asks for an impossible number of keys"));
+            return Err(invalid(
+                "the root document asks for an impossible number of keys",
+            ));
         }
-        Ok((Self { instance, document, signed }, parsed))
+        Ok((
+            Self {
+                instance,
+                document,
+                signed,
+            },
+            parsed,
+        ))
     }
 
     /// Whether `threshold` different keys of `keys` signed this document.
@@ -164,7 +172,9 @@ impl Anchor {
     /// # Errors
     /// `InvalidConfiguration` when it does not verify by its own keys.
     pub fn from_root_document(signed: Bytes) -> Result<Self, Refusal> {
-        Ok(Self { root: RootDocument::first(signed)? })
+        Ok(Self {
+            root: RootDocument::first(signed)?,
+        })
     }
 
     /// Reads `anchor.json`.
@@ -180,7 +190,9 @@ impl Anchor {
         let anchor = Self::from_root_document(signed.into())?;
         // Whoever reads the file must not be shown something else than what is used.
         if file != anchor.file() {
-            return Err(invalid("the anchor file shows other facts than its root document signs"));
+            return Err(invalid(
+                "the anchor file shows other facts than its root document signs",
+            ));
         }
         Ok(anchor)
     }

@@ -278,6 +278,9 @@ pub struct Closing {
     pub reply_sequence: ::core::option::Option<u64>,
     #[prost(bytes = "bytes", tag = "7")]
     pub reply_digest: ::prost::bytes::Bytes,
+    /// "consumer" or "provider": which side of the exchange this server was.
+    #[prost(string, tag = "8")]
+    pub side: ::prost::alloc::string::String,
 }
 /// Something that was refused before it could be evidence, or a summary of many.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,103 @@
+//! Signing certificates of others, parsed and vouched for once, by digest.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use bytes::Bytes;
+use certs::vouch;
+use proto::exchange::TrustMaterial;
+use trust::{Digest, Reason, Refusal, message::SigningCertificate};
+
+use crate::snapshot::Snapshot;
+
+/// The most one certificate may measure.
+const CERTIFICATE_LIMIT: usize = 64 * 1024;
+
+/// How many are remembered; beyond, all are forgotten and asked for again.
+const MEMORY_LIMIT: usize = 4096;
+
+/// A signing certificate that an authority vouches for, with its bytes for the log.
+#[derive(Clone)]
+pub(crate) struct KnownCertificate {
+    /// What the rules need.
+    pub(crate) facts: SigningCertificate,
+    /// DER.
+    pub(crate) der: Bytes,
+}
+
+/// The certificates seen so far.
+#[derive(Default)]
+pub(crate) struct Certificates {
+    known: Mutex<HashMap<Digest, KnownCertificate>>,
+}
+
+impl Certificates {
+    /// Takes trust material from a peer; what does not verify is refused by name.
+    ///
+    /// # Errors
+    /// `InvalidCertificate` or `ExpiredCertificate`.
+    pub(crate) fn learn(
+        &self,
+        material: &TrustMaterial,
+        snapshot: &Snapshot,
+        at: i64,
+    ) -> Result<(), Refusal> {
+        let der = &material.certificate;
+        let total: usize = material.intermediates.iter().map(Bytes::len).sum();
+        if der.len() + total > CERTIFICATE_LIMIT {
+            return Err(Refusal::new(
+                Reason::InvalidCertificate,
+                "the signing certificate and its chain are larger than 64 KiB",
+            ));
+        }
+        let digest = Digest::of(der);
+        if self.find(&digest).is_some() {
+            return Ok(());
+        }
+        let authorities = snapshot.signing_authorities();
+        let vouched = vouch(der, &material.intermediates, authorities, at)
+            .map_err(|error| Refusal::new(Reason::InvalidCertificate, error.to_string()))?;
+        let known = KnownCertificate {
+            facts: (&vouched).into(),
+            der: der.clone(),
+        };
+        let mut memory = self.lock();
+        if memory.len() >= MEMORY_LIMIT {
+            memory.clear();
+        }
+        memory.insert(digest, known);
+        Ok(())
+    }
+
+    /// Our own certificate, which must be as good as any other.
+    ///
+    /// # Errors
+    /// `NoSigningKey` when no approved authority vouches for it.
+    pub(crate) fn own(
+        &self,
+        material: &TrustMaterial,
+        snapshot: &Snapshot,
+        at: i64,
+    ) -> Result<KnownCertificate, Refusal> {
+        let digest = Digest::of(&material.certificate);
+        if let Some(known) = self.find(&digest) {
+            return Ok(known);
+        }
+        let unusable =
+            |why: String| Refusal::new(Reason::NoSigningKey, format!("our certificate: {why}"));
+        self.learn(material, snapshot, at)
+            .map_err(|refusal| unusable(refusal.explanation))?;
+        self.find(&digest)
+            .ok_or_else(|| unusable("it was forgotten".to_owned()))
+    }
+
+    /// A certificate by its digest.
+    pub(crate) fn find(&self, digest: &Digest) -> Option<KnownCertificate> {
+        self.lock().get(digest).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, KnownCertificate>> {
+        self.known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

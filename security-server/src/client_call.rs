@@ -1,0 +1,203 @@
+//! A call as a client system makes it: headers, statements, and the parts of its request.
+
+use http::HeaderMap;
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
+use trust::{
+    ExchangeId, MethodPath, Reason, Refusal, SubsystemId,
+    header::{Statements, TEXT_LIMIT},
+};
+
+use crate::{
+    call::{CallHeaders, Part},
+    grpc::{
+        budget::Budget,
+        reader::{MessageReader, ReadError},
+        timeout,
+    },
+    stage::identify_client::ConnectionIdentity,
+};
+
+const REQUEST_ID: &str = "x-road-id";
+
+/// A call that has arrived and is not read yet.
+pub(crate) struct ClientCall {
+    pub(crate) identity: ConnectionIdentity,
+    static_service: Option<SubsystemId>,
+    path: String,
+    headers: HeaderMap,
+    deadline: Option<Instant>,
+}
+
+impl ClientCall {
+    /// Takes a request apart; the parts of its body come from the second value.
+    ///
+    /// # Errors
+    /// `InvalidMetadata` for a `grpc-timeout` that is none.
+    pub(crate) fn new(
+        request: http::Request<Incoming>,
+        identity: ConnectionIdentity,
+        static_service: Option<SubsystemId>,
+        budget: &Budget,
+    ) -> Result<(Self, ClientParts), Refusal> {
+        let (head, body) = request.into_parts();
+        let deadline = timeout::parse(&head.headers)?.map(|timeout| Instant::now() + timeout);
+        let path = head
+            .uri
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string);
+        let parts = ClientParts {
+            headers: Some(CallHeaders::from_headers(&head.headers)),
+            messages: MessageReader::new(body, budget.clone()),
+        };
+        Ok((
+            Self {
+                identity,
+                static_service,
+                path,
+                headers: head.headers,
+                deadline,
+            },
+            parts,
+        ))
+    }
+
+    /// When the client gives up.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The method called.
+    pub(crate) fn method(&self) -> Result<MethodPath, Refusal> {
+        let parsed = MethodPath::parse(&self.path);
+        parsed.map_err(|error| Refusal::new(Reason::InvalidPath, error.to_string()))
+    }
+
+    /// `x-road-client`, if the client says it.
+    pub(crate) fn named_client(&self) -> Result<Option<SubsystemId>, Refusal> {
+        match self.text("x-road-client")? {
+            named if named.is_empty() => Ok(None),
+            named => named
+                .parse()
+                .map(Some)
+                .map_err(|error| invalid("x-road-client", &error)),
+        }
+    }
+
+    /// `x-road-service`, or the static route of the listener. A fifth part names the gRPC service
+    /// once more and must be that of the path.
+    pub(crate) fn named_service(&self, method: &MethodPath) -> Result<SubsystemId, Refusal> {
+        let named = self.text("x-road-service")?;
+        if named.is_empty() {
+            return self.static_service.clone().ok_or_else(|| {
+                Refusal::new(Reason::InvalidMetadata, "the call has no x-road-service")
+            });
+        }
+        let subsystem = match named.match_indices('/').nth(3) {
+            None => named.as_str(),
+            Some((fourth_slash, _)) => {
+                let (subsystem, rest) = named.split_at(fourth_slash);
+                if rest.strip_prefix('/') != Some(method.service()) {
+                    return Err(Refusal::new(
+                        Reason::InvalidMetadata,
+                        format!(
+                            "x-road-service names another gRPC service than the path, {}",
+                            method.service()
+                        ),
+                    ));
+                }
+                subsystem
+            }
+        };
+        subsystem
+            .parse()
+            .map_err(|error| invalid("x-road-service", &error))
+    }
+
+    /// What the caller says of itself and its reasons. A call without `x-road-id` is given the
+    /// exchange's id.
+    pub(crate) fn statements(&self, exchange: ExchangeId) -> Result<Statements, Refusal> {
+        let request_id = self.text(REQUEST_ID)?;
+        Ok(Statements {
+            request_id: if request_id.is_empty() {
+                exchange.to_string()
+            } else {
+                request_id
+            },
+            user: self.text("x-road-userid")?,
+            case_number: self.text("x-road-issue")?,
+            represented_party: self.text("x-road-represented-party")?,
+            purpose: self.text("x-road-purpose")?,
+            legal_basis: self.text("x-road-legal-basis")?,
+        })
+    }
+
+    /// `x-road-id` as the client sent it, for the answer; empty when it sent none it can get back.
+    pub(crate) fn request_id(&self) -> &str {
+        let value = self
+            .headers
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok());
+        value
+            .filter(|text| text.len() <= TEXT_LIMIT)
+            .unwrap_or_default()
+    }
+
+    /// Free text of one header: percent-encoded UTF-8 in ASCII, given once.
+    fn text(&self, name: &'static str) -> Result<String, Refusal> {
+        let refused = |what| {
+            Err(Refusal::new(
+                Reason::InvalidMetadata,
+                format!("{name} {what}"),
+            ))
+        };
+        let mut values = self.headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            return Ok(String::new());
+        };
+        if values.next().is_some() {
+            return refused("is given more than once");
+        }
+        let Ok(ascii) = value.to_str() else {
+            return refused("is not percent-encoded UTF-8");
+        };
+        match percent_decode_str(ascii).decode_utf8() {
+            Ok(text) if text.len() <= TEXT_LIMIT => Ok(text.into_owned()),
+            Ok(_) => refused("is longer than 1024 bytes"),
+            Err(_) => refused("is not percent-encoded UTF-8"),
+        }
+    }
+}
+
+fn invalid(name: &str, error: &trust::InvalidIdentifier) -> Refusal {
+    Refusal::new(Reason::InvalidMetadata, format!("{name}: {error}"))
+}
+
+/// The parts of a client's request, in order.
+pub(crate) struct ClientParts {
+    headers: Option<CallHeaders>,
+    messages: MessageReader<Incoming>,
+}
+
+impl ClientParts {
+    /// The next part. The first carries the headers of the call and comes without a message when
+    /// the client waits for ours before it sends one.
+    pub(crate) async fn next(&mut self) -> Result<Part, ReadError> {
+        let headers = self.headers.take();
+        if headers.is_some() && !self.messages.begins().await? {
+            return Ok(Part {
+                headers,
+                ..Part::default()
+            });
+        }
+        let message = self.messages.next().await?;
+        let is_final = message.is_none() || self.messages.ends().await?;
+        Ok(Part {
+            headers,
+            message,
+            is_final,
+            ending: None,
+        })
+    }
+}

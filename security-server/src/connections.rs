@@ -1,0 +1,228 @@
+//! Outgoing HTTP/2 connections, kept open and shared: to other security servers and to adapters.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use certs::tls::{PeerTls, describe_chain, peer_certificate_digest, peer_name};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use trust::{Digest, Reason, Refusal, ServerId};
+
+use crate::{grpc::body::WrittenBody, local_state::AdapterAddress};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
+/// An open connection.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    requests: SendRequest<WrittenBody>,
+    /// Digest of the TLS certificate at the other end; none without TLS.
+    pub(crate) certificate: Option<Digest>,
+}
+
+impl Connection {
+    /// Starts a call. The request is sent once: it is never repeated on another connection.
+    pub(crate) async fn call(
+        &mut self,
+        request: Request<WrittenBody>,
+    ) -> Result<Response<Incoming>, hyper::Error> {
+        self.requests.send_request(request).await
+    }
+}
+
+/// One slot for each destination, so that only one caller connects at a time.
+struct Slots<K> {
+    slots: Mutex<HashMap<K, Arc<tokio::sync::Mutex<Option<Connection>>>>>,
+}
+
+impl<K: Hash + Eq + Clone> Slots<K> {
+    fn new() -> Self {
+        Self {
+            slots: Mutex::new(HashMap::new()),
+        }
+    }
+
+    async fn connection<F>(&self, key: &K, connect: F) -> Result<Connection, Refusal>
+    where
+        F: Future<Output = Result<Connection, Refusal>>,
+    {
+        let slot = {
+            let mut slots = self
+                .slots
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            Arc::clone(slots.entry(key.clone()).or_default())
+        };
+        let mut slot = slot.lock().await;
+        if let Some(open) = slot.as_ref().filter(|open| !open.requests.is_closed()) {
+            return Ok(open.clone());
+        }
+        let opened = connect.await?;
+        *slot = Some(opened.clone());
+        Ok(opened)
+    }
+}
+
+/// Connections to other security servers.
+pub(crate) struct PeerConnections {
+    tls: PeerTls,
+    slots: Slots<(ServerId, String)>,
+}
+
+impl PeerConnections {
+    pub(crate) fn new(tls: PeerTls) -> Self {
+        Self {
+            tls,
+            slots: Slots::new(),
+        }
+    }
+
+    /// The TLS of connections between security servers.
+    pub(crate) const fn tls(&self) -> &PeerTls {
+        &self.tls
+    }
+
+    /// A connection to `server` at `address`, open or opened now.
+    ///
+    /// # Errors
+    /// `PeerUnreachable` with what was tried and seen.
+    pub(crate) async fn to(&self, server: &ServerId, address: &str) -> Result<Connection, Refusal> {
+        let key = (server.clone(), address.to_owned());
+        self.slots
+            .connection(&key, self.connect(server, address))
+            .await
+    }
+
+    async fn connect(&self, server: &ServerId, address: &str) -> Result<Connection, Refusal> {
+        let unreachable = |what: String| {
+            Refusal::new(
+                Reason::PeerUnreachable,
+                format!("{server} at {address}: {what}"),
+            )
+        };
+        let tls = self
+            .tls
+            .connector(server)
+            .map_err(|error| unreachable(error.to_string()))?;
+        let opening = async {
+            let stream = TcpStream::connect(address)
+                .await
+                .map_err(|error| error.to_string())?;
+            stream
+                .set_nodelay(true)
+                .map_err(|error| error.to_string())?;
+            let stream = TlsConnector::from(tls)
+                .connect(peer_name(), stream)
+                .await
+                .map_err(|error| words(&error))?;
+            let certificate = peer_certificate_digest(stream.get_ref().1.peer_certificates());
+            let requests = open(stream).await.map_err(|error| error.to_string())?;
+            Ok(Connection {
+                requests,
+                certificate,
+            })
+        };
+        match timeout(CONNECT_TIMEOUT, opening).await {
+            Ok(opened) => opened.map_err(unreachable),
+            Err(_) => Err(unreachable("no connection within ten seconds".to_owned())),
+        }
+    }
+}
+
+/// Connections to the adapters of this server's services.
+pub(crate) struct AdapterConnections {
+    slots: Slots<AdapterAddress>,
+}
+
+impl AdapterConnections {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Slots::new(),
+        }
+    }
+
+    /// A connection to the adapter, open or opened now.
+    ///
+    /// # Errors
+    /// `AdapterUnreachable`; the text names no address, since it goes to the caller.
+    pub(crate) async fn to(&self, address: &AdapterAddress) -> Result<Connection, Refusal> {
+        self.slots.connection(address, Self::connect(address)).await
+    }
+
+    async fn connect(address: &AdapterAddress) -> Result<Connection, Refusal> {
+        let opening = async {
+            let requests = match address {
+                AdapterAddress::Loopback(socket) => {
+                    let stream = TcpStream::connect(socket)
+                        .await
+                        .map_err(|e| e.to_string())?;
+                    stream
+                        .set_nodelay(true)
+                        .map_err(|error| error.to_string())?;
+                    open(stream).await
+                }
+                AdapterAddress::Unix(path) => {
+                    open(UnixStream::connect(path).await.map_err(|e| e.to_string())?).await
+                }
+            };
+            let requests = requests.map_err(|error| error.to_string())?;
+            Ok(Connection {
+                requests,
+                certificate: None,
+            })
+        };
+        let problem = match timeout(CONNECT_TIMEOUT, opening).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(problem)) => problem,
+            Err(_) => "no connection within ten seconds".to_owned(),
+        };
+        tracing::warn!(?address, problem, "the adapter cannot be reached");
+        Err(Refusal::new(
+            Reason::AdapterUnreachable,
+            "the adapter of the service does not answer",
+        ))
+    }
+}
+
+/// An error in words: those of TLS when it was TLS that failed.
+pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    describe_chain(error).unwrap_or_else(|| error.to_string())
+}
+
+/// The HTTP/2 handshake; the connection then lives in its own task until either side closes it.
+async fn open<S>(stream: S) -> Result<SendRequest<WrittenBody>, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (requests, connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = words(&error), "a connection ended");
+        }
+    });
+    Ok(requests)
+}

@@ -1,0 +1,181 @@
+//! An exchange under way: what both halves of a route share.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{sync::watch, time::Instant};
+use trust::{
+    Digest, Reason, Refusal,
+    exchange::{ConsumerExchange, ProviderExchange},
+    header::{Parties, Statements},
+};
+
+use crate::{local_state::LocalService, signer::MemberSigner};
+
+/// The consumer's side of an exchange.
+pub(crate) struct Consumption {
+    pub(crate) parties: Parties,
+    pub(crate) statements: Statements,
+    /// When the caller gives up.
+    pub(crate) deadline: Option<Instant>,
+    /// Signs for the client's member.
+    pub(crate) signer: Arc<MemberSigner>,
+    /// Where the provider's server listens.
+    pub(crate) address: String,
+    exchange: Mutex<ConsumerExchange>,
+}
+
+impl Consumption {
+    pub(crate) fn new(
+        parties: Parties,
+        statements: Statements,
+        deadline: Option<Instant>,
+        signer: Arc<MemberSigner>,
+        address: String,
+    ) -> Self {
+        let exchange = Mutex::new(ConsumerExchange::open(parties.clone()));
+        Self {
+            parties,
+            statements,
+            deadline,
+            signer,
+            address,
+            exchange,
+        }
+    }
+
+    /// The order and chain of both directions; held for a moment, never across an await.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ConsumerExchange> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left of the caller's time.
+    pub(crate) fn milliseconds_left(&self) -> Option<u64> {
+        milliseconds_left(self.deadline)
+    }
+}
+
+/// The provider's side of an exchange, from its authorised first request on.
+pub(crate) struct Provision {
+    pub(crate) parties: Parties,
+    pub(crate) statements: Statements,
+    /// When the caller, or this server's limit for the service, gives up.
+    pub(crate) deadline: Option<Instant>,
+    /// Signs for the service's member.
+    pub(crate) signer: Arc<MemberSigner>,
+    /// The service called; none in a refusal because there is none.
+    pub(crate) service: Option<LocalService>,
+    /// The TLS certificate of the connection that the exchange runs on.
+    pub(crate) peer_certificate: Digest,
+    exchange: Mutex<ProviderExchange>,
+}
+
+impl Provision {
+    pub(crate) fn new(
+        exchange: ProviderExchange,
+        statements: Statements,
+        deadline: Option<Instant>,
+        signer: Arc<MemberSigner>,
+        service: Option<LocalService>,
+        peer_certificate: Digest,
+    ) -> Self {
+        let parties = exchange.parties().clone();
+        let exchange = Mutex::new(exchange);
+        Self {
+            parties,
+            statements,
+            deadline,
+            signer,
+            service,
+            peer_certificate,
+            exchange,
+        }
+    }
+
+    /// The order and chain of both directions; held for a moment, never across an await.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ProviderExchange> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Provision {
+    /// How many requests and replies were recorded.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let state = self.lock();
+        (
+            state.requests().next_sequence(),
+            state.replies().next_sequence(),
+        )
+    }
+}
+
+/// Counts the exchanges under way, so that a server that stops can let them end.
+pub(crate) struct OpenExchanges {
+    count: watch::Sender<usize>,
+    stopping: AtomicBool,
+}
+
+impl Default for OpenExchanges {
+    fn default() -> Self {
+        Self {
+            count: watch::Sender::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+}
+
+/// One exchange under way; it ends when this is dropped.
+pub(crate) struct OpenExchange {
+    count: watch::Sender<usize>,
+}
+
+impl OpenExchanges {
+    /// Counts in one more.
+    ///
+    /// # Errors
+    /// `ShuttingDown` when the server takes no more.
+    pub(crate) fn enter(&self) -> Result<OpenExchange, Refusal> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(Refusal::new(
+                Reason::ShuttingDown,
+                "this server is being stopped",
+            ));
+        }
+        self.count.send_modify(|count| *count += 1);
+        Ok(OpenExchange {
+            count: self.count.clone(),
+        })
+    }
+
+    /// Takes no more exchanges.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Waits until none is under way.
+    pub(crate) async fn none_open(&self) {
+        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+}
+
+impl Drop for OpenExchange {
+    fn drop(&mut self) {
+        self.count.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Milliseconds until a deadline, rounded up so that the other side never gives up much earlier.
+pub(crate) fn milliseconds_left(deadline: Option<Instant>) -> Option<u64> {
+    let left = deadline?.saturating_duration_since(Instant::now());
+    Some(u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
+}
+
+/// Waits until the deadline; for ever when there is none.
+pub(crate) async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

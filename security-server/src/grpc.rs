@@ -1,0 +1,8 @@
+//! gRPC over HTTP/2 without a schema: frames, metadata, status, as they stand on the wire.
+
+pub(crate) mod body;
+pub(crate) mod budget;
+pub(crate) mod metadata;
+pub(crate) mod reader;
+pub(crate) mod status;
+pub(crate) mod timeout;

@@ -1,0 +1,208 @@
+//! Listeners: accept, shake hands, serve HTTP/2; nothing here knows what is called.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use certs::{
+    Certificate,
+    tls::{describe_chain, peer_certificate_digest},
+};
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use trust::Digest;
+
+use crate::{grpc::body::WrittenBody, settings::Limits};
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const HEADER_LIST_LIMIT: u32 = 64 * 1024;
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+
+/// What a connection showed of who is at its other end.
+#[derive(Debug, Clone)]
+pub(crate) enum Shown {
+    /// No TLS.
+    Nothing,
+    /// TLS; the certificate if one was shown, and its digest.
+    Tls(Option<(Digest, Certificate)>),
+}
+
+/// Answers the requests of one listener.
+pub(crate) trait Answer: Clone + Send + Sync + 'static {
+    /// Answers one request from a connection.
+    fn answer(
+        &self,
+        shown: Shown,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<WrittenBody>> + Send;
+}
+
+/// A bound socket.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Binds `ADDRESS:PORT` or `unix:PATH`. A socket file left by a dead process is replaced.
+    pub(crate) async fn bind(address: &str) -> io::Result<Self> {
+        let Some(path) = address.strip_prefix("unix:") else {
+            return Ok(Self::Tcp(TcpListener::bind(address).await?));
+        };
+        let path = PathBuf::from(path);
+        Ok(Self::Unix(bind_unix(&path)?, path))
+    }
+
+    /// Where it listens: `ADDRESS:PORT` or `unix:PATH`.
+    pub(crate) fn address(&self) -> io::Result<String> {
+        match self {
+            Self::Tcp(listener) => Ok(listener.local_addr()?.to_string()),
+            Self::Unix(_, path) => Ok(format!("unix:{}", path.display())),
+        }
+    }
+
+    /// Whether only this machine can reach it.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .is_ok_and(|at: SocketAddr| at.ip().is_loopback()),
+            Self::Unix(..) => true,
+        }
+    }
+}
+
+/// Binds a Unix socket that only this user can reach.
+pub(crate) fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("{} is in use by a running process", path.display()),
+            ));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Accepts connections until it is dropped; its connections then end with it.
+pub(crate) async fn serve<A: Answer>(
+    listener: Listener,
+    tls: Option<Arc<ServerConfig>>,
+    limits: Limits,
+    answer: A,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        // A listener that is full leaves new connections in the backlog of the system.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let connection = Connection {
+            tls: tls.clone(),
+            answer: answer.clone(),
+            limits: limits.clone(),
+        };
+        match &listener {
+            Listener::Tcp(tcp) => match tcp.accept().await {
+                Ok((stream, from)) => {
+                    let _ = stream.set_nodelay(true);
+                    connections.spawn(async move {
+                        connection.run(stream, &from.to_string()).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => pause(&error).await,
+            },
+            Listener::Unix(unix, path) => match unix.accept().await {
+                Ok((stream, _)) => {
+                    let from = path.display().to_string();
+                    connections.spawn(async move {
+                        connection.run(stream, &from).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => pause(&error).await,
+            },
+        }
+    }
+}
+
+/// After a failed accept (no descriptors left, most likely): a moment for others to finish.
+async fn pause(error: &io::Error) {
+    tracing::warn!(%error, "a connection was not accepted");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+struct Connection<A> {
+    tls: Option<Arc<ServerConfig>>,
+    answer: A,
+    limits: Limits,
+}
+
+impl<A: Answer> Connection<A> {
+    async fn run<S>(self, stream: S, from: &str)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Some(tls) = self.tls.clone() else {
+            return self.serve(stream, Shown::Nothing).await;
+        };
+        match timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(tls).accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates();
+                let shown = peer_certificate_digest(chain).zip(
+                    chain
+                        .and_then(|chain| chain.first())
+                        .and_then(|der| Certificate::parse(der).ok()),
+                );
+                self.serve(stream, Shown::Tls(shown)).await;
+            }
+            Ok(Err(error)) => {
+                let why = describe_chain(&error).unwrap_or_else(|| error.to_string());
+                tracing::info!(from, why, "a connection was refused");
+            }
+            Err(_) => tracing::info!(from, "a connection did not finish its handshake in time"),
+        }
+    }
+
+    async fn serve<S>(self, stream: S, shown: Shown)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let answer = self.answer;
+        let service = service_fn(move |request| {
+            let (answer, shown) = (answer.clone(), shown.clone());
+            async move { Ok::<_, std::convert::Infallible>(answer.answer(shown, request).await) }
+        });
+        let served = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .max_header_list_size(HEADER_LIST_LIMIT)
+            .max_concurrent_streams(self.limits.calls_per_connection)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What each listener answers: client systems, other security servers, and health.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use trust::SubsystemId;
+
+use crate::{
+    consume,
+    grpc::body::WrittenBody,
+    health,
+    listen::{Answer, Shown},
+    provide,
+    server::Server,
+    stage::{forward::EXCHANGE_PATH, identify_client::ConnectionIdentity},
+};
+
+/// Answers client systems.
+#[derive(Clone)]
+pub(crate) struct ForClients {
+    pub(crate) server: Arc<Server>,
+    /// The subsystem of a plaintext listener; none on the TLS listener.
+    pub(crate) subsystem: Option<SubsystemId>,
+    /// The static route of the listener.
+    pub(crate) service: Option<SubsystemId>,
+}
+
+impl Answer for ForClients {
+    async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
+        if request.uri().path() == health::CHECK_PATH {
+            return health::answer(&self.server, request).await;
+        }
+        let identity = match (&self.subsystem, shown) {
+            (Some(subsystem), _) => ConnectionIdentity::Listener(subsystem.clone()),
+            (None, Shown::Tls(shown)) => ConnectionIdentity::Tls(shown.map(|(_, shown)| shown)),
+            (None, Shown::Nothing) => ConnectionIdentity::Tls(None),
+        };
+        consume::answer(
+            Arc::clone(&self.server),
+            request,
+            identity,
+            self.service.clone(),
+        )
+        .await
+    }
+}
+
+/// Answers other security servers.
+#[derive(Clone)]
+pub(crate) struct ForPeers {
+    pub(crate) server: Arc<Server>,
+}
+
+impl Answer for ForPeers {
+    async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
+        let Shown::Tls(Some((certificate, _))) = shown else {
+            return health::unimplemented("a security server shows a certificate");
+        };
+        if request.uri().path() != EXCHANGE_PATH {
+            return health::unimplemented("security servers offer each other one call, Exchange");
+        }
+        provide::answer(Arc::clone(&self.server), certificate, request.into_body())
+    }
+}

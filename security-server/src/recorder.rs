@@ -1,0 +1,310 @@
+//! Writes the message log: messages with everything that an auditor needs to verify them.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use prost::Message;
+use trust::{
+    Digest, Reason, Refusal, ServerId,
+    configuration::{Configuration, StateKey},
+    message::SignedMessage,
+    wire::evidence::{Annex, CertificateRecord, Change, Closing, RecordKind, SecurityEvent, Stage},
+};
+use verifiable_log::{AppendError, KeptPart, Log, Receipt, Record};
+
+use crate::{certificates::KnownCertificate, clock::SharedClock, random, snapshot::Snapshot};
+
+/// A message to be recorded, and what this server says about it.
+pub(crate) struct MessageRecord<'a> {
+    pub(crate) message: &'a SignedMessage,
+    /// The configuration by which it was made or decided.
+    pub(crate) snapshot: &'a Snapshot,
+    /// The certificate it was signed with.
+    pub(crate) certificate: &'a KnownCertificate,
+    pub(crate) stage: Stage,
+    pub(crate) peer_certificate: Option<&'a Digest>,
+    /// "accepted" or the refusal code.
+    pub(crate) decision: &'a str,
+    /// Index of the record of the right that allowed it.
+    pub(crate) right: Option<u64>,
+    pub(crate) keep_content: bool,
+}
+
+/// Which supporting records the log already holds; the rest is written before what needs it.
+#[derive(Default)]
+struct Kept {
+    root_documents: usize,
+    head: Option<Digest>,
+    state_root: Option<Digest>,
+    memberships: HashSet<String>,
+    certificates: HashSet<Digest>,
+}
+
+/// Forgotten when so many certificates were kept; they are then kept once more when needed.
+const CERTIFICATE_MEMORY: usize = 64 * 1024;
+
+/// The one door to the message log.
+pub(crate) struct Recorder {
+    log: Log,
+    clock: SharedClock,
+    server: ServerId,
+    generation: u32,
+    kept: Mutex<Kept>,
+    /// Held while supporting records are written, so that nobody relies on them too early.
+    supporting: tokio::sync::Mutex<()>,
+}
+
+impl Recorder {
+    pub(crate) fn new(log: Log, clock: SharedClock, server: ServerId, generation: u32) -> Self {
+        Self {
+            log,
+            clock,
+            server,
+            generation,
+            kept: Mutex::default(),
+            supporting: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The log itself.
+    pub(crate) const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Whether the log takes records.
+    pub(crate) fn takes_records(&self) -> bool {
+        self.log.failed().now_or_never().is_none()
+    }
+
+    /// Records messages together, after the evidence that supports them. Gives the receipt of the
+    /// last one once all are on disk.
+    ///
+    /// # Errors
+    /// `LogUnavailable`.
+    pub(crate) async fn record(&self, messages: &[MessageRecord<'_>]) -> Result<Receipt, Refusal> {
+        let mut records = Vec::with_capacity(messages.len());
+        let mut waiting = None;
+        if messages.iter().any(|message| self.lacks(message)) {
+            waiting = Some(self.supporting.lock().await);
+            for message in messages {
+                records.append(&mut self.support(message));
+            }
+        }
+        records.extend(messages.iter().map(|message| self.message_record(message)));
+        let receipt = self.append(records).await?;
+        if waiting.is_some() {
+            for message in messages {
+                self.note_kept(message);
+            }
+        }
+        Ok(receipt)
+    }
+
+    /// Records a change of the local state; gives its index.
+    pub(crate) async fn record_changes(&self, changes: &[Change]) -> Result<Receipt, Refusal> {
+        let records = changes
+            .iter()
+            .map(|change| self.local(RecordKind::Change, change));
+        self.append(records.collect()).await
+    }
+
+    /// Records how an exchange ended that has no final reply. Uses the reserve when the disk is
+    /// full.
+    pub(crate) async fn record_closing(&self, closing: &Closing) -> Result<(), Refusal> {
+        let record = self.local(RecordKind::Closing, closing);
+        self.log
+            .append_reserved(record)
+            .await
+            .map(drop)
+            .map_err(|error| unavailable(&error))
+    }
+
+    /// Records something refused before it could be evidence.
+    pub(crate) async fn record_security(&self, event: &SecurityEvent) -> Result<(), Refusal> {
+        self.append(vec![self.local(RecordKind::Security, event)])
+            .await
+            .map(drop)
+    }
+
+    /// Records that an operator accepted the clock.
+    pub(crate) async fn record_clock(
+        &self,
+        accepted: &trust::wire::evidence::ClockAccepted,
+    ) -> Result<(), Refusal> {
+        self.append(vec![self.local(RecordKind::Clock, accepted)])
+            .await
+            .map(drop)
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<Receipt, Refusal> {
+        let mut receipts = self
+            .log
+            .append_all(records)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        receipts
+            .pop()
+            .ok_or_else(|| Refusal::new(Reason::LogUnavailable, "the message log gave no receipt"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn evidence_keys(&self, record: &MessageRecord<'_>) -> Vec<StateKey> {
+        let configuration = record.snapshot.configuration();
+        let mut keys = configuration.evidence_keys(
+            record.message.header(),
+            &record.certificate.facts,
+            record.peer_certificate,
+        );
+        keys.push(StateKey::Log(self.server.clone(), self.generation));
+        keys
+    }
+
+    fn lacks(&self, record: &MessageRecord<'_>) -> bool {
+        let configuration = record.snapshot.configuration();
+        let keys = self.evidence_keys(record);
+        let kept = self.lock();
+        kept.root_documents < record.snapshot.root_documents().len()
+            || kept.head != Some(configuration.head().digest())
+            || kept.state_root != Some(configuration.head().state_root())
+            || !kept.certificates.contains(&record.certificate.facts.digest)
+            || keys
+                .iter()
+                .any(|key| !kept.memberships.contains(&key.to_string()))
+    }
+
+    /// The supporting records that the log does not hold yet.
+    fn support(&self, record: &MessageRecord<'_>) -> Vec<Record> {
+        let configuration: &Configuration = record.snapshot.configuration();
+        let keys = self.evidence_keys(record);
+        let kept = self.lock();
+        let mut records = Vec::new();
+        for document in record
+            .snapshot
+            .root_documents()
+            .iter()
+            .skip(kept.root_documents)
+        {
+            records.push(self.local_bytes(RecordKind::RootDocument, document.clone()));
+        }
+        if kept.head != Some(configuration.head().digest()) {
+            let head = configuration.head().encoded().clone();
+            records.push(self.local_bytes(RecordKind::Head, head));
+        }
+        let same_state = kept.state_root == Some(configuration.head().state_root());
+        let missing: Vec<StateKey> = keys
+            .into_iter()
+            .filter(|key| !same_state || !kept.memberships.contains(&key.to_string()))
+            .collect();
+        for membership in configuration.state().prove(&missing) {
+            records.push(self.local(RecordKind::Membership, &membership));
+        }
+        if !kept.certificates.contains(&record.certificate.facts.digest) {
+            let body = CertificateRecord {
+                certificate: record.certificate.der.clone(),
+            };
+            records.push(self.local(RecordKind::Certificate, &body));
+        }
+        records
+    }
+
+    fn note_kept(&self, record: &MessageRecord<'_>) {
+        let head = record.snapshot.configuration().head();
+        let keys = self.evidence_keys(record);
+        let mut kept = self.lock();
+        kept.root_documents = kept
+            .root_documents
+            .max(record.snapshot.root_documents().len());
+        kept.head = Some(head.digest());
+        if kept.state_root != Some(head.state_root()) {
+            kept.state_root = Some(head.state_root());
+            kept.memberships.clear();
+        }
+        kept.memberships
+            .extend(keys.iter().map(ToString::to_string));
+        if kept.certificates.len() >= CERTIFICATE_MEMORY {
+            kept.certificates.clear();
+        }
+        kept.certificates.insert(record.certificate.facts.digest);
+    }
+
+    fn message_record(&self, record: &MessageRecord<'_>) -> Record {
+        let message = record.message;
+        let head = record.snapshot.configuration().head();
+        let annex = Annex {
+            kind: RecordKind::Message.into(),
+            stage: record.stage.into(),
+            received_at: self.clock.milliseconds(),
+            configuration_serial: head.serial(),
+            head_digest: head.digest().to_bytes(),
+            certificate_digest: record.certificate.facts.digest.to_bytes(),
+            ocsp_digests: Vec::new(),
+            peer_certificate_digest: record
+                .peer_certificate
+                .map(|digest| digest.to_bytes())
+                .unwrap_or_default(),
+            decision: record.decision.to_owned(),
+            access_right: record.right,
+            subject_hash: Bytes::new(),
+            salt: salt(),
+        };
+        Record {
+            kept: KeptPart {
+                kind: RecordKind::Message as u8,
+                header: message.header_bytes().clone(),
+                signature: message.signature().encode_to_vec().into(),
+                annex: annex.encode_to_vec().into(),
+            },
+            message_digest: message.digest(),
+            signature_digest: Digest::of(message.signature_value()),
+            content: if record.keep_content {
+                vec![message.content().bytes().clone()]
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn local(&self, kind: RecordKind, body: &impl Message) -> Record {
+        self.local_bytes(kind, body.encode_to_vec().into())
+    }
+
+    fn local_bytes(&self, kind: RecordKind, body: Bytes) -> Record {
+        Record::local(
+            kind as u8,
+            body,
+            local_annex(kind, self.clock.milliseconds()),
+        )
+    }
+}
+
+/// The annex of a local record made at a time in milliseconds since 1970 (UTC).
+pub(crate) fn local_annex(kind: RecordKind, at: i64) -> Bytes {
+    Annex {
+        kind: kind.into(),
+        stage: Stage::Local.into(),
+        received_at: at,
+        salt: salt(),
+        ..Annex::default()
+    }
+    .encode_to_vec()
+    .into()
+}
+
+fn salt() -> Bytes {
+    Bytes::copy_from_slice(&random::bytes::<16>())
+}
+
+fn unavailable(error: &AppendError) -> Refusal {
+    tracing::error!(%error, "the message log does not take a record");
+    Refusal::new(
+        Reason::LogUnavailable,
+        "the message log of this server takes no records",
+    )
+}

@@ -1,0 +1,263 @@
+//! How exchanges end that were not answered: what is said, what is recorded, what is logged.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use proto::refusal::{REFUSAL_TRAILER, RefusalStatus};
+use trust::{
+    Digest, Reason, Refusal,
+    exchange::Chain,
+    header::Parties,
+    refusal::Side,
+    wire::evidence::{Closing, SecurityEvent},
+};
+
+use crate::{
+    exchange::{Consumption, Provision},
+    interruption::Interruption,
+    server::Server,
+};
+
+/// Security records about one peer or client in one minute; more are counted, not recorded.
+const NOTES_PER_MINUTE: u64 = 10;
+
+/// How many peers and clients are kept apart; beyond, counting starts anew.
+const SOURCES: usize = 4096;
+
+/// Counts refusals by who caused them, so that nobody fills our disk.
+#[derive(Default)]
+pub(crate) struct RefusalNotes {
+    sources: Mutex<HashMap<String, Minute>>,
+}
+
+#[derive(Default)]
+struct Minute {
+    minute: i64,
+    recorded: u64,
+    passed_over: u64,
+}
+
+impl RefusalNotes {
+    /// Counts one event at a time in seconds; gives how many events a record now stands for, or
+    /// none when it is not to be recorded.
+    fn count(&self, source: &str, at: i64) -> Option<u64> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.len() >= SOURCES && !sources.contains_key(source) {
+            sources.clear();
+        }
+        let entry = sources.entry(source.to_owned()).or_default();
+        let minute = at.div_euclid(60);
+        if entry.minute != minute {
+            *entry = Minute {
+                minute,
+                recorded: 0,
+                passed_over: entry.passed_over,
+            };
+        }
+        if entry.recorded >= NOTES_PER_MINUTE {
+            entry.passed_over += 1;
+            return None;
+        }
+        entry.recorded += 1;
+        Some(1 + std::mem::take(&mut entry.passed_over))
+    }
+}
+
+/// A refusal as it is said: with its code, its status on the wire, and in words.
+pub(crate) struct Stated {
+    pub(crate) code: String,
+    pub(crate) status: RefusalStatus,
+    pub(crate) explanation: String,
+    /// The refusal itself, when it is our own.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+impl Server {
+    /// States why a route stopped.
+    pub(crate) fn stated(&self, side: Side, interruption: Interruption) -> Stated {
+        match interruption {
+            Interruption::Refused(refusal) => {
+                let statement = refusal.clone().said_by(side, self.id().clone());
+                Stated {
+                    code: statement.code(),
+                    status: RefusalStatus::from(&statement),
+                    explanation: refusal.explanation.clone(),
+                    refusal: Some(refusal),
+                }
+            }
+            Interruption::Said(status) => {
+                let code = status
+                    .trailers
+                    .iter()
+                    .find(|(name, _)| *name == REFUSAL_TRAILER);
+                Stated {
+                    code: code.map(|(_, code)| code.clone()).unwrap_or_default(),
+                    explanation: format!("said without a signature: {}", status.message),
+                    status: *status,
+                    refusal: None,
+                }
+            }
+        }
+    }
+
+    /// Ends the consumer's side of an exchange that has no final reply.
+    pub(crate) async fn close_consumption(&self, exchange: &Consumption, stated: &Stated) {
+        let (requests, replies) = {
+            let state = exchange.lock();
+            (state.requests().clone(), state.replies().clone())
+        };
+        self.close(
+            Side::Consumer,
+            &exchange.parties,
+            &requests,
+            &replies,
+            stated,
+        )
+        .await;
+    }
+
+    /// Ends the provider's side of an exchange that has no final reply.
+    pub(crate) async fn close_provision(&self, exchange: &Provision, stated: &Stated) {
+        let (requests, replies) = {
+            let state = exchange.lock();
+            (state.requests().clone(), state.replies().clone())
+        };
+        self.close(
+            Side::Provider,
+            &exchange.parties,
+            &requests,
+            &replies,
+            stated,
+        )
+        .await;
+    }
+
+    async fn close(
+        &self,
+        side: Side,
+        parties: &Parties,
+        requests: &Chain,
+        replies: &Chain,
+        stated: &Stated,
+    ) {
+        if requests.newest().is_some() && !replies.is_finished() {
+            let outcome = stated
+                .refusal
+                .as_ref()
+                .map_or("refused", |known| known.reason.name());
+            let closing = closing(
+                side,
+                parties.exchange.as_bytes(),
+                outcome,
+                &stated.explanation,
+            )
+            .with(requests.newest(), replies.newest());
+            if let Err(error) = self.recorder().record_closing(&closing.0).await {
+                tracing::error!(exchange = %parties.exchange, %error, "no closing record");
+            }
+        }
+        self.log_refused(side, parties, stated);
+    }
+
+    /// The log line of an exchange that ended with a refusal.
+    pub(crate) fn log_refused(&self, side: Side, parties: &Parties, stated: &Stated) {
+        tracing::info!(
+            exchange = %parties.exchange,
+            side = side.name(),
+            client = %parties.client,
+            service = %parties.service,
+            method = %parties.method,
+            outcome = stated.code,
+            why = stated.explanation,
+            "exchange refused"
+        );
+    }
+
+    /// The log line of an answered exchange.
+    pub(crate) fn log_answered(&self, side: Side, parties: &Parties, requests: u64, replies: u64) {
+        tracing::info!(
+            exchange = %parties.exchange,
+            side = side.name(),
+            client = %parties.client,
+            service = %parties.service,
+            method = %parties.method,
+            requests,
+            replies,
+            outcome = "answered",
+            "exchange answered"
+        );
+    }
+
+    /// Notes a refusal of something that never became evidence.
+    pub(crate) async fn note_refusal(&self, source: &str, code: &str, reason: &str) {
+        let Some(count) = self.notes().count(source, self.clock().seconds()) else {
+            return;
+        };
+        let event = SecurityEvent {
+            refusal_code: code.to_owned(),
+            reason: reason.chars().take(1024).collect(),
+            peer: source.to_owned(),
+            exchange_id: Bytes::new(),
+            count,
+        };
+        tracing::info!(source, code, reason, "refused");
+        if let Err(error) = self.recorder().record_security(&event).await {
+            tracing::error!(%error, "no security record");
+        }
+    }
+
+    /// The name of a peer for notes: its server if it is registered, else its certificate.
+    pub(crate) fn name_of_peer(&self, certificate: &Digest) -> String {
+        let known = self.newest().peek();
+        let server = known
+            .as_ref()
+            .and_then(|snapshot| snapshot.configuration().server_of(certificate));
+        server.map_or_else(|| format!("certificate {certificate}"), ToString::to_string)
+    }
+}
+
+/// Whether a provider answers with a signed refusal: not about what could not be verified, and not
+/// when nobody is there or nothing can be recorded.
+pub(crate) const fn is_signed(refusal: &Refusal) -> bool {
+    !refusal.reason.blames_peer()
+        && !matches!(
+            refusal.reason,
+            Reason::Cancelled | Reason::PeerLost | Reason::LogUnavailable | Reason::NoConfiguration
+        )
+}
+
+/// A closing record being made.
+pub(crate) struct ClosingRecord(pub(crate) Closing);
+
+/// A closing record for one side of an exchange.
+pub(crate) fn closing(side: Side, exchange: &[u8; 16], outcome: &str, why: &str) -> ClosingRecord {
+    ClosingRecord(Closing {
+        exchange_id: Bytes::copy_from_slice(exchange),
+        outcome: outcome.to_owned(),
+        reason: why.chars().take(1024).collect(),
+        side: side.name().to_owned(),
+        ..Closing::default()
+    })
+}
+
+impl ClosingRecord {
+    /// Names the last message of each direction.
+    pub(crate) fn with(
+        mut self,
+        request: Option<(u64, Digest)>,
+        reply: Option<(u64, Digest)>,
+    ) -> Self {
+        self.0.request_sequence = request.map(|(sequence, _)| sequence);
+        self.0.request_digest = request
+            .map(|(_, digest)| digest.to_bytes())
+            .unwrap_or_default();
+        self.0.reply_sequence = reply.map(|(sequence, _)| sequence);
+        self.0.reply_digest = reply
+            .map(|(_, digest)| digest.to_bytes())
+            .unwrap_or_default();
+        self
+    }
+}

@@ -1,0 +1,213 @@
+//! The security server: what the stages of both routes share.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicI64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use trust::{
+    ExchangeId, MemberId, Refusal, ServerId, SubsystemId,
+    header::Parties,
+    replay::{SeenExchanges, reference_time},
+};
+
+use crate::{
+    certificates::{Certificates, KnownCertificate},
+    clock::SharedClock,
+    connections::{AdapterConnections, PeerConnections},
+    exchange::OpenExchanges,
+    grpc::budget::Budget,
+    local_state::LocalState,
+    random,
+    recorder::Recorder,
+    refusals::RefusalNotes,
+    signer::{MemberSigner, Signers},
+    snapshot::{Newest, Snapshot},
+};
+
+/// A running security server. Everything in it is shared by all exchanges.
+pub(crate) struct Server {
+    id: ServerId,
+    clock: SharedClock,
+    newest: Arc<Newest>,
+    local_state: ArcSwap<LocalState>,
+    /// Held while the local state is changed: record first, then put in force.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    signers: Signers,
+    certificates: Certificates,
+    recorder: Recorder,
+    budget: Budget,
+    peers: PeerConnections,
+    adapters: AdapterConnections,
+    seen: Mutex<SeenExchanges>,
+    /// Seconds since 1970 (UTC) of the newest record.
+    newest_record: AtomicI64,
+    notes: RefusalNotes,
+    exchanges: OpenExchanges,
+}
+
+/// What a server is made of.
+pub(crate) struct Parts {
+    pub(crate) id: ServerId,
+    pub(crate) clock: SharedClock,
+    pub(crate) newest: Arc<Newest>,
+    pub(crate) local_state: LocalState,
+    pub(crate) signers: Signers,
+    pub(crate) recorder: Recorder,
+    pub(crate) budget: Budget,
+    pub(crate) peers: PeerConnections,
+    pub(crate) seen: SeenExchanges,
+    pub(crate) newest_record: i64,
+}
+
+impl Server {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            id: parts.id,
+            clock: parts.clock,
+            newest: parts.newest,
+            local_state: ArcSwap::from_pointee(parts.local_state),
+            changing: tokio::sync::Mutex::new(()),
+            signers: parts.signers,
+            certificates: Certificates::default(),
+            recorder: parts.recorder,
+            budget: parts.budget,
+            peers: parts.peers,
+            adapters: AdapterConnections::new(),
+            seen: Mutex::new(parts.seen),
+            newest_record: AtomicI64::new(parts.newest_record),
+            notes: RefusalNotes::default(),
+            exchanges: OpenExchanges::default(),
+        }
+    }
+
+    pub(crate) const fn id(&self) -> &ServerId {
+        &self.id
+    }
+
+    pub(crate) const fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(crate) const fn peers(&self) -> &PeerConnections {
+        &self.peers
+    }
+
+    pub(crate) const fn adapters(&self) -> &AdapterConnections {
+        &self.adapters
+    }
+
+    pub(crate) const fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    pub(crate) const fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(crate) const fn notes(&self) -> &RefusalNotes {
+        &self.notes
+    }
+
+    /// The exchanges under way.
+    pub(crate) const fn exchanges(&self) -> &OpenExchanges {
+        &self.exchanges
+    }
+
+    /// The configuration, whether it is in force or not.
+    pub(crate) const fn newest(&self) -> &Arc<Newest> {
+        &self.newest
+    }
+
+    /// The configuration for one decision.
+    ///
+    /// # Errors
+    /// `NoConfiguration`.
+    pub(crate) fn configuration_in_force(&self) -> Result<Arc<Snapshot>, Refusal> {
+        self.newest.in_force(&self.clock)
+    }
+
+    /// The local state for one decision.
+    pub(crate) fn local_state(&self) -> Arc<LocalState> {
+        self.local_state.load_full()
+    }
+
+    /// Puts a recorded change of the local state in force.
+    pub(crate) fn replace_local_state(&self, state: LocalState) {
+        self.local_state.store(Arc::new(state));
+    }
+
+    /// The key of the member that owns a subsystem.
+    ///
+    /// # Errors
+    /// `NoSigningKey`.
+    pub(crate) fn signer_of(&self, subsystem: &SubsystemId) -> Result<Arc<MemberSigner>, Refusal> {
+        self.member_signer(&subsystem.member())
+    }
+
+    /// The key of the member that owns this server.
+    ///
+    /// # Errors
+    /// `NoSigningKey`.
+    pub(crate) fn owner_signer(&self) -> Result<Arc<MemberSigner>, Refusal> {
+        self.member_signer(&self.id.owner())
+    }
+
+    fn member_signer(&self, member: &MemberId) -> Result<Arc<MemberSigner>, Refusal> {
+        self.signers.of(member, self.clock.seconds())
+    }
+
+    /// Our own signing certificate, vouched for like any other.
+    ///
+    /// # Errors
+    /// `NoSigningKey` when no approved authority vouches for it.
+    pub(crate) fn own_certificate(
+        &self,
+        signer: &MemberSigner,
+        snapshot: &Snapshot,
+    ) -> Result<KnownCertificate, Refusal> {
+        self.certificates
+            .own(signer.material(), snapshot, self.clock.seconds())
+    }
+
+    /// A new exchange id: a UUID version 7 of this moment.
+    pub(crate) fn new_exchange_id(&self) -> ExchangeId {
+        let now = u64::try_from(self.clock.milliseconds()).unwrap_or_default();
+        ExchangeId::from_parts(now, &random::bytes())
+    }
+
+    /// The time that freshness is measured against: never behind the newest record.
+    ///
+    /// # Errors
+    /// `ClockBehind`.
+    pub(crate) fn reference_time(&self) -> Result<i64, Refusal> {
+        let now = self.clock.seconds();
+        let reference = reference_time(now, self.newest_record.load(Ordering::Acquire))?;
+        self.newest_record.fetch_max(now, Ordering::AcqRel);
+        Ok(reference)
+    }
+
+    /// Seconds since 1970 (UTC) of the newest record, as the clock is measured against it.
+    pub(crate) fn newest_record(&self) -> i64 {
+        self.newest_record.load(Ordering::Acquire)
+    }
+
+    /// Takes the clock as it is, after an operator's recorded decision.
+    pub(crate) fn accept_clock(&self, clock: i64) {
+        self.newest_record.store(clock, Ordering::Release);
+    }
+
+    /// Remembers an exchange before its first request is recorded.
+    ///
+    /// # Errors
+    /// `Replayed` or `Busy`.
+    pub(crate) fn remember(&self, parties: &Parties, reference: i64) -> Result<(), Refusal> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(&parties.client, parties.exchange, reference)
+    }
+}

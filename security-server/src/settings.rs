@@ -1,0 +1,295 @@
+//! The configuration file of a security server, `server.toml`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use trust::{InvalidIdentifier, MemberId, ServerId, SubsystemId};
+
+/// Everything that a security server is told before it starts. Relative paths are relative to the
+/// file. What changes while it runs (subsystems, services, rights) is not here but in its log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The server's identifier, `INSTANCE/CLASS/MEMBER/SERVER`.
+    #[serde(deserialize_with = "parsed")]
+    pub server: ServerId,
+    /// `anchor.json` of the instance, received from the governing authority by a safe way.
+    pub anchor: PathBuf,
+    /// The message log: a directory made by `security-server init`.
+    pub log: PathBuf,
+    /// Everything else that the server keeps: the newest configuration, its addresses.
+    pub directory: PathBuf,
+    /// Unix socket of the admin API, mode 0600.
+    pub admin_socket: PathBuf,
+    /// Checkpoints of the log.
+    pub log_key: LogKeySettings,
+    /// The listener for other security servers, and the certificate shown to them.
+    pub exchange: ExchangeSettings,
+    /// Listeners for client systems.
+    #[serde(default)]
+    pub clients: ClientSettings,
+    /// Signing keys, one for each member that this server speaks for.
+    #[serde(default, rename = "signing")]
+    pub signing_keys: Vec<SigningSettings>,
+    /// Where the configuration comes from and how often.
+    #[serde(default)]
+    pub configuration: ConfigurationSettings,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// The key that signs the checkpoints of the log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogKeySettings {
+    /// PEM file of an Ed25519 key.
+    pub key: PathBuf,
+    /// Counts the logs of this server; a lost log gets the next number.
+    pub generation: u32,
+    /// Seconds between checkpoints while there is something new.
+    #[serde(default = "one_second", deserialize_with = "seconds")]
+    pub interval: Duration,
+}
+
+/// The listener for other security servers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeSettings {
+    /// Address and port; port 0 takes a free one.
+    pub listen: String,
+    /// PEM files of the authentication certificate and its key.
+    pub certificate: PathBuf,
+    /// See `certificate`.
+    pub key: PathBuf,
+}
+
+/// Listeners for client systems.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSettings {
+    /// TLS; a registered client certificate decides the subsystem.
+    pub tls: Option<ClientTlsSettings>,
+    /// Without TLS, on loopback or a Unix socket; the listener decides the subsystem.
+    #[serde(default)]
+    pub plaintext: Vec<ClientPlaintextSettings>,
+}
+
+/// The TLS listener for client systems.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientTlsSettings {
+    /// Address and port; port 0 takes a free one.
+    pub listen: String,
+    /// PEM files of the server certificate shown to clients and its key.
+    pub certificate: PathBuf,
+    /// See `certificate`.
+    pub key: PathBuf,
+}
+
+/// A listener without TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientPlaintextSettings {
+    /// A loopback address and port, or `unix:PATH`.
+    pub listen: String,
+    /// Every call on this listener is of this subsystem.
+    #[serde(deserialize_with = "parsed")]
+    pub subsystem: SubsystemId,
+    /// Static route for clients that cannot set metadata: the provider's subsystem.
+    #[serde(default, deserialize_with = "optionally_parsed")]
+    pub service: Option<SubsystemId>,
+}
+
+/// A member's signing key.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningSettings {
+    /// The member.
+    #[serde(deserialize_with = "parsed")]
+    pub member: MemberId,
+    /// PEM file: the signing certificate, then any between it and the authority.
+    pub certificate: PathBuf,
+    /// PEM file of its key.
+    pub key: PathBuf,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigurationSettings {
+    /// Base URLs; none: those of the root document.
+    pub sources: Vec<String>,
+    /// Seconds between looks for a newer head.
+    #[serde(deserialize_with = "seconds")]
+    pub interval: Duration,
+}
+
+impl Default for ConfigurationSettings {
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Bounds of memory and time.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest gRPC message, in bytes.
+    pub message_bytes: usize,
+    /// Memory for all messages under way, in bytes.
+    pub budget_bytes: usize,
+    /// Calls at once on one connection.
+    pub calls_per_connection: u32,
+    /// Connections at once on one listener.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 16 * 1024 * 1024,
+            budget_bytes: 256 * 1024 * 1024,
+            calls_per_connection: 256,
+            connections: 1024,
+        }
+    }
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it must be.
+    #[error("{path} is not a valid server.toml")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Settings {
+    /// Reads the file and makes its paths independent of the working directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something that is not understood.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text = fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut settings: Self =
+            toml::from_str(&text).map_err(|source| SettingsError::Invalid {
+                path: path.to_owned(),
+                source: Box::new(source),
+            })?;
+        let base = path.parent().unwrap_or_else(|| Path::new("."));
+        settings.for_each_path(|path| *path = base.join(&*path));
+        for plaintext in &mut settings.clients.plaintext {
+            if let Some(socket) = plaintext.listen.strip_prefix("unix:") {
+                plaintext.listen = format!("unix:{}", base.join(socket).display());
+            }
+        }
+        Ok(settings)
+    }
+
+    fn for_each_path(&mut self, mut change: impl FnMut(&mut PathBuf)) {
+        for path in [
+            &mut self.anchor,
+            &mut self.log,
+            &mut self.directory,
+            &mut self.admin_socket,
+            &mut self.log_key.key,
+            &mut self.exchange.certificate,
+            &mut self.exchange.key,
+        ] {
+            change(path);
+        }
+        if let Some(tls) = &mut self.clients.tls {
+            change(&mut tls.certificate);
+            change(&mut tls.key);
+        }
+        for signing in &mut self.signing_keys {
+            change(&mut signing.certificate);
+            change(&mut signing.key);
+        }
+    }
+
+    /// The origin line of this server's log.
+    #[must_use]
+    pub fn log_origin(&self) -> String {
+        format!("{}/{}", self.server, self.log_key.generation)
+    }
+}
+
+fn parsed<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: std::str::FromStr<Err = InvalidIdentifier>,
+    D: serde::Deserializer<'de>,
+{
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(serde::de::Error::custom)
+}
+
+fn optionally_parsed<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: std::str::FromStr<Err = InvalidIdentifier>,
+    D: serde::Deserializer<'de>,
+{
+    parsed(deserializer).map(Some)
+}
+
+fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    if !(0.05..=86_400.0).contains(&seconds) {
+        return Err(serde::de::Error::custom(
+            "an interval is 0.05 to 86400 seconds",
+        ));
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+const fn one_second() -> Duration {
+    Duration::from_secs(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../sample/server.toml");
+
+    #[test]
+    fn the_sample_is_understood_and_its_paths_follow_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.toml");
+        fs::write(&path, SAMPLE).unwrap();
+        let settings = Settings::load(&path).unwrap();
+        assert_eq!(settings.log_origin(), "VN/GOV/G01/server-1/1");
+        assert_eq!(settings.log, directory.path().join("log"));
+        assert_eq!(settings.limits.message_bytes, 16 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_named() {
+        let error = toml::from_str::<Settings>(&SAMPLE.replace("anchor =", "ancor =")).unwrap_err();
+        assert!(error.to_string().contains("ancor"), "{error}");
+    }
+}

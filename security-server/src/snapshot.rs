@@ -1,0 +1,107 @@
+//! One configuration as all stages of one message see it: taken once, never mixed.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use certs::{TrustedAuthority, tls::RegisteredServers};
+use trust::{Digest, Reason, Refusal, ServerId, configuration::Configuration};
+
+use crate::clock::SharedClock;
+
+/// A verified configuration and what is parsed of it once.
+pub(crate) struct Snapshot {
+    configuration: Arc<Configuration>,
+    signing: Arc<[TrustedAuthority]>,
+    authentication: Arc<[TrustedAuthority]>,
+    root_documents: Vec<Bytes>,
+}
+
+impl Snapshot {
+    /// Parses the authorities. One that cannot be parsed is left out and said: what it issued is
+    /// then not accepted.
+    fn new(configuration: Arc<Configuration>, root_documents: Vec<Bytes>) -> Self {
+        let parse = |wanted: fn(&trust::wire::configuration::Authority) -> bool| {
+            let approved = configuration
+                .authorities()
+                .filter(|(_, found)| wanted(found));
+            let parsed = approved.filter_map(|(digest, found)| {
+                TrustedAuthority::parse(&found.certificate)
+                    .inspect_err(|error| tracing::warn!(%digest, %error, "authority left out"))
+                    .ok()
+            });
+            parsed.collect()
+        };
+        Self {
+            signing: parse(|authority| authority.signing),
+            authentication: parse(|authority| authority.authentication),
+            configuration,
+            root_documents,
+        }
+    }
+
+    /// The signed root documents from the anchor to the newest.
+    pub(crate) fn root_documents(&self) -> &[Bytes] {
+        &self.root_documents
+    }
+
+    /// The configuration.
+    pub(crate) const fn configuration(&self) -> &Arc<Configuration> {
+        &self.configuration
+    }
+
+    /// Authorities approved for signing certificates.
+    pub(crate) fn signing_authorities(&self) -> &[TrustedAuthority] {
+        &self.signing
+    }
+}
+
+/// The newest configuration, replaced while the server runs.
+#[derive(Default)]
+pub(crate) struct Newest {
+    snapshot: ArcSwapOption<Snapshot>,
+}
+
+impl Newest {
+    /// Puts a newer configuration in force.
+    pub(crate) fn replace(&self, configuration: Arc<Configuration>, root_documents: Vec<Bytes>) {
+        self.snapshot
+            .store(Some(Arc::new(Snapshot::new(configuration, root_documents))));
+    }
+
+    /// The configuration in force, valid or not, if there is one at all.
+    pub(crate) fn peek(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
+    }
+
+    /// The configuration for one decision.
+    ///
+    /// # Errors
+    /// `NoConfiguration` when there is none, or it has expired.
+    pub(crate) fn in_force(&self, clock: &SharedClock) -> Result<Arc<Snapshot>, Refusal> {
+        let snapshot = self.peek().ok_or_else(|| {
+            Refusal::new(
+                Reason::NoConfiguration,
+                "this server has no global configuration yet",
+            )
+        })?;
+        snapshot
+            .configuration
+            .head()
+            .check_validity(clock.seconds())?;
+        Ok(snapshot)
+    }
+}
+
+impl RegisteredServers for Newest {
+    fn server_of(&self, certificate: &Digest) -> Option<ServerId> {
+        self.peek()?.configuration.server_of(certificate).cloned()
+    }
+
+    fn authorities(&self) -> Arc<[TrustedAuthority]> {
+        self.peek().map_or_else(
+            || Arc::from([]),
+            |snapshot| Arc::clone(&snapshot.authentication),
+        )
+    }
+}

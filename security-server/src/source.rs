@@ -1,0 +1,371 @@
+//! Where the configuration comes from: published files, verified from the anchor, kept on disk.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use trust::{
+    Reason, Refusal,
+    configuration::{Anchor, Configuration, RootDocument, State, VerifiedHead},
+    merkle::{ProofError, consistency_proof},
+    tile::{MissingTile, TiledTree},
+    wire::configuration::Snapshot as StateSnapshot,
+};
+
+use crate::{clock::SharedClock, durable, snapshot::Newest};
+
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+const SMALL_FILE: usize = 256 * 1024;
+const SNAPSHOT_LIMIT: usize = 256 * 1024 * 1024;
+
+/// Fetches the configuration, verifies it, keeps the last good one.
+pub(crate) struct ConfigurationSource {
+    sources: Vec<String>,
+    directory: PathBuf,
+    newest: Arc<Newest>,
+    clock: SharedClock,
+    http: Client<HttpConnector, Empty<Bytes>>,
+    /// Root documents from the anchor to the newest.
+    roots: Vec<RootDocument>,
+    newest_issued_at: i64,
+}
+
+/// What is kept on disk besides the state itself.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    root_documents: Vec<String>,
+    head: String,
+    newest_issued_at: i64,
+}
+
+/// What is kept on disk cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    /// A file cannot be read or written.
+    #[error("cannot use {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kept configuration does not verify from the anchor.
+    #[error("the configuration kept in {path} does not verify: {refusal}; remove it to fetch anew")]
+    Invalid {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+impl ConfigurationSource {
+    /// Opens what is kept under `directory` and puts it in force, verified from the anchor.
+    ///
+    /// # Errors
+    /// When files cannot be read, or what is kept does not verify.
+    pub(crate) fn open(
+        anchor: &Anchor,
+        sources: Vec<String>,
+        directory: PathBuf,
+        newest: Arc<Newest>,
+        clock: SharedClock,
+    ) -> Result<Self, KeptError> {
+        let roots = vec![anchor.root().clone()];
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        let mut source = Self {
+            sources,
+            directory,
+            newest,
+            clock,
+            http,
+            roots,
+            newest_issued_at: 0,
+        };
+        let file = |path: &PathBuf, error| KeptError::File {
+            path: path.clone(),
+            source: error,
+        };
+        fs::create_dir_all(&source.directory).map_err(|error| file(&source.directory, error))?;
+        let path = source.kept_path();
+        match fs::read(&path) {
+            Ok(bytes) => source
+                .restore(&bytes)
+                .map_err(|refusal| KeptError::Invalid {
+                    path: source.directory.clone(),
+                    refusal,
+                })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(file(&path, error)),
+        }
+        Ok(source)
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let unusable = |what: String| Refusal::new(Reason::InvalidConfiguration, what);
+        let kept: Kept =
+            serde_json::from_slice(bytes).map_err(|error| unusable(error.to_string()))?;
+        let decode = |text: &String| {
+            STANDARD
+                .decode(text)
+                .map(Bytes::from)
+                .map_err(|error| unusable(error.to_string()))
+        };
+        for document in kept.root_documents.iter().skip(1) {
+            self.follow_root(decode(document)?)?;
+        }
+        let head = VerifiedHead::verify(decode(&kept.head)?, self.newest_root()?)?;
+        let path = self.state_path(&head);
+        let state = fs::read(&path)
+            .map_err(|error| unusable(format!("cannot read {}: {error}", path.display())))?;
+        let state = self.parse_state(&head, state.into())?;
+        self.newest_issued_at = kept.newest_issued_at;
+        self.newest
+            .replace(Configuration::new(head, state)?, self.signed_roots());
+        Ok(())
+    }
+
+    /// Looks for a newer configuration at each source in turn and puts it in force.
+    ///
+    /// # Errors
+    /// The refusal of the last source, when none gave a valid configuration.
+    pub(crate) async fn refresh(&mut self) -> Result<(), Refusal> {
+        let mut outcome = Err(Refusal::new(
+            Reason::NoConfiguration,
+            "neither server.toml nor the root document names a source of the configuration",
+        ));
+        let mut sources = self.sources.clone();
+        if sources.is_empty() {
+            sources.clone_from(&self.newest_root()?.document().sources);
+        }
+        for source in sources {
+            outcome = self.refresh_from(source.trim_end_matches('/')).await;
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn refresh_from(&mut self, source: &str) -> Result<(), Refusal> {
+        loop {
+            let next = self.newest_root()?.document().version + 1;
+            match self
+                .fetch(&format!("{source}/root/{next}"), SMALL_FILE)
+                .await?
+            {
+                Some(document) => self.follow_root(document)?,
+                None => break,
+            }
+        }
+        let now = self.clock.seconds();
+        self.newest_root()?.check_expiry(now)?;
+        let bytes = self.required(&format!("{source}/head"), SMALL_FILE).await?;
+        let older = self.newest.peek();
+        let older = older.as_ref().map(|snapshot| snapshot.configuration());
+        if older.is_some_and(|older| *older.head().encoded() == bytes) {
+            return Ok(());
+        }
+        let head = VerifiedHead::verify(bytes, self.newest_root()?)?;
+        head.check_time(now, self.newest_issued_at)?;
+        head.check_validity(now)?;
+        if let Some(older) = older {
+            let proof = self
+                .consistency(source, older.serial(), head.serial())
+                .await?;
+            head.check_extends(older.head(), &proof)?;
+        }
+        let configuration = match older {
+            Some(older) if older.head().state_root() == head.state_root() => older.renewed(head)?,
+            _ => {
+                let url = format!("{source}/snapshot/{}", head.serial());
+                let bytes = self.required(&url, SNAPSHOT_LIMIT).await?;
+                let state = self.parse_state(&head, bytes)?;
+                Configuration::new(head, state)?
+            }
+        };
+        self.newest_issued_at = self
+            .newest_issued_at
+            .max(configuration.head().publication().issued_at);
+        self.keep(&configuration).await?;
+        tracing::info!(
+            serial = configuration.serial(),
+            "global configuration in force"
+        );
+        self.newest.replace(configuration, self.signed_roots());
+        Ok(())
+    }
+
+    /// The proof that a tree extends another, made from published tiles.
+    async fn consistency(
+        &self,
+        source: &str,
+        old: u64,
+        new: u64,
+    ) -> Result<Vec<trust::Digest>, Refusal> {
+        let invalid = |what: String| Refusal::new(Reason::InvalidConfiguration, what);
+        if new <= old {
+            // Rolled back or the same; either is told by the comparison that follows.
+            return Ok(Vec::new());
+        }
+        let mut tree = TiledTree::new(new);
+        loop {
+            // Each round names the next tile that the proof needs; they are few.
+            let tile = match consistency_proof(&tree, old, new) {
+                Ok(proof) => return Ok(proof),
+                Err(ProofError::Source(MissingTile(tile))) => tile,
+                Err(error @ ProofError::OutsideTree { .. }) => {
+                    return Err(invalid(error.to_string()));
+                }
+            };
+            let bytes = self
+                .required(&format!("{source}/{tile}"), SMALL_FILE)
+                .await?;
+            if !tree.insert(tile, &bytes) {
+                return Err(invalid(format!(
+                    "{tile} does not have as many hashes as its name says"
+                )));
+            }
+        }
+    }
+
+    fn parse_state(&self, head: &VerifiedHead, bytes: Bytes) -> Result<State, Refusal> {
+        let snapshot = StateSnapshot::decode(bytes).map_err(|error| {
+            Refusal::new(
+                Reason::InvalidConfiguration,
+                format!(
+                    "the snapshot of serial {} does not parse: {error}",
+                    head.serial()
+                ),
+            )
+        })?;
+        State::from_snapshot(self.newest_root()?.instance().clone(), snapshot)
+    }
+
+    fn follow_root(&mut self, document: Bytes) -> Result<(), Refusal> {
+        let next = self.newest_root()?.next(document)?;
+        tracing::info!(version = next.document().version, "root document accepted");
+        self.roots.push(next);
+        Ok(())
+    }
+
+    fn newest_root(&self) -> Result<&RootDocument, Refusal> {
+        self.roots
+            .last()
+            .ok_or_else(|| Refusal::new(Reason::NoConfiguration, "there is no root document"))
+    }
+
+    fn signed_roots(&self) -> Vec<Bytes> {
+        self.roots
+            .iter()
+            .map(|root| root.signed().clone())
+            .collect()
+    }
+
+    /// Keeps a configuration on disk: first the state, then the head that names it.
+    async fn keep(&self, configuration: &Arc<Configuration>) -> Result<(), Refusal> {
+        let head = configuration.head();
+        let kept = Kept {
+            root_documents: self
+                .roots
+                .iter()
+                .map(|root| STANDARD.encode(root.signed()))
+                .collect(),
+            head: STANDARD.encode(head.encoded()),
+            newest_issued_at: self.newest_issued_at,
+        };
+        let (state_path, kept_path) = (self.state_path(head), self.kept_path());
+        let (configuration, directory) = (Arc::clone(configuration), self.directory.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            if !state_path.exists() {
+                let snapshot = configuration.state().to_snapshot();
+                durable::replace(&state_path, &snapshot.encode_to_vec())?;
+            }
+            durable::replace(&kept_path, serde_json::to_string_pretty(&kept)?.as_bytes())?;
+            remove_other_states(&directory, &state_path)
+        });
+        let written = written
+            .await
+            .map_err(io::Error::other)
+            .and_then(|written| written);
+        written.map_err(|error| {
+            Refusal::new(
+                Reason::NoConfiguration,
+                format!("the configuration cannot be kept on disk: {error}"),
+            )
+        })
+    }
+
+    fn kept_path(&self) -> PathBuf {
+        self.directory.join("configuration.json")
+    }
+
+    fn state_path(&self, head: &VerifiedHead) -> PathBuf {
+        self.directory.join(format!("state-{}", head.state_root()))
+    }
+
+    async fn required(&self, url: &str, limit: usize) -> Result<Bytes, Refusal> {
+        self.fetch(url, limit)
+            .await?
+            .ok_or_else(|| Refusal::new(Reason::NoConfiguration, format!("{url} is not published")))
+    }
+
+    /// Fetches a published file; none when there is none.
+    async fn fetch(&self, url: &str, limit: usize) -> Result<Option<Bytes>, Refusal> {
+        let failed = |what: String| {
+            Refusal::new(
+                Reason::NoConfiguration,
+                format!("{url} cannot be fetched: {what}"),
+            )
+        };
+        let uri: http::Uri = url.parse().map_err(|error| failed(format!("{error}")))?;
+        let fetching = async {
+            let response = self
+                .http
+                .get(uri)
+                .await
+                .map_err(|error| failed(words(&error)))?;
+            match response.status() {
+                http::StatusCode::OK => {}
+                http::StatusCode::NOT_FOUND => return Ok(None),
+                status => return Err(failed(format!("HTTP {status}"))),
+            }
+            let body = Limited::new(response.into_body(), limit).collect().await;
+            body.map(|body| Some(body.to_bytes()))
+                .map_err(|error| failed(error.to_string()))
+        };
+        tokio::time::timeout(FETCH_TIMEOUT, fetching)
+            .await
+            .unwrap_or_else(|_| Err(failed("no answer within 30 seconds".to_owned())))
+    }
+}
+
+/// The innermost words of an error, which say what happened.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn remove_other_states(directory: &std::path::Path, keep: &std::path::Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_state = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("state-"));
+        if is_state && path != keep {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! May this client call this method, for this purpose, now? Asked of verified messages only.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, Instant};
+use trust::{Reason, Refusal, access::Question, exchange::ProviderExchange};
+
+use super::verify::{Verified, VerifiedOpening, VerifiedRequest};
+use crate::{exchange::Provision, server::Server, snapshot::Snapshot};
+
+/// The proof that a verified first request is allowed, with the exchange that it opens.
+pub(crate) struct AuthorisedOpening {
+    pub(super) request: Verified,
+    pub(super) right: u64,
+    pub(super) exchange: Arc<Provision>,
+}
+
+impl AuthorisedOpening {
+    /// The exchange that this request opens.
+    pub(crate) fn exchange(&self) -> Arc<Provision> {
+        Arc::clone(&self.exchange)
+    }
+}
+
+/// The proof that a verified later request is still allowed.
+pub(crate) struct AuthorisedRequest {
+    pub(super) request: Verified,
+    pub(super) right: u64,
+}
+
+/// A verified request that is not allowed: what is needed to refuse it with a signature.
+pub(crate) struct RefusedOpening {
+    pub(super) request: Verified,
+    pub(crate) refusal: Refusal,
+    /// None when this server cannot sign for the service, nor for itself.
+    pub(crate) exchange: Option<Arc<Provision>>,
+}
+
+impl Server {
+    /// Decides about the first request of an exchange.
+    ///
+    /// # Errors
+    /// The request with its refusal, to be signed and recorded.
+    pub(crate) fn authorise_opening(
+        &self,
+        opening: VerifiedOpening,
+    ) -> Result<AuthorisedOpening, Box<RefusedOpening>> {
+        let VerifiedOpening { request, exchange } = opening;
+        let decision = self.decide(&request, &exchange);
+        let provision = self.provision(&request, exchange);
+        match (decision, provision) {
+            (Ok(right), Ok(exchange)) => Ok(AuthorisedOpening {
+                request,
+                right,
+                exchange,
+            }),
+            (Ok(_), Err(refusal)) => Err(Box::new(RefusedOpening {
+                request,
+                refusal,
+                exchange: None,
+            })),
+            (Err(refusal), provision) => Err(Box::new(RefusedOpening {
+                request,
+                refusal,
+                exchange: provision.ok(),
+            })),
+        }
+    }
+
+    fn decide(&self, request: &Verified, exchange: &ProviderExchange) -> Result<u64, Refusal> {
+        let parties = exchange.parties();
+        let state = self.local_state();
+        state.service(&parties.service, &parties.method)?;
+        state.decide(&Question {
+            client: &parties.client,
+            service: &parties.service,
+            method: &parties.method,
+            purpose: &request.message.header().statements.purpose,
+            at: self.clock().seconds(),
+        })
+    }
+
+    /// Decides about a later request: a right that was withdrawn ends the stream.
+    ///
+    /// # Errors
+    /// The refusal, to be signed as the final reply.
+    pub(crate) fn authorise(
+        &self,
+        exchange: &Provision,
+        verified: VerifiedRequest,
+    ) -> Result<AuthorisedRequest, Refusal> {
+        let right = self.right_of(exchange)?;
+        Ok(AuthorisedRequest {
+            request: verified.request,
+            right,
+        })
+    }
+
+    /// Asks the right again before a reply is signed.
+    ///
+    /// # Errors
+    /// The refusal, or `NoConfiguration`.
+    pub(crate) fn still_allowed(&self, exchange: &Provision) -> Result<Arc<Snapshot>, Refusal> {
+        let snapshot = self.configuration_in_force()?;
+        let parties = &exchange.parties;
+        let hosts = snapshot.configuration().hosts_of(&parties.client);
+        if !hosts.contains(&parties.consumer) {
+            return Err(Refusal::new(
+                Reason::NotRegisteredAtServer,
+                format!(
+                    "{} is no longer registered at {}",
+                    parties.client, parties.consumer
+                ),
+            ));
+        }
+        self.right_of(exchange)?;
+        Ok(snapshot)
+    }
+
+    fn right_of(&self, exchange: &Provision) -> Result<u64, Refusal> {
+        let parties = &exchange.parties;
+        self.local_state().decide(&Question {
+            client: &parties.client,
+            service: &parties.service,
+            method: &parties.method,
+            purpose: &exchange.statements.purpose,
+            at: self.clock().seconds(),
+        })
+    }
+
+    /// Opens the provider's side of an exchange. Also made for a refusal, which needs its chain.
+    fn provision(
+        &self,
+        request: &Verified,
+        exchange: ProviderExchange,
+    ) -> Result<Arc<Provision>, Refusal> {
+        let header = request.message.header();
+        let parties = exchange.parties();
+        let state = self.local_state();
+        let service = state
+            .service(&parties.service, &parties.method)
+            .ok()
+            .cloned();
+        let signer = match self.signer_of(&parties.service) {
+            Ok(signer) => signer,
+            // A refusal may be signed by this server's owner when the service is not hosted here.
+            Err(_) if service.is_none() => self.owner_signer()?,
+            Err(refusal) => return Err(refusal),
+        };
+        let limits = [
+            header.deadline_milliseconds,
+            service
+                .as_ref()
+                .and_then(|service| service.timeout_milliseconds),
+        ];
+        let timeout = limits.into_iter().flatten().min();
+        // A deadline beyond what the clock can tell is none.
+        let deadline =
+            timeout.and_then(|timeout| Instant::now().checked_add(Duration::from_millis(timeout)));
+        Ok(Arc::new(Provision::new(
+            exchange,
+            header.statements.clone(),
+            deadline,
+            signer,
+            service,
+            request.peer_certificate,
+        )))
+    }
+}

@@ -1,0 +1,237 @@
+//! Calls the adapter with recorded requests; gives the parts of its reply.
+
+use http::{HeaderMap, HeaderName, Method, Request, header};
+use hyper::body::Incoming;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio::time::Instant;
+use trust::{Reason, Refusal, header::Header, wire::evidence::Metadata};
+
+use super::{
+    authorise::{AuthorisedOpening, AuthorisedRequest},
+    record::Recorded,
+    verify::Verified,
+};
+use crate::{
+    call::{CallHeaders, Part},
+    exchange::Provision,
+    grpc::{
+        body::{self, BodyWriter},
+        metadata,
+        reader::{MessageReader, ReadError},
+        status::Status,
+        timeout,
+    },
+    server::Server,
+};
+
+/// What free text escapes in metadata: everything that is not printable ASCII, and the percent sign.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The requests' way to the adapter.
+pub(crate) struct ToAdapter {
+    writer: Option<BodyWriter>,
+}
+
+/// The adapter's reply, in parts.
+pub(crate) struct FromAdapter {
+    state: ReplyState,
+}
+
+enum ReplyState {
+    /// Headers have arrived and are not given yet.
+    Opening(Option<CallHeaders>, MessageReader<Incoming>),
+    /// An answer without body: its status and trailers are all there is.
+    TrailersOnly(Option<(Status, Metadata)>),
+}
+
+/// The response of the adapter, under way.
+pub(crate) type Answering =
+    std::pin::Pin<Box<dyn Future<Output = Result<FromAdapter, Refusal>> + Send>>;
+
+impl Server {
+    /// Calls the adapter with the recorded first request. The reply is awaited apart, since an
+    /// adapter may wait for more requests before it answers.
+    ///
+    /// # Errors
+    /// `AdapterUnreachable`.
+    pub(crate) async fn call_adapter(
+        &self,
+        exchange: &Provision,
+        opening: Recorded<AuthorisedOpening>,
+    ) -> Result<(ToAdapter, Answering), Refusal> {
+        let request = opening.message.request;
+        let service = exchange.service.as_ref().ok_or_else(|| {
+            Refusal::new(Reason::UnknownService, "the service is not hosted here")
+        })?;
+        let mut connection = self.adapters().to(&service.adapter).await?;
+        let (writer, body) = body::channel();
+        let mut call = Request::new(body);
+        *call.method_mut() = Method::POST;
+        *call.uri_mut() = format!("http://adapter{}", exchange.parties.method)
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| failed(error.to_string()))?;
+        *call.headers_mut() = call_headers(exchange, &request);
+        let budget = self.budget().clone();
+        let answering = Box::pin(async move {
+            let response = connection.call(call).await.map_err(|error| {
+                tracing::warn!(%error, "the adapter broke off");
+                failed("the adapter broke off before it answered")
+            })?;
+            let (head, body) = response.into_parts();
+            if head.status != http::StatusCode::OK {
+                return Err(failed(format!(
+                    "the adapter answered with HTTP {}",
+                    head.status
+                )));
+            }
+            let mut headers = head.headers;
+            Ok(FromAdapter {
+                state: match ending_of(&mut headers) {
+                    Some(ending) => ReplyState::TrailersOnly(Some(ending)),
+                    None => ReplyState::Opening(
+                        Some(CallHeaders::from_headers(&headers)),
+                        MessageReader::new(body, budget),
+                    ),
+                },
+            })
+        });
+        let mut to_adapter = ToAdapter {
+            writer: Some(writer),
+        };
+        to_adapter.send_verified(request).await;
+        Ok((to_adapter, answering))
+    }
+}
+
+impl ToAdapter {
+    /// Sends a recorded request to the adapter. When the adapter no longer reads, its reply says
+    /// why.
+    pub(crate) async fn send(&mut self, request: Recorded<AuthorisedRequest>) {
+        self.send_verified(request.message.request).await;
+    }
+
+    async fn send_verified(&mut self, request: Verified) {
+        let is_final = request.message.header().is_final;
+        let Some(writer) = &self.writer else { return };
+        if let Some(message) = request.content.message {
+            let parts = [message, bytes::Bytes::new()];
+            let compressed = request.content.compressed;
+            if writer
+                .message(compressed, parts, Some(request.share))
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+        if is_final && let Some(writer) = self.writer.take() {
+            let _ = writer.end().await;
+        }
+    }
+}
+
+impl FromAdapter {
+    /// The next part of the reply; the final one carries the status.
+    ///
+    /// # Errors
+    /// `AdapterFailed` when the reply does not end as gRPC demands, `MessageTooLarge`, `Busy`.
+    pub(crate) async fn next(&mut self) -> Result<Part, Refusal> {
+        match &mut self.state {
+            ReplyState::TrailersOnly(ending) => Ok(Part {
+                is_final: true,
+                ending: ending.take(),
+                ..Part::default()
+            }),
+            ReplyState::Opening(headers, messages) => {
+                let headers = headers.take();
+                if headers.is_some() && !messages.begins().await.map_err(broken)? {
+                    return Ok(Part {
+                        headers,
+                        ..Part::default()
+                    });
+                }
+                let message = messages.next().await.map_err(broken)?;
+                let is_final = message.is_none() || messages.ends().await.map_err(broken)?;
+                let ending = if is_final {
+                    Some(final_ending(messages)?)
+                } else {
+                    None
+                };
+                Ok(Part {
+                    headers,
+                    message,
+                    is_final,
+                    ending,
+                })
+            }
+        }
+    }
+}
+
+fn final_ending(messages: &mut MessageReader<Incoming>) -> Result<(Status, Metadata), Refusal> {
+    let mut trailers = messages.take_trailers().unwrap_or_default();
+    ending_of(&mut trailers).ok_or_else(|| failed("the adapter ended its reply without a status"))
+}
+
+fn ending_of(headers: &mut HeaderMap) -> Option<(Status, Metadata)> {
+    let status = Status::take(headers)?;
+    Some((status, metadata::from_headers(headers)))
+}
+
+fn broken(error: ReadError) -> Refusal {
+    match error {
+        ReadError::Refused(refusal) if refusal.reason == Reason::MalformedMessage => {
+            failed(refusal.explanation)
+        }
+        ReadError::Refused(refusal) => refusal,
+        ReadError::Lost(why) => {
+            tracing::warn!(why, "the adapter broke off");
+            failed("the adapter broke off in the middle of its reply")
+        }
+    }
+}
+
+fn failed(what: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::AdapterFailed, what)
+}
+
+/// The headers of the call to the adapter: the client's own, and the bus's from the verified header.
+fn call_headers(exchange: &Provision, request: &Verified) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    CallHeaders::write(&request.content, &mut headers);
+    headers
+        .entry(header::CONTENT_TYPE)
+        .or_insert(http::HeaderValue::from_static("application/grpc"));
+    headers.insert(header::TE, http::HeaderValue::from_static("trailers"));
+    if let Some(deadline) = exchange.deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        metadata::set(
+            &mut headers,
+            HeaderName::from_static("grpc-timeout"),
+            &timeout::format(left),
+        );
+    }
+    put_caller(request.message.header(), &mut headers);
+    headers
+}
+
+/// The verified caller, for the adapter's own decisions and logs.
+fn put_caller(verified: &Header, headers: &mut HeaderMap) {
+    let parties = &verified.parties;
+    let statements = &verified.statements;
+    let exchange = parties.exchange.to_string();
+    for (name, text) in [
+        ("x-road-client", parties.client.as_str()),
+        ("x-road-service", parties.service.as_str()),
+        ("x-road-exchange-id", &exchange),
+        ("x-road-id", &statements.request_id),
+        ("x-road-userid", &statements.user),
+        ("x-road-issue", &statements.case_number),
+        ("x-road-represented-party", &statements.represented_party),
+        ("x-road-purpose", &statements.purpose),
+        ("x-road-legal-basis", &statements.legal_basis),
+    ] {
+        let escaped = utf8_percent_encode(text, ESCAPED).to_string();
+        metadata::set(headers, HeaderName::from_static(name), &escaped);
+    }
+}

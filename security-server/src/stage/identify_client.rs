@@ -1,0 +1,82 @@
+//! Which subsystem is calling? The certificate or the listener decides; metadata may repeat it.
+
+use certs::Certificate;
+use trust::{Reason, Refusal, SubsystemId};
+
+use crate::{client_call::ClientCall, server::Server};
+
+/// How a client's connection says who it is.
+#[derive(Debug, Clone)]
+pub(crate) enum ConnectionIdentity {
+    /// TLS, with the certificate that the client proved to have, if it showed one.
+    Tls(Option<Certificate>),
+    /// A plaintext listener of one subsystem.
+    Listener(SubsystemId),
+}
+
+/// The proof that the caller speaks for a subsystem hosted here.
+pub(crate) struct Client {
+    subsystem: SubsystemId,
+}
+
+impl Client {
+    pub(crate) const fn subsystem(&self) -> &SubsystemId {
+        &self.subsystem
+    }
+}
+
+impl Server {
+    /// Identifies the calling subsystem.
+    ///
+    /// # Errors
+    /// `NotIdentified`, `ForeignSubsystem`, `UnknownClient`, `SubsystemDisabled`, `InvalidMetadata`.
+    pub(crate) fn identify_client(&self, call: &ClientCall) -> Result<Client, Refusal> {
+        let subsystem = self.identified(&call.identity)?;
+        if let Some(named) = call.named_client()?
+            && named != subsystem
+        {
+            return Err(Refusal::new(
+                Reason::ForeignSubsystem,
+                format!("x-road-client names {named}; the caller is {subsystem}"),
+            ));
+        }
+        match self.local_state().subsystems.get(&subsystem) {
+            Some(true) => Ok(Client { subsystem }),
+            Some(false) => Err(Refusal::new(
+                Reason::SubsystemDisabled,
+                format!("{subsystem} is disabled at this server"),
+            )),
+            None => Err(Refusal::new(
+                Reason::UnknownClient,
+                format!("{subsystem} is not a subsystem of this server"),
+            )),
+        }
+    }
+
+    fn identified(&self, identity: &ConnectionIdentity) -> Result<SubsystemId, Refusal> {
+        let certificate = match identity {
+            ConnectionIdentity::Listener(subsystem) => return Ok(subsystem.clone()),
+            ConnectionIdentity::Tls(Some(certificate)) => certificate,
+            ConnectionIdentity::Tls(None) => {
+                return Err(Refusal::new(
+                    Reason::NotIdentified,
+                    "no client certificate was shown",
+                ));
+            }
+        };
+        certificate
+            .valid_at(self.clock().seconds())
+            .map_err(|error| Refusal::new(Reason::NotIdentified, error.to_string()))?;
+        let digest = certificate.digest();
+        self.local_state()
+            .certificates
+            .get(&digest)
+            .cloned()
+            .ok_or_else(|| {
+                Refusal::new(
+                    Reason::NotIdentified,
+                    format!("the client certificate {digest} is not registered at this server"),
+                )
+            })
+    }
+}

@@ -1,0 +1,128 @@
+//! No message leaves, is acted on, or is delivered before its record is on disk.
+
+use std::sync::Arc;
+
+use trust::{Digest, Refusal, message::SignedMessage, refusal::Side, wire::evidence::Stage};
+use verifiable_log::Receipt;
+
+use super::{
+    authorise::{AuthorisedOpening, AuthorisedRequest, RefusedOpening},
+    sign::{SignedReply, SignedRequest},
+    verify::{Verified, VerifiedReply},
+};
+use crate::{
+    certificates::KnownCertificate, recorder::MessageRecord, server::Server, snapshot::Snapshot,
+};
+
+/// The proof that a message's record is on disk. Made here and nowhere else.
+pub(crate) struct Recorded<M> {
+    pub(super) message: M,
+    /// Held as the proof: it exists only for a record that was synced.
+    _receipt: Receipt,
+}
+
+/// A message at the point of its route where it has to be recorded.
+pub(crate) trait Recordable {
+    /// What is recorded.
+    fn record(&self) -> MessageRecord<'_>;
+}
+
+impl Server {
+    /// Records a message durably.
+    ///
+    /// # Errors
+    /// `LogUnavailable`: the message must then not go on.
+    pub(crate) async fn record<M: Recordable>(&self, message: M) -> Result<Recorded<M>, Refusal> {
+        let receipt = self.recorder().record(&[message.record()]).await?;
+        Ok(Recorded {
+            message,
+            _receipt: receipt,
+        })
+    }
+
+    /// Records a refused request and the reply that refuses it, together and without content.
+    ///
+    /// # Errors
+    /// `LogUnavailable`.
+    pub(crate) async fn record_refusal(
+        &self,
+        refused: &RefusedOpening,
+        reply: SignedReply,
+    ) -> Result<Recorded<SignedReply>, Refusal> {
+        let code = refused
+            .refusal
+            .clone()
+            .said_by(Side::Provider, self.id().clone())
+            .code();
+        let request = MessageRecord {
+            decision: &code,
+            keep_content: false,
+            ..received(&refused.request, None)
+        };
+        let receipt = self.recorder().record(&[request, reply.record()]).await?;
+        Ok(Recorded {
+            message: reply,
+            _receipt: receipt,
+        })
+    }
+}
+
+const ACCEPTED: &str = "accepted";
+
+fn sent<'a>(
+    message: &'a SignedMessage,
+    snapshot: &'a Arc<Snapshot>,
+    certificate: &'a KnownCertificate,
+) -> MessageRecord<'a> {
+    MessageRecord {
+        message,
+        snapshot,
+        certificate,
+        stage: Stage::Sent,
+        peer_certificate: None,
+        decision: ACCEPTED,
+        right: None,
+        // A refusal never carries a message, and its text is in no one's interest to keep.
+        keep_content: message.header().refusal_code.is_none(),
+    }
+}
+
+fn received(verified: &Verified, right: Option<u64>) -> MessageRecord<'_> {
+    let peer_certificate: Option<&Digest> = Some(&verified.peer_certificate);
+    MessageRecord {
+        stage: Stage::Received,
+        peer_certificate,
+        right,
+        ..sent(&verified.message, &verified.snapshot, &verified.certificate)
+    }
+}
+
+impl Recordable for SignedRequest {
+    fn record(&self) -> MessageRecord<'_> {
+        sent(&self.message, &self.snapshot, &self.certificate)
+    }
+}
+
+impl Recordable for SignedReply {
+    fn record(&self) -> MessageRecord<'_> {
+        sent(&self.message, &self.snapshot, &self.certificate)
+    }
+}
+
+impl Recordable for AuthorisedOpening {
+    fn record(&self) -> MessageRecord<'_> {
+        received(&self.request, Some(self.right))
+    }
+}
+
+impl Recordable for AuthorisedRequest {
+    fn record(&self) -> MessageRecord<'_> {
+        received(&self.request, Some(self.right))
+    }
+}
+
+impl Recordable for VerifiedReply {
+    fn record(&self) -> MessageRecord<'_> {
+        received(&self.reply, None)
+    }
+}

@@ -1,0 +1,189 @@
+//! The member answers for what is sent: requests of its clients, replies of its services.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use trust::{
+    Content, Digest, Reason, Refusal,
+    content::SALT_LENGTH,
+    header::{Direction, Header, Statements},
+    message::SignedMessage,
+    refusal::{Side, Statement},
+    wire::evidence::MessageContent,
+};
+
+use crate::{
+    call::Part,
+    certificates::KnownCertificate,
+    exchange::{Consumption, Provision},
+    grpc::budget::Share,
+    random,
+    server::Server,
+    snapshot::Snapshot,
+};
+
+/// The proof that a request was signed by the client's member and follows from the one before it.
+pub(crate) struct SignedRequest {
+    pub(super) message: SignedMessage,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) certificate: KnownCertificate,
+    pub(super) share: Option<Share>,
+}
+
+/// The proof that a reply was signed by the service's member, under a right that still holds.
+pub(crate) struct SignedReply {
+    pub(super) message: SignedMessage,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) certificate: KnownCertificate,
+    pub(super) share: Option<Share>,
+}
+
+impl Server {
+    /// Signs one part of a request.
+    ///
+    /// # Errors
+    /// `NoConfiguration`, or `NoSigningKey` when the key cannot be used.
+    pub(crate) fn sign_request(
+        &self,
+        exchange: &Consumption,
+        part: Part,
+    ) -> Result<SignedRequest, Refusal> {
+        let snapshot = self.configuration_in_force()?;
+        let certificate = self.own_certificate(&exchange.signer, &snapshot)?;
+        let is_final = part.is_final;
+        let (content, share) = part.into_content(random::bytes());
+        let mut state = exchange.lock();
+        let first = state.requests().next_sequence() == 0;
+        let header = Header {
+            parties: exchange.parties.clone(),
+            direction: Direction::Request,
+            sequence: state.requests().next_sequence(),
+            is_final,
+            refusal_code: None,
+            configuration_serial: snapshot.configuration().serial(),
+            created_at: self.clock().seconds(),
+            deadline_milliseconds: exchange.milliseconds_left(),
+            statements: if first {
+                exchange.statements.clone()
+            } else {
+                Statements::default()
+            },
+            previous: state.requests().newest().map(|(_, digest)| digest),
+            answers: None,
+            status_code: None,
+            promise: None,
+            content_digest: content.digest(),
+        };
+        let message = sign(header, content, exchange.signer.as_ref())?;
+        state.sign_off(message.header(), message.digest())?;
+        Ok(SignedRequest {
+            message,
+            snapshot,
+            certificate,
+            share,
+        })
+    }
+
+    /// Signs one part of a reply, if the right that allowed the call still holds.
+    ///
+    /// # Errors
+    /// A refusal of the access decision, `NoConfiguration`, or `NoSigningKey`.
+    pub(crate) fn sign_reply(
+        &self,
+        exchange: &Provision,
+        part: Part,
+    ) -> Result<SignedReply, Refusal> {
+        let snapshot = self.still_allowed(exchange)?;
+        let status_code = part.ending.as_ref().map(|(status, _)| status.code);
+        let (content, share) = part.into_content(random::bytes());
+        self.sign_reply_content(exchange, snapshot, content, share, status_code, None)
+    }
+
+    /// Signs a refusal as the final reply of an exchange. It never carries a message.
+    ///
+    /// # Errors
+    /// When there is no configuration or key to sign with, or the final reply was signed already.
+    pub(crate) fn sign_refusal(
+        &self,
+        exchange: &Provision,
+        refusal: &Refusal,
+    ) -> Result<SignedReply, Refusal> {
+        let statement = refusal.clone().said_by(Side::Provider, self.id().clone());
+        let snapshot = self.configuration_in_force()?;
+        let content = refusal_content(&statement, random::bytes());
+        let status = Some(refusal.reason.status());
+        self.sign_reply_content(
+            exchange,
+            snapshot,
+            content,
+            None,
+            status,
+            Some(statement.code()),
+        )
+    }
+
+    fn sign_reply_content(
+        &self,
+        exchange: &Provision,
+        snapshot: Arc<Snapshot>,
+        content: Content,
+        share: Option<Share>,
+        status_code: Option<u32>,
+        refusal_code: Option<String>,
+    ) -> Result<SignedReply, Refusal> {
+        let certificate = self.own_certificate(&exchange.signer, &snapshot)?;
+        let mut state = exchange.lock();
+        let header = Header {
+            parties: exchange.parties.clone(),
+            direction: Direction::Reply,
+            sequence: state.replies().next_sequence(),
+            is_final: status_code.is_some(),
+            refusal_code,
+            configuration_serial: snapshot.configuration().serial(),
+            created_at: self.clock().seconds(),
+            deadline_milliseconds: None,
+            statements: Statements::default(),
+            previous: state
+                .replies()
+                .newest()
+                .map(|(_, digest): (u64, Digest)| digest),
+            answers: Some(state.answers()),
+            status_code,
+            promise: None,
+            content_digest: content.digest(),
+        };
+        let message = sign(header, content, exchange.signer.as_ref())?;
+        state.sign_off(message.header(), message.digest())?;
+        Ok(SignedReply {
+            message,
+            snapshot,
+            certificate,
+            share,
+        })
+    }
+}
+
+fn sign(
+    header: Header,
+    content: Content,
+    signer: &dyn trust::signature::Signer,
+) -> Result<SignedMessage, Refusal> {
+    SignedMessage::sign(header, content, signer).map_err(|error| {
+        tracing::error!(%error, "signing failed");
+        Refusal::new(
+            Reason::NoSigningKey,
+            "this server's signing key cannot be used",
+        )
+    })
+}
+
+/// The content of a signed refusal: status message and details, for the caller to read.
+fn refusal_content(statement: &Statement, salt: [u8; SALT_LENGTH]) -> Content {
+    let status = proto::refusal::RefusalStatus::from(statement);
+    Content::encode(&MessageContent {
+        salt: Bytes::copy_from_slice(&salt),
+        status_message: status.message,
+        status_details: status.details,
+        ..MessageContent::default()
+    })
+}

@@ -1,0 +1,179 @@
+//! Nothing is believed before its signature, its chain and its speaker are verified.
+
+use std::sync::Arc;
+
+use proto::exchange::frame;
+use trust::{
+    Digest, Reason, Refusal,
+    exchange::ProviderExchange,
+    header::Direction,
+    message::{SignedMessage, UnverifiedMessage},
+    replay::check_freshness,
+    wire::evidence::{Envelope, MessageContent},
+};
+
+use crate::{
+    certificates::KnownCertificate,
+    exchange::{Consumption, Provision},
+    frames::ReceivedFrame,
+    grpc::budget::Share,
+    server::Server,
+    snapshot::Snapshot,
+};
+
+/// The proof that a message was signed by the member it speaks for, came over the right
+/// connection, and belongs where it stands in its exchange.
+pub(crate) struct Verified {
+    pub(super) message: SignedMessage,
+    pub(super) content: MessageContent,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) certificate: KnownCertificate,
+    pub(super) peer_certificate: Digest,
+    pub(super) share: Share,
+}
+
+/// A verified first request, with the exchange that it opens.
+pub(crate) struct VerifiedOpening {
+    pub(super) request: Verified,
+    pub(super) exchange: ProviderExchange,
+}
+
+/// A verified later request of an open exchange.
+pub(crate) struct VerifiedRequest {
+    pub(super) request: Verified,
+}
+
+/// A verified reply to our own requests.
+pub(crate) struct VerifiedReply {
+    pub(super) reply: Verified,
+}
+
+impl Server {
+    /// Verifies the first request of an exchange: also fresh, and not seen before.
+    ///
+    /// # Errors
+    /// The rule that does not hold.
+    pub(crate) fn verify_opening(
+        &self,
+        peer_certificate: Digest,
+        envelope: Envelope,
+        share: Share,
+    ) -> Result<VerifiedOpening, Refusal> {
+        let request = self.verify(peer_certificate, envelope, share)?;
+        let header = request.message.header();
+        if header.direction != Direction::Request || header.sequence != 0 {
+            return Err(Refusal::new(
+                Reason::OutOfSequence,
+                format!("exchange {} is not open here", header.parties.exchange),
+            ));
+        }
+        let exchange = ProviderExchange::open(header, request.message.digest())?;
+        let reference = self.reference_time()?;
+        check_freshness(header.created_at, reference)?;
+        self.remember(&header.parties, reference)?;
+        Ok(VerifiedOpening { request, exchange })
+    }
+
+    /// Verifies a later request of an open exchange.
+    ///
+    /// # Errors
+    /// The rule that does not hold.
+    pub(crate) fn verify_request(
+        &self,
+        exchange: &Provision,
+        envelope: Envelope,
+        share: Share,
+    ) -> Result<VerifiedRequest, Refusal> {
+        let request = self.verify(exchange.peer_certificate, envelope, share)?;
+        exchange
+            .lock()
+            .accept_request(request.message.header(), request.message.digest())?;
+        Ok(VerifiedRequest { request })
+    }
+
+    /// Verifies a reply and that it answers our requests.
+    ///
+    /// # Errors
+    /// The rule that does not hold.
+    pub(crate) fn verify_reply(
+        &self,
+        exchange: &Consumption,
+        peer_certificate: Digest,
+        envelope: Envelope,
+        share: Share,
+    ) -> Result<VerifiedReply, Refusal> {
+        let reply = self.verify(peer_certificate, envelope, share)?;
+        exchange
+            .lock()
+            .accept_reply(reply.message.header(), reply.message.digest())?;
+        Ok(VerifiedReply { reply })
+    }
+
+    /// Takes the certificates that a peer sends ahead of its envelopes; gives the envelope.
+    ///
+    /// # Errors
+    /// `InvalidCertificate`, or `MalformedEnvelope` for what this version does not know.
+    pub(crate) fn envelope_of(
+        &self,
+        frame: ReceivedFrame,
+    ) -> Result<Option<(Envelope, Share)>, Refusal> {
+        match frame.body {
+            frame::Body::Envelope(envelope) => Ok(Some((envelope, frame.share))),
+            frame::Body::TrustMaterial(material) => {
+                let snapshot = self.configuration_in_force()?;
+                self.certificates()
+                    .learn(&material, &snapshot, self.clock().seconds())?;
+                Ok(None)
+            }
+            frame::Body::Want(_) => Err(Refusal::new(
+                Reason::MalformedEnvelope,
+                "trust material is sent with every exchange here and need not be asked for",
+            )),
+        }
+    }
+
+    /// What holds for every message: connection, signature, who may speak for whom.
+    fn verify(
+        &self,
+        peer_certificate: Digest,
+        envelope: Envelope,
+        share: Share,
+    ) -> Result<Verified, Refusal> {
+        let snapshot = self.configuration_in_force()?;
+        let configuration = snapshot.configuration();
+        let unverified = UnverifiedMessage::parse(envelope)?;
+        // Cheap, and spares the signature check of what came over the wrong connection.
+        configuration.check_connection(
+            unverified.claimed_header(),
+            &peer_certificate,
+            self.id(),
+        )?;
+        let certificate = self.certificate(&unverified.certificate_digest())?;
+        let message = unverified.verify(&certificate.facts)?;
+        configuration.check_speaker(
+            message.header(),
+            &certificate.facts,
+            &peer_certificate,
+            self.id(),
+            self.clock().seconds(),
+        )?;
+        let content = message.content().parse()?;
+        Ok(Verified {
+            message,
+            content,
+            snapshot,
+            certificate,
+            peer_certificate,
+            share,
+        })
+    }
+
+    fn certificate(&self, digest: &Digest) -> Result<KnownCertificate, Refusal> {
+        self.certificates().find(digest).ok_or_else(|| {
+            Refusal::new(
+                Reason::UnknownCertificate,
+                format!("the signing certificate {digest} was not sent"),
+            )
+        })
+    }
+}

@@ -1,0 +1,397 @@
+//! Starting and stopping a security server: what is opened, in which order, and how it ends.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use certs::{
+    FileError, LogKey, Role,
+    tls::{PeerTls, ReplaceableIdentity, client_listener},
+};
+use serde::Serialize;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use trust::{Refusal, configuration::Anchor};
+use verifiable_log::Log;
+
+use crate::{
+    admin,
+    clock::SharedClock,
+    connections::PeerConnections,
+    durable,
+    grpc::budget::Budget,
+    listen::{Listener, bind_unix, serve},
+    listeners::{ForClients, ForPeers},
+    log,
+    recollection::Recollection,
+    recorder::Recorder,
+    server::{Parts, Server},
+    settings::Settings,
+    signer::{SignerError, Signers},
+    snapshot::Newest,
+    source::{ConfigurationSource, KeptError},
+};
+
+/// How long open exchanges may take to end when the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why a server did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The anchor is not one.
+    #[error("{path}: {refusal}")]
+    Anchor {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The server is of another instance than the anchor.
+    #[error("server.toml is for {server}, but the anchor is of instance {instance}")]
+    OtherInstance {
+        /// As in server.toml.
+        server: trust::ServerId,
+        /// As in the anchor.
+        instance: trust::InstanceId,
+    },
+    /// A key or certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] FileError),
+    /// A signing key cannot be used.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// The message log cannot be opened.
+    #[error("the message log cannot be opened")]
+    Log(#[source] log::LogError),
+    /// The kept configuration cannot be used.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// A listener cannot be opened.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A plaintext listener would be reachable from outside.
+    #[error(
+        "{address} is plain text and can be reached from outside this machine; use loopback, a Unix socket or [clients.tls]"
+    )]
+    PlaintextOutside {
+        /// Where.
+        address: String,
+    },
+    /// The message log stopped taking records.
+    #[error("the message log takes no more records, so the server stops")]
+    LogFailed(#[source] Arc<verifiable_log::Error>),
+    /// An exchange that was open at the last stop cannot be closed.
+    #[error("exchanges that were open at the last stop cannot be closed: {0}")]
+    NotClosed(Refusal),
+    /// A task of the server ended.
+    #[error("a part of the server ended unexpectedly: {0}")]
+    PartEnded(String),
+}
+
+/// The addresses that a started server listens on, as written to `addresses.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Addresses {
+    /// The server.
+    pub server: String,
+    /// For other security servers.
+    pub exchange: String,
+    /// For clients with TLS.
+    pub client_tls: Option<String>,
+    /// Plaintext listeners.
+    pub client_plaintext: Vec<PlaintextAddress>,
+    /// The admin API.
+    pub admin_socket: PathBuf,
+}
+
+/// A plaintext listener and its subsystem.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlaintextAddress {
+    /// `ADDRESS:PORT` or `unix:PATH`.
+    pub address: String,
+    /// Whose calls come in here.
+    pub subsystem: String,
+}
+
+/// Runs a security server until `stop` says so or the log fails.
+///
+/// # Errors
+/// When it cannot start, or stops by itself.
+pub async fn run(
+    settings: Settings,
+    clock: SharedClock,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let anchor = read_anchor(&settings)?;
+    let opened = log::open(&settings, &clock).map_err(StartError::Log)?;
+    let identities = Identities::load(&settings)?;
+    let (server, source) = assemble(&settings, &clock, &anchor, &identities, opened).await?;
+    let mut parts = JoinSet::new();
+    listen(&settings, &server, &identities, &mut parts, stop.clone()).await?;
+    parts.spawn(identities.reload_on_hangup());
+    parts.spawn(refresh(source, settings.configuration.interval));
+    let key = Arc::new(LogKey::load(&settings.log_key.key)?);
+    let interval = settings.log_key.interval;
+    parts.spawn(checkpoint(Arc::clone(&server), Arc::clone(&key), interval));
+    log::scrub(Arc::clone(&server));
+    tracing::info!(server = %server.id(), "serving");
+    let outcome = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => Ok(()),
+        error = server.recorder().log().failed() => Err(StartError::LogFailed(error)),
+        ended = parts.join_next() => Err(StartError::PartEnded(format!("{ended:?}"))),
+    };
+    tracing::info!("stopping; open exchanges may take ten seconds to end");
+    server.exchanges().stop();
+    if tokio::time::timeout(GRACE, server.exchanges().none_open())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some exchanges did not end; they are closed at the next start");
+    }
+    log::checkpoint(&server, &key).await;
+    outcome
+}
+
+/// The TLS certificates of the server, replaced while it runs.
+struct Identities {
+    exchange: Arc<ReplaceableIdentity>,
+    clients: Option<Arc<ReplaceableIdentity>>,
+}
+
+impl Identities {
+    fn load(settings: &Settings) -> Result<Self, FileError> {
+        let exchange = &settings.exchange;
+        let clients = settings
+            .clients
+            .tls
+            .as_ref()
+            .map(|tls| ReplaceableIdentity::load(Role::Listener, &tls.certificate, &tls.key));
+        Ok(Self {
+            exchange: ReplaceableIdentity::load(
+                Role::Authentication,
+                &exchange.certificate,
+                &exchange.key,
+            )?,
+            clients: clients.transpose()?,
+        })
+    }
+
+    /// Reads the certificates again whenever the process gets SIGHUP; a bad file changes nothing.
+    async fn reload_on_hangup(self) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            return std::future::pending().await;
+        };
+        while hangup.recv().await.is_some() {
+            for identity in [Some(&self.exchange), self.clients.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                match identity.reload() {
+                    Ok(certificate) => {
+                        tracing::info!(certificate = %certificate.digest(), "certificate read");
+                    }
+                    Err(error) => tracing::error!(%error, "the old certificate stays"),
+                }
+            }
+        }
+    }
+}
+
+fn read_anchor(settings: &Settings) -> Result<Anchor, StartError> {
+    let path = &settings.anchor;
+    let text = fs::read_to_string(path).map_err(|source| StartError::Unreadable {
+        path: path.clone(),
+        source,
+    })?;
+    let anchor = Anchor::from_json(&text).map_err(|refusal| StartError::Anchor {
+        path: path.clone(),
+        refusal,
+    })?;
+    let instance = anchor.root().instance();
+    if settings.server.instance() != instance.as_str() {
+        return Err(StartError::OtherInstance {
+            server: settings.server.clone(),
+            instance: instance.clone(),
+        });
+    }
+    Ok(anchor)
+}
+
+async fn assemble(
+    settings: &Settings,
+    clock: &SharedClock,
+    anchor: &Anchor,
+    identities: &Identities,
+    (log, recollection): (Log, Recollection),
+) -> Result<(Arc<Server>, ConfigurationSource), StartError> {
+    let newest = Arc::new(Newest::default());
+    let source = ConfigurationSource::open(
+        anchor,
+        settings.configuration.sources.clone(),
+        settings.directory.clone(),
+        Arc::clone(&newest),
+        Arc::clone(clock),
+    )?;
+    let registered: Arc<dyn certs::tls::RegisteredServers> = newest.clone();
+    let peer_tls = PeerTls::new(Arc::clone(&identities.exchange), registered);
+    let recorder = Recorder::new(
+        log,
+        Arc::clone(clock),
+        settings.server.clone(),
+        settings.log_key.generation,
+    );
+    let closings: Vec<_> = recollection.closings().collect();
+    for closing in &closings {
+        // Without them the log would not say how these exchanges ended.
+        recorder
+            .record_closing(closing)
+            .await
+            .map_err(StartError::NotClosed)?;
+    }
+    if !closings.is_empty() {
+        tracing::warn!(
+            exchanges = closings.len(),
+            "closed: they were open when the server stopped"
+        );
+    }
+    let server = Server::new(Parts {
+        id: settings.server.clone(),
+        clock: Arc::clone(clock),
+        newest,
+        signers: Signers::load(&settings.signing_keys)?,
+        recorder,
+        budget: Budget::new(settings.limits.budget_bytes, settings.limits.message_bytes),
+        peers: PeerConnections::new(peer_tls),
+        seen: recollection.seen(),
+        newest_record: recollection.newest_record,
+        local_state: recollection.local_state,
+    });
+    Ok((Arc::new(server), source))
+}
+
+async fn bind(address: &str) -> Result<Listener, StartError> {
+    let refused = |source| StartError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    Listener::bind(address).await.map_err(refused)
+}
+
+fn address_of(listener: &Listener) -> Result<String, StartError> {
+    let unknown = |source| StartError::Listen {
+        address: "a listener".to_owned(),
+        source,
+    };
+    listener.address().map_err(unknown)
+}
+
+/// Opens every listener, then says where they are: whoever reads the addresses can call at once.
+async fn listen(
+    settings: &Settings,
+    server: &Arc<Server>,
+    identities: &Identities,
+    parts: &mut JoinSet<()>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let limits = &settings.limits;
+    let peer_tls = server.peers().tls().listener()?;
+    let exchange = bind(&settings.exchange.listen).await?;
+    let mut addresses = Addresses {
+        server: settings.server.to_string(),
+        exchange: address_of(&exchange)?,
+        client_tls: None,
+        client_plaintext: Vec::new(),
+        admin_socket: settings.admin_socket.clone(),
+    };
+    let answer = ForPeers {
+        server: Arc::clone(server),
+    };
+    parts.spawn(serve(exchange, Some(peer_tls), limits.clone(), answer));
+    if let (Some(tls), Some(identity)) = (&settings.clients.tls, &identities.clients) {
+        let identity = Arc::clone(identity);
+        let listener = bind(&tls.listen).await?;
+        addresses.client_tls = Some(address_of(&listener)?);
+        let answer = ForClients {
+            server: Arc::clone(server),
+            subsystem: None,
+            service: None,
+        };
+        parts.spawn(serve(
+            listener,
+            Some(client_listener(identity)?),
+            limits.clone(),
+            answer,
+        ));
+    }
+    for plaintext in &settings.clients.plaintext {
+        let listener = bind(&plaintext.listen).await?;
+        let address = address_of(&listener)?;
+        if !listener.is_local() {
+            return Err(StartError::PlaintextOutside { address });
+        }
+        let subsystem = plaintext.subsystem.clone();
+        addresses.client_plaintext.push(PlaintextAddress {
+            address,
+            subsystem: subsystem.to_string(),
+        });
+        let answer = ForClients {
+            server: Arc::clone(server),
+            subsystem: Some(subsystem),
+            service: plaintext.service.clone(),
+        };
+        parts.spawn(serve(listener, None, limits.clone(), answer));
+    }
+    let path = &settings.admin_socket;
+    let refused = |source| StartError::Listen {
+        address: format!("unix:{}", path.display()),
+        source,
+    };
+    let listener = bind_unix(path).map_err(refused)?;
+    let (server, socket) = (Arc::clone(server), path.clone());
+    parts.spawn(async move {
+        let stopped = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = admin::serve(server, listener, stopped).await {
+            tracing::error!(%error, "the admin API ended");
+        }
+        let _ = fs::remove_file(socket);
+    });
+    let path = settings.directory.join("addresses.json");
+    let text = serde_json::to_vec_pretty(&addresses).unwrap_or_default();
+    durable::replace(&path, &text).map_err(|source| StartError::Unreadable { path, source })
+}
+
+/// Looks for a newer configuration again and again.
+async fn refresh(mut source: ConfigurationSource, interval: Duration) {
+    loop {
+        if let Err(refusal) = source.refresh().await {
+            tracing::warn!(why = %refusal, "no newer configuration; the last good one stays");
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Signs a checkpoint again and again, while there is something new.
+async fn checkpoint(server: Arc<Server>, key: Arc<LogKey>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        log::checkpoint(&server, &key).await;
+    }
+}
