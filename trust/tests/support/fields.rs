@@ -61,9 +61,12 @@ fn dynamic(descriptor: MessageDescriptor, fields: &Value) -> DynamicMessage {
             .get_field_by_name(name)
             .unwrap_or_else(|| panic!("{} has no field {name}", descriptor.full_name()));
         let wire = match value {
-            Value::Array(elements) => {
-                Wire::List(elements.iter().map(|element| one(&field, element)).collect())
-            }
+            Value::Array(elements) => Wire::List(
+                elements
+                    .iter()
+                    .map(|element| one(&field, element))
+                    .collect(),
+            ),
             value => one(&field, value),
         };
         message.set_field(&field, wire);
