@@ -1,0 +1,281 @@
+//! The audit of a whole log: one pass over its records, from the first to the end as it is now.
+
+use std::path::Path;
+
+use prost::Message;
+use trust::{
+    Digest, ServerId,
+    checkpoint::Origin,
+    configuration::Anchor,
+    leaf::LeafPreimage,
+    wire::evidence::{Annex, RecordKind},
+};
+use verifiable_log::{End, Error, InvalidRecord, KeptPart, RawRecord, ReadRecord, Reader, Reading};
+
+use crate::{
+    certificates::RecordedCertificates,
+    check::Check,
+    configuration::RecordedConfiguration,
+    contents::Contents,
+    exchanges::Exchanges,
+    files::{self, TornRecords},
+    local_records::{self, LocalRecord},
+    messages::Evidence,
+    report::Report,
+    rights::LocalState,
+    times::{Times, seconds},
+    tree::Tree,
+};
+
+/// Progress is told after so many records.
+const PROGRESS: u64 = 1024;
+
+/// There is nothing that could be audited.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAudited {
+    /// There is no log, or it cannot be opened.
+    #[error("there is no log to audit in {path}")]
+    Unreadable {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: Error,
+    },
+    /// It is a log of something else.
+    #[error("{path} is the log {origin}; only message logs of security servers are audited")]
+    OtherLog {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Whose log it is.
+        origin: Origin,
+    },
+}
+
+/// Audits the log in a folder, also while its server is writing it, trusting nothing but the
+/// anchor. `at` is the time of the audit in seconds since 1970 (UTC); `progress` is told how many
+/// records were read.
+///
+/// # Errors
+/// When there is no message log. Whatever is wrong with one is in the report.
+pub fn audit(
+    folder: &Path,
+    anchor: &Anchor,
+    at: i64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, NotAudited> {
+    let mut report = Report::default();
+    let opened = Reader::open(folder, leaf_of);
+    let mut reader = match opened {
+        Ok(reader) => reader,
+        Err(error @ (Error::Absent | Error::Storage { .. })) => {
+            return Err(NotAudited::Unreadable {
+                path: folder.into(),
+                source: error,
+            });
+        }
+        Err(error @ Error::Identity(_)) => {
+            report.facts.log = folder.display().to_string();
+            report.log_failed(Check::Identity, files::in_words(&error));
+            return Ok(report);
+        }
+        Err(error) => {
+            report.facts.log = folder.display().to_string();
+            files::report_error(&mut report, 0, &error);
+            return Ok(report);
+        }
+    };
+    let keeper = keeper_of(reader.origin()).ok_or_else(|| NotAudited::OtherLog {
+        path: folder.into(),
+        origin: reader.origin().clone(),
+    })?;
+    report.facts.log = reader.origin().to_string();
+    report.held(Check::Identity);
+    // Read before the records: whatever it covers was on disk then.
+    let checkpoint = reader.checkpoint().unwrap_or_else(|error| {
+        report.log_failed(Check::Checkpoint, files::in_words(&error));
+        None
+    });
+    let audit = Audit::new(report, anchor, keeper, Tree::new(checkpoint), at);
+    Ok(audit.run(&mut reader, progress))
+}
+
+/// What is known of the log so far.
+struct Audit {
+    report: Report,
+    /// The server whose log this is, and its generation.
+    keeper: (ServerId, u32),
+    tree: Tree,
+    torn: TornRecords,
+    configuration: RecordedConfiguration,
+    certificates: RecordedCertificates,
+    contents: Contents,
+    times: Times,
+    exchanges: Exchanges,
+    local_state: LocalState,
+}
+
+impl Audit {
+    fn new(report: Report, anchor: &Anchor, keeper: (ServerId, u32), tree: Tree, at: i64) -> Self {
+        Self {
+            report,
+            keeper,
+            tree,
+            torn: TornRecords::default(),
+            configuration: RecordedConfiguration::new(anchor),
+            certificates: RecordedCertificates::default(),
+            contents: Contents::default(),
+            times: Times::new(at),
+            exchanges: Exchanges::default(),
+            local_state: LocalState::default(),
+        }
+    }
+
+    fn run(mut self, reader: &mut Reader, progress: &mut dyn FnMut(u64)) -> Report {
+        let end = loop {
+            match reader.read() {
+                Ok(Reading::Record(read)) => {
+                    self.record(&read);
+                    let size = read.record.index + 1;
+                    self.tree.reached(size, || reader.state().1);
+                    if size.is_multiple_of(PROGRESS) {
+                        progress(size);
+                    }
+                }
+                Ok(Reading::End(end)) => break Some(end),
+                Err(error) => {
+                    let read = self.report.facts.records;
+                    files::report_error(&mut self.report, read, &error);
+                    break None;
+                }
+            }
+        };
+        self.finish(reader, end)
+    }
+
+    fn finish(mut self, reader: &Reader, end: Option<End>) -> Report {
+        let report = &mut self.report;
+        let is_whole = end.is_some();
+        if let Some(damage) = end.and_then(|end| end.unfinished) {
+            files::note_unfinished(report, &damage);
+        }
+        self.torn.compare(report, reader);
+        self.tree
+            .finish(report, &self.configuration, &self.keeper, is_whole);
+        self.contents.finish(report);
+        self.exchanges.finish(report);
+        report.facts.newest_serial = self.configuration.newest_serial();
+        self.report
+    }
+
+    fn record(&mut self, read: &ReadRecord) {
+        let record = &read.record;
+        let index = record.index;
+        self.report.facts.records = index + 1;
+        self.report.held(Check::Records);
+        let kind = RecordKind::try_from(i32::from(record.kept.kind));
+        let kind = kind.unwrap_or(RecordKind::Unspecified);
+        if has_leaf(read) {
+            self.report.held(Check::Leaves);
+        } else {
+            // Why is said by the check of its form.
+            self.report.unchecked(Check::Leaves);
+            self.tree.without_leaf();
+        }
+        let annex = Annex::decode(record.kept.annex.clone())
+            .map_err(|error| format!("the annex does not parse: {error}"))
+            .and_then(|annex| local_records::check_annex(&annex, kind).map(|()| annex));
+        match annex {
+            Ok(annex) if kind == RecordKind::Message => self.message(record, annex),
+            Ok(annex) => {
+                self.report.held(Check::Annexes);
+                self.local_record(kind, record, seconds(annex.received_at));
+            }
+            Err(problem) => self.report.failed(Check::Annexes, index, problem),
+        }
+    }
+
+    fn message(&mut self, record: &RawRecord, annex: Annex) {
+        self.report.facts.messages += 1;
+        let mut evidence = Evidence {
+            server: &self.keeper.0,
+            configuration: &self.configuration,
+            certificates: &mut self.certificates,
+            contents: &mut self.contents,
+            times: &mut self.times,
+        };
+        if let Some(message) = evidence.check(&mut self.report, record, annex) {
+            self.exchanges
+                .message(&mut self.report, &self.local_state, &message);
+        }
+    }
+
+    fn local_record(&mut self, kind: RecordKind, record: &RawRecord, at: i64) {
+        let (report, index) = (&mut self.report, record.index);
+        let parsed = LocalRecord::parse(kind, record);
+        let Some(parsed) = report.judge(Check::LocalForms, index, parsed) else {
+            return;
+        };
+        match parsed {
+            LocalRecord::Closing(side, exchange, closing) => {
+                self.exchanges
+                    .closing(report, index, (side, exchange), &closing, at);
+            }
+            LocalRecord::Security(event) => {
+                let events = &mut report.facts.security_events;
+                *events = events.saturating_add(event.count);
+            }
+            LocalRecord::Change(change) => {
+                let applied = self.local_state.apply(index, &change, at);
+                report.judge(Check::Changes, index, applied);
+            }
+            LocalRecord::Certificate(der) => {
+                let usable = self.certificates.record(&der);
+                if let Err(problem) = usable {
+                    report.failed(Check::Certificates, index, problem);
+                }
+            }
+            LocalRecord::RootDocument(signed) => {
+                self.configuration.root_document(report, index, &signed, at);
+            }
+            LocalRecord::Head(encoded) => self.configuration.head(report, index, &encoded, at),
+            LocalRecord::Membership(membership) => {
+                self.configuration.membership(report, index, membership);
+            }
+            LocalRecord::Torn(torn) => self.torn.state(index, torn),
+            LocalRecord::Erased(erased) => {
+                self.contents
+                    .erased(report, erased.first_index, erased.last_index);
+            }
+            LocalRecord::Clock(accepted) => self.times.clock_accepted(accepted.clock),
+        }
+    }
+}
+
+/// The server and generation that an origin names.
+fn keeper_of(origin: &Origin) -> Option<(ServerId, u32)> {
+    let (server, generation) = origin.as_str().rsplit_once('/')?;
+    let keeper = (server.parse().ok()?, generation.parse().ok()?);
+    (Origin::of_server(&keeper.0, keeper.1) == *origin).then_some(keeper)
+}
+
+/// The leaf of every record, so that the reader can go on: one that cannot be computed gets the
+/// leaf of a local record, which stands in no tree that anybody has signed.
+fn leaf_of(kept: &KeptPart) -> Result<LeafPreimage, InvalidRecord> {
+    let leaf = trust::record::leaf_preimage(kept.kind, &kept.header, &kept.signature, &kept.annex);
+    Ok(
+        leaf.unwrap_or_else(|_| {
+            LeafPreimage::of_local_record(kept.kind, &kept.header, &kept.annex)
+        }),
+    )
+}
+
+/// Whether the leaf is the record's own.
+fn has_leaf(read: &ReadRecord) -> bool {
+    let kept = &read.record.kept;
+    if i32::from(kept.kind) == RecordKind::Message as i32 {
+        read.leaf.message_digest != Digest::of(&kept.header)
+    } else {
+        kept.signature.is_empty()
+    }
+}

@@ -1,0 +1,101 @@
+//! The kinds of check, each with its name and its words.
+
+/// What of a log a check is about; the table of the report is grouped by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The files and the bytes in them.
+    Files,
+    /// The Merkle tree and its checkpoint.
+    Tree,
+    /// The global configuration, from the anchor on.
+    Configuration,
+    /// Each message alone.
+    Messages,
+    /// The messages of one exchange together.
+    Exchanges,
+    /// What the server says about itself.
+    LocalRecords,
+}
+
+impl Subject {
+    /// The heading in the table.
+    #[must_use]
+    pub const fn heading(self) -> &'static str {
+        match self {
+            Self::Files => "Files",
+            Self::Tree => "Merkle tree",
+            Self::Configuration => "Global configuration",
+            Self::Messages => "Messages",
+            Self::Exchanges => "Exchanges",
+            Self::LocalRecords => "Local records",
+        }
+    }
+}
+
+/// Declares the checks in one table: variant, subject, stable name, what was checked in words.
+macro_rules! checks {
+    ($($variant:ident $subject:ident $name:literal $words:literal;)+) => {
+        /// A kind of check. Its name is stable; reports for machines use it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Check {
+            $(#[doc = $words] $variant,)+
+        }
+
+        impl Check {
+            /// Every check, in the order of the report.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The stable name, e.g. `messages.signature`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What is checked, in words.
+            #[must_use]
+            pub const fn words(self) -> &'static str {
+                match self { $(Self::$variant => $words,)+ }
+            }
+
+            /// What it is about.
+            #[must_use]
+            pub const fn subject(self) -> Subject {
+                match self { $(Self::$variant => Subject::$subject,)+ }
+            }
+        }
+    };
+}
+
+checks! {
+    Identity Files "files.identity" "the log says which server's log it is";
+    Records Files "files.records" "records read; segments, batch chain, checksums and padding as written";
+    TornFiles Files "files.torn" "cut tails (.torn files), each with the record that states it";
+
+    Leaves Tree "tree.leaf" "leaves computed from the bytes of the records";
+    Checkpoint Tree "tree.checkpoint" "checkpoint signed by the log key registered for this server";
+    Root Tree "tree.root" "root over the leaves is the one in the checkpoint";
+
+    RootDocuments Configuration "configuration.root" "root documents follow from the anchor";
+    Heads Configuration "configuration.head" "heads of the configuration verify under the root document";
+    Serials Configuration "configuration.serial" "serials of the heads never go back";
+    Memberships Configuration "configuration.membership" "proofs of membership lead to a recorded head";
+
+    Forms Messages "messages.form" "header and signature are well formed";
+    Annexes Messages "messages.annex" "what the server adds (annex) fits its record";
+    Contents Messages "messages.content" "kept content is the one that the header names";
+    InForce Messages "messages.configuration" "decided under a configuration that was in force";
+    Certificates Messages "messages.certificate" "signing certificate vouched for by an approved authority";
+    Signatures Messages "messages.signature" "signature verifies";
+    Speakers Messages "messages.speaker" "the speaker may speak: server, subsystem and member agree";
+    Times Messages "messages.time" "the time claimed fits the time recorded";
+
+    Once Exchanges "exchanges.once" "exchange opened once";
+    Order Exchanges "exchanges.order" "messages follow each other and answer their requests";
+    Rights Exchanges "exchanges.right" "allowed by a recorded access right that was in force";
+    Refusals Exchanges "exchanges.refusal" "refused request answered by its refusal";
+    Closings Exchanges "exchanges.closing" "closing record names the last messages of its exchange";
+
+    LocalForms LocalRecords "local.form" "local records are what their kind says";
+    Changes LocalRecords "local.change" "changes of the local state apply in order";
+}
