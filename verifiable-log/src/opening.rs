@@ -14,7 +14,7 @@ use crate::{
     flat::{Additions, FlatView},
     format::{Chain, segment_name},
     options::Options,
-    shared::Shared,
+    shared::{Shared, UNUSABLE},
     torn,
     views::{Applied, KeyView},
     walk::{Step, Tail, Walk},
@@ -97,7 +97,7 @@ pub(crate) fn open(
         checkpoint,
         ..
     } = opening;
-    let views = (read.flat, read.keys);
+    let views = (views.to_owned(), read.flat, read.keys);
     let frontier = read.frontier.clone();
     let shared = Shared::new(Arc::clone(&storage), identity, options, views, frontier);
     shared.reserve.restore(&*storage)?;
@@ -154,6 +154,9 @@ impl Opening {
 
     /// None if the views are missing, behind, or contradict the log.
     fn start_from_views(&self, views: &Path) -> Option<Start> {
+        if views.join(UNUSABLE).exists() {
+            return None;
+        }
         let signed = self.checkpoint.as_ref()?.unverified().size;
         let flat = FlatView::open(views).ok()?;
         let keys = KeyView::open(&views.join("keys"), self.options.keys_version).ok()?;

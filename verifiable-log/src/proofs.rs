@@ -21,7 +21,7 @@ impl Log {
             return Ok(root_now);
         }
         let proof = self.consistency_to(size, now)?;
-        let root = self.from_hashes(merkle::root(&self.shared().flat, size))?;
+        let root = self.or_fail_views(merkle::root(&self.shared().flat, size))?;
         self.verified(merkle::verify_consistency(
             size, &root, now, &root_now, &proof,
         ))?;
@@ -35,7 +35,7 @@ impl Log {
     pub fn leaf(&self, index: u64) -> Result<Digest, Error> {
         self.must_have(index.saturating_add(1))?;
         self.shared().views_must_be_usable()?;
-        self.from_hashes(self.shared().flat.subtree(0, index))
+        self.or_fail_views(self.shared().flat.subtree(0, index))
     }
 
     /// The proof that record `index` is in the log of `size` records. Blocks on files.
@@ -78,7 +78,7 @@ impl Log {
         match (start, end) {
             (Some(start), Some(end)) if (1..=256).contains(&width) && end <= reached => {
                 self.shared().views_must_be_usable()?;
-                self.from_hashes(self.shared().flat.hashes(level, start, width))
+                self.or_fail_views(self.shared().flat.hashes(level, start, width))
             }
             _ => Err(Error::NoRecord { index, size }),
         }
@@ -97,7 +97,7 @@ impl Log {
     /// # Errors
     /// When the view is not usable.
     pub fn find(&self, view: u8, key: &[u8], from: u64, limit: usize) -> Result<Vec<u64>, Error> {
-        self.from_keys(|keys| keys.find(view, key, from, limit))
+        self.ask_keys(|keys| keys.find(view, key, from, limit))
     }
 
     /// The newest record found under exactly this key. Blocks on files.
@@ -105,7 +105,7 @@ impl Log {
     /// # Errors
     /// When the view is not usable.
     pub fn find_newest(&self, view: u8, key: &[u8]) -> Result<Option<u64>, Error> {
-        self.from_keys(|keys| keys.newest(view, key))
+        self.ask_keys(|keys| keys.newest(view, key))
     }
 
     /// Keys and records from key `from` up to, but without, key `until`, in order of the key and
@@ -120,7 +120,7 @@ impl Log {
         until: &[u8],
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, Error> {
-        self.from_keys(|keys| keys.range(view, from, until, limit))
+        self.ask_keys(|keys| keys.range(view, from, until, limit))
     }
 
     /// Keys and records whose key begins with `start`, in order of the key and then the record; at
@@ -134,7 +134,7 @@ impl Log {
         start: &[u8],
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, Error> {
-        self.from_keys(|keys| keys.beginning_with(view, start, limit))
+        self.ask_keys(|keys| keys.beginning_with(view, start, limit))
     }
 
     /// Waits until the first `size` records are found by their keys.
@@ -153,7 +153,7 @@ impl Log {
         }
     }
 
-    fn from_keys<T>(
+    fn ask_keys<T>(
         &self,
         find: impl FnOnce(&crate::views::KeyView) -> Result<T, sled::Error>,
     ) -> Result<T, Error> {
@@ -161,7 +161,7 @@ impl Log {
         find(&self.shared().keys).map_err(|error| self.shared().fail_views(error.to_string()))
     }
 
-    fn from_hashes<T>(&self, read: std::io::Result<T>) -> Result<T, Error> {
+    fn or_fail_views<T>(&self, read: std::io::Result<T>) -> Result<T, Error> {
         read.map_err(|error| self.shared().fail_views(error.to_string()))
     }
 

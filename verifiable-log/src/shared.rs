@@ -1,6 +1,9 @@
 //! What the writer, the readers and the checkpoints of one open log share.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use tokio::sync::watch;
 use trust::{Digest, merkle::Frontier};
@@ -14,11 +17,15 @@ use crate::{
     views::KeyView,
 };
 
+/// A file among the views which says that they must be made again.
+pub(crate) const UNUSABLE: &str = "unusable";
+
 pub(crate) struct Shared {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) identity: Identity,
     pub(crate) options: Options,
     pub(crate) reserve: Reserve,
+    views: PathBuf,
     pub(crate) flat: FlatView,
     pub(crate) keys: KeyView,
     /// The tree over the synced records; the flat views cover at least these.
@@ -35,7 +42,7 @@ impl Shared {
         storage: Arc<dyn Storage>,
         identity: Identity,
         options: Options,
-        views: (FlatView, KeyView),
+        views: (PathBuf, FlatView, KeyView),
         frontier: Frontier,
     ) -> Self {
         Self {
@@ -43,8 +50,9 @@ impl Shared {
             identity,
             reserve: Reserve::new(options.reserve_size),
             options,
-            flat: views.0,
-            keys: views.1,
+            views: views.0,
+            flat: views.1,
+            keys: views.2,
             keyed: watch::Sender::new(frontier.size()),
             synced: Mutex::new(frontier),
             view_failure: OnceLock::new(),
@@ -111,8 +119,15 @@ impl Shared {
 
     /// The log goes on without its views.
     pub(crate) fn fail_views(&self, reason: String) -> Error {
-        tracing::error!(%reason, "a view of the log is not usable until the log is opened again");
-        Error::View(self.view_failure.get_or_init(|| reason).clone())
+        let first = self.view_failure.get_or_init(|| {
+            tracing::error!(%reason, "the views of the log are not usable until it is opened again");
+            // If even this fails, the next opening believes the views as far as it verifies them.
+            if let Err(error) = std::fs::write(self.views.join(UNUSABLE), &reason) {
+                tracing::error!(%error, "the views cannot be marked as not usable");
+            }
+            reason
+        });
+        Error::View(first.clone())
     }
 }
 

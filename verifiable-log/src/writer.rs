@@ -333,7 +333,9 @@ impl Writer {
             hash: finish(hash),
         };
         // Nobody is told of a record before it can be read and proven.
-        if let Err(error) = self.shared.flat.write(&additions) {
+        if self.shared.views_must_be_usable().is_ok()
+            && let Err(error) = self.shared.flat.write(&additions)
+        {
             self.shared.fail_views(error.to_string());
         }
         self.shared.publish(&self.frontier);

@@ -178,14 +178,18 @@ async fn proofs_and_roots_verify_for_every_size() {
             "{level} {index} {width}"
         );
     }
-    // Whatever the views say wrongly is not given out.
+    // Whatever the views say wrongly is not given out, and made again by the next opening even
+    // where that would not look.
+    log.keyed(600).await.unwrap();
+    log.append(record(600)).await.unwrap();
+    log.checkpoint(&key()).unwrap();
     let leaf_hashes = folder.path().join("views/hashes.0");
     let mut wrong = std::fs::read(&leaf_hashes).unwrap();
     wrong[32 * 580] ^= 1;
     std::fs::write(&leaf_hashes, wrong).unwrap();
     assert!(matches!(log.inclusion(590, 600), Err(Error::View(_))));
     assert!(matches!(log.inclusion(0, 600), Err(Error::View(_))));
-    log.append(record(600)).await.unwrap();
+    log.append(record(601)).await.unwrap();
     drop(log);
     let log = open(folder.path());
     log.inclusion(590, 600).unwrap();
@@ -284,6 +288,22 @@ async fn opening_reads_on_from_the_checkpoint() {
     let (log, told) = reads(folder.path());
     assert_eq!(told, 2, "without views everything is read");
     assert_eq!(log.scrub(&mut |_| ()).unwrap().records, 3000);
+}
+
+#[tokio::test]
+async fn a_batch_may_end_anywhere_in_a_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wide = options();
+    wide.segment_size = 1024 * 1024;
+    Log::create(folder.path(), &origin(), &wide).unwrap();
+    let log = Log::open(folder.path(), wide, &mut |_| ()).unwrap();
+    for length in 0..520 {
+        let mut record = Record::local(KIND, Bytes::from_static(b"h"), Bytes::new());
+        record.content = vec![Bytes::from(vec![0; length])];
+        log.append(record).await.unwrap();
+    }
+    assert_eq!(log.scrub(&mut |_| ()).unwrap().records, 520);
+    assert_eq!(log.scan(0).unwrap().filter_map(Result::ok).count(), 520);
 }
 
 #[tokio::test]

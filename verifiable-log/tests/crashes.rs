@@ -1,0 +1,473 @@
+//! Crashes and failing disks: what was acknowledged is there, what is cut is kept aside and said.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod faults;
+
+use std::{path::Path, sync::Arc};
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use bytes::Bytes;
+use faults::{Fault, Faulty};
+use proptest::prelude::*;
+use prost::Message;
+use trust::{
+    checkpoint::{Origin, SignedCheckpoint},
+    wire::evidence::{RecordKind, Torn},
+};
+use verifiable_log::{
+    AppendError, Error, Log, Options, Reader, Reading, Receipt, Record, ViewKey,
+    leaf_of_local_record,
+};
+
+const KIND: u8 = 4;
+const TORN: u8 = RecordKind::Torn as u8;
+
+fn key() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
+}
+
+fn options() -> Options {
+    let mut options = Options::new(leaf_of_local_record, Arc::new(|_| Bytes::from_static(b"t")));
+    options.segment_size = 6 * 1024;
+    options.reserve_size = 12 * 1024;
+    options.keys_of = |kept| {
+        let key = kept.header.to_vec();
+        vec![ViewKey { view: 1, key }]
+    };
+    options
+}
+
+fn record(number: u64) -> Record {
+    let header = Bytes::from(number.to_be_bytes().to_vec());
+    let mut record = Record::local(KIND, header, Bytes::from(vec![2; 30]));
+    record.content = vec![Bytes::from(vec![
+        number as u8 | 1;
+        (number * 97 % 1300) as usize
+    ])];
+    record
+}
+
+fn new_log() -> Faulty {
+    let storage = Faulty::default();
+    let origin: Origin = "VN/GOV/G01/server-1/1".parse().unwrap();
+    Log::create_in(&storage, &origin, &options()).unwrap();
+    storage
+}
+
+fn open(storage: &Faulty, views: &Path) -> Result<Log, Error> {
+    Log::open_in(Arc::new(storage.clone()), views, options(), &mut |_| ())
+}
+
+/// Everything that a log must keep, and what it may have kept besides.
+#[derive(Default)]
+struct Model {
+    acknowledged: Vec<(u64, u64)>,
+    in_flight: Vec<u64>,
+    next: u64,
+    checkpoints: Vec<SignedCheckpoint>,
+}
+
+impl Model {
+    fn numbers(&mut self, count: u64) -> Vec<u64> {
+        let numbers = (self.next..self.next + count).collect();
+        self.next += count;
+        numbers
+    }
+
+    async fn append(&mut self, log: &Log, count: u64) -> Result<(), AppendError> {
+        let numbers = self.numbers(count);
+        let records = numbers.iter().map(|number| record(*number)).collect();
+        match log.append_all(records).await {
+            Ok(receipts) => {
+                let indices = receipts.iter().map(Receipt::index);
+                self.acknowledged.extend(indices.zip(numbers));
+                Ok(())
+            }
+            Err(error) => {
+                self.in_flight.extend(numbers);
+                Err(error)
+            }
+        }
+    }
+
+    /// Compares the log with what was acknowledged, in every way it can be read.
+    fn check(&mut self, storage: &Faulty, log: &Log) {
+        for (index, number) in &self.acknowledged {
+            let raw = log.read(*index).unwrap();
+            assert_eq!(raw.kept, record(*number).kept);
+            assert_eq!(raw.content, record(*number).content.concat());
+            assert_eq!(log.find(1, &number.to_be_bytes(), 0, 9).unwrap(), [*index]);
+        }
+        let mut found = Vec::new();
+        let mut torn_records = Vec::new();
+        for raw in log.scan(0).unwrap().map(Result::unwrap) {
+            if raw.kept.kind == TORN {
+                torn_records.push(Torn::decode(raw.kept.header).unwrap());
+            } else {
+                let number = u64::from_be_bytes(raw.kept.header[..].try_into().unwrap());
+                found.push((raw.index, number));
+            }
+        }
+        // Nothing in between, and of what was never acknowledged only a beginning.
+        let known = self.acknowledged.len();
+        assert_eq!(found[..known], self.acknowledged);
+        let more: Vec<_> = found[known..].iter().map(|(_, number)| *number).collect();
+        assert!(self.in_flight.starts_with(&more), "{more:?}");
+        self.in_flight.clear();
+        self.acknowledged = found;
+
+        for signed in &self.checkpoints {
+            let signed = signed.unverified();
+            assert_eq!(log.root_at(signed.size).unwrap(), signed.root);
+        }
+        let mut reader = Reader::open_in(Arc::new(storage.clone()), leaf_of_local_record).unwrap();
+        assert_eq!(
+            reader.by_ref().map(Result::unwrap).count() as u64,
+            log.size()
+        );
+        let Reading::End(end) = reader.read().unwrap() else {
+            panic!("there is no end");
+        };
+        assert_eq!(end.unfinished, None);
+        assert_eq!(end.root, log.root_at(log.size()).unwrap());
+
+        // Each torn file is stated once, and nothing else is.
+        let mut files: Vec<_> = reader.torn_files().unwrap();
+        files.sort_by_key(|file| file.digest);
+        torn_records.sort_by(|a, b| a.digest.cmp(&b.digest));
+        let stated = files.iter().map(|file| Torn {
+            segment: format!("{:020}", file.segment),
+            offset: file.offset,
+            length: file.length,
+            digest: file.digest.to_bytes(),
+        });
+        assert_eq!(stated.collect::<Vec<_>>(), torn_records);
+        assert!(!storage.names().iter().any(|name| name.ends_with(".new")));
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Append(u64),
+    Checkpoint,
+    Reopen,
+    Arm(u64, Fault),
+    Crash(u64),
+    DeleteViews,
+    CutViews(u64),
+}
+
+fn operations() -> impl Strategy<Value = Vec<Op>> {
+    let fault = prop_oneof![
+        Just(Fault::Crash),
+        Just(Fault::FailAndNotPersist),
+        Just(Fault::FailButPersist),
+        Just(Fault::Short),
+    ];
+    let op = prop_oneof![
+        6 => (1_u64..9).prop_map(Op::Append),
+        2 => Just(Op::Checkpoint),
+        1 => Just(Op::Reopen),
+        3 => (0_u64..7, fault).prop_map(|(after, fault)| Op::Arm(after, fault)),
+        1 => any::<u64>().prop_map(Op::Crash),
+        1 => Just(Op::DeleteViews),
+        1 => any::<u64>().prop_map(Op::CutViews),
+    ];
+    proptest::collection::vec(op, 4..24)
+}
+
+/// Restarts and opens until opening succeeds; a fault can be armed that opening meets.
+fn reopen(storage: &Faulty, views: &Path, seed: u64) -> Log {
+    for attempt in 0..4 {
+        match open(storage, views) {
+            Ok(log) => return log,
+            Err(_) if storage.triggered() => storage.restart(seed ^ attempt),
+            Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
+        }
+    }
+    panic!("the log does not open");
+}
+
+async fn run(operations: Vec<Op>) {
+    let views = tempfile::tempdir().unwrap();
+    let views = views.path().join("views");
+    let storage = new_log();
+    let mut model = Model::default();
+    let mut log = Some(reopen(&storage, &views, 0));
+    for (step, op) in operations.into_iter().enumerate() {
+        let mut failed = false;
+        let mut seed = step as u64 * 7919 + 1;
+        let open = log.as_ref().unwrap();
+        match op {
+            Op::Append(count) => failed = model.append(open, count).await.is_err(),
+            Op::Checkpoint => match open.checkpoint(&key()) {
+                Ok(signed) => model.checkpoints.push(signed),
+                Err(_) => failed = true,
+            },
+            Op::Arm(after, fault) => storage.arm(after, fault),
+            Op::Reopen | Op::DeleteViews | Op::CutViews(_) => failed = true,
+            Op::Crash(with) => {
+                seed = with;
+                storage.crash();
+                failed = true;
+            }
+        }
+        if failed {
+            drop(log.take());
+            match op {
+                Op::DeleteViews => std::fs::remove_dir_all(&views).unwrap(),
+                Op::CutViews(to) => {
+                    let name = ["places", "hashes.0", "hashes.8"][to as usize % 3];
+                    let file = std::fs::File::options()
+                        .write(true)
+                        .open(views.join(name))
+                        .unwrap();
+                    let length = file.metadata().unwrap().len();
+                    file.set_len(to % (length + 1)).unwrap();
+                }
+                _ => {}
+            }
+            if storage.triggered() || matches!(op, Op::Crash(_)) {
+                storage.restart(seed);
+            }
+            let opened = reopen(&storage, &views, seed);
+            if !storage.triggered() {
+                model.check(&storage, &opened);
+            }
+            log = Some(opened);
+        }
+    }
+    drop(log);
+    storage.restart(1);
+    let log = reopen(&storage, &views, 1);
+    model.check(&storage, &log);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_what_was_acknowledged_is_there(operations in operations()) {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(run(operations));
+    }
+}
+
+/// A log whose last batch was cut by a crash in the middle of its write.
+async fn torn_log(seed: u64) -> (Faulty, Model) {
+    let views = tempfile::tempdir().unwrap();
+    let storage = new_log();
+    let mut model = Model::default();
+    let log = open(&storage, views.path()).unwrap();
+    model.append(&log, 3).await.unwrap();
+    model.checkpoints.push(log.checkpoint(&key()).unwrap());
+    storage.arm(0, Fault::Crash);
+    model.append(&log, 3).await.unwrap_err();
+    drop(log);
+    storage.restart(seed);
+    (storage, model)
+}
+
+#[tokio::test]
+async fn recovery_survives_a_crash_at_each_of_its_steps() {
+    let mut torn = 0;
+    for seed in 1..12 {
+        let (found, model) = torn_log(seed * 31).await;
+        for first in 0.. {
+            let (mut last, mut crashed) = (false, false);
+            for second in 0..9 {
+                let storage = found.copy();
+                let views = tempfile::tempdir().unwrap();
+                storage.arm(first, Fault::Crash);
+                let opened = open(&storage, views.path());
+                last = opened.is_ok();
+                drop(opened);
+                if last {
+                    break;
+                }
+                assert!(storage.triggered());
+                storage.restart(seed + first);
+                storage.arm(second, Fault::Crash);
+                let again = open(&storage, views.path());
+                crashed = again.is_err();
+                drop(again);
+                storage.restart(seed + second);
+                let log = open(&storage, views.path()).unwrap();
+                let mut model = Model {
+                    acknowledged: model.acknowledged.clone(),
+                    in_flight: model.in_flight.clone(),
+                    next: model.next,
+                    checkpoints: model.checkpoints.clone(),
+                };
+                model.check(&storage, &log);
+                torn += storage
+                    .names()
+                    .iter()
+                    .filter(|name| name.ends_with(".torn"))
+                    .count();
+                if !crashed {
+                    break;
+                }
+            }
+            assert!(last || !crashed, "recovery has more steps than are tried");
+            if last {
+                break;
+            }
+        }
+    }
+    assert!(torn > 50, "hardly anything was torn: {torn}");
+}
+
+#[tokio::test]
+async fn a_torn_log_is_left_as_it_is_when_signed_records_are_gone() {
+    let (storage, _) = torn_log(5).await;
+    // As if the signed records had been in the batch that is damaged now.
+    let name = "segments/00000000000000000000.segment";
+    let mut bytes = storage.bytes(name);
+    bytes[512 + 80 + 40] ^= 1;
+    bytes[1536..].fill(0);
+    storage.replace(name, bytes.clone());
+    let before = storage.names();
+    let views = tempfile::tempdir().unwrap();
+    let refused = open(&storage, views.path()).err().unwrap();
+    assert!(
+        matches!(
+            refused,
+            Error::CheckpointAhead {
+                checkpoint: 3,
+                log: 0
+            }
+        ),
+        "{refused}"
+    );
+    assert_eq!(storage.bytes(name), bytes);
+    assert_eq!(storage.names(), before);
+}
+
+#[tokio::test]
+async fn no_receipt_is_given_before_the_sync() {
+    let views = tempfile::tempdir().unwrap();
+    let storage = new_log();
+    let log = Arc::new(open(&storage, views.path()).unwrap());
+    storage.hold_syncs();
+    let appending = {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { log.append(record(0)).await })
+    };
+    let waiting = storage.clone();
+    tokio::task::spawn_blocking(move || waiting.wait_for_sync())
+        .await
+        .unwrap();
+    // The write is done and only the sync is missing.
+    assert!(!appending.is_finished());
+    assert_eq!(log.size(), 0);
+    assert!(log.read(0).is_err());
+    assert_eq!(log.checkpoint(&key()).unwrap().unverified().size, 0);
+    storage.release_syncs();
+    assert_eq!(appending.await.unwrap().unwrap().index(), 0);
+    assert_eq!(log.size(), 1);
+}
+
+#[tokio::test]
+async fn records_that_wait_together_are_synced_together() {
+    let views = tempfile::tempdir().unwrap();
+    let storage = new_log();
+    let log = Arc::new(open(&storage, views.path()).unwrap());
+    storage.hold_syncs();
+    let append = |number| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { log.append(record(number)).await.unwrap() })
+    };
+    let first = append(0);
+    let waiting = storage.clone();
+    tokio::task::spawn_blocking(move || waiting.wait_for_sync())
+        .await
+        .unwrap();
+    let others: Vec<_> = (1..9).map(append).collect();
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    storage.release_syncs();
+    first.await.unwrap();
+    for other in others {
+        other.await.unwrap();
+    }
+    let segment = storage.bytes("segments/00000000000000000000.segment");
+    let batches = segment
+        .windows(8)
+        .filter(|bytes| *bytes == b"LTBATCH\n")
+        .count();
+    assert_eq!(batches, 2);
+}
+
+#[tokio::test]
+async fn a_log_that_failed_acknowledges_nothing_more_and_says_so() {
+    for fault in [
+        Fault::FailAndNotPersist,
+        Fault::FailButPersist,
+        Fault::Short,
+    ] {
+        for after in 0..2 {
+            let views = tempfile::tempdir().unwrap();
+            let storage = new_log();
+            let log = open(&storage, views.path()).unwrap();
+            let mut model = Model::default();
+            model.append(&log, 2).await.unwrap();
+            storage.arm(after, fault);
+            let refused = model.append(&log, 2).await.unwrap_err();
+            assert!(matches!(refused, AppendError::Failed(_)), "{fault:?}");
+            let refused = log.append(record(99)).await.unwrap_err();
+            assert!(matches!(refused, AppendError::Failed(_)), "{fault:?}");
+            assert!(matches!(*log.failed().await, Error::Storage { .. }));
+            assert!(matches!(log.checkpoint(&key()), Err(Error::Failed(_))));
+            drop(log);
+            storage.restart(after + 3);
+            let log = open(&storage, views.path()).unwrap();
+            model.check(&storage, &log);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_but_lets_what_is_open_be_closed() {
+    let views = tempfile::tempdir().unwrap();
+    let storage = new_log();
+    let log = open(&storage, views.path()).unwrap();
+    let mut model = Model::default();
+    model.append(&log, 2).await.unwrap();
+    storage.limit(Some(storage.used()));
+    let refused = loop {
+        if let Err(error) = model.append(&log, 2).await {
+            break error;
+        }
+    };
+    assert!(matches!(refused, AppendError::DiskFull), "{refused}");
+    model.in_flight.clear();
+    // The reserve has room for closing records and a checkpoint.
+    let mut closed = 0;
+    for _ in 0..3 {
+        let number = model.numbers(1)[0];
+        let receipt = log.append_reserved(record(number)).await.unwrap();
+        model.acknowledged.push((receipt.index(), number));
+        closed += 1;
+    }
+    assert_eq!(closed, 3);
+    model.checkpoints.push(log.checkpoint(&key()).unwrap());
+    // It is for these only.
+    let refused = model.append(&log, 1).await.unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull));
+    model.in_flight.clear();
+    drop(log);
+    let log = open(&storage, views.path()).unwrap();
+    let refused = model.append(&log, 1).await.unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull));
+    model.in_flight.clear();
+    // With room again, the same open log goes on.
+    storage.limit(None);
+    model.append(&log, 3).await.unwrap();
+    assert!(storage.names().contains(&"reserve".to_owned()));
+    drop(log);
+    model.check(&storage, &open(&storage, views.path()).unwrap());
+}
