@@ -28,6 +28,7 @@ pub struct VerifiedHead {
     encoded: Bytes,
     digest: Digest,
     serial: u64,
+    index: u64,
     tree_root: Digest,
     publication: Publication,
     state_root: Digest,
@@ -63,6 +64,7 @@ impl VerifiedHead {
         Ok(Self {
             digest: Digest::of(&encoded),
             serial: checkpoint.size,
+            index: head.index,
             tree_root: checkpoint.root,
             encoded,
             publication,
@@ -137,7 +139,9 @@ impl VerifiedHead {
         Ok(())
     }
 
-    /// Asks whether this head extends `older`: larger, or the same, and proven consistent.
+    /// Asks whether this head extends `older`: larger, or the same, and proven consistent, with a
+    /// publication that is not an earlier one. (Whoever carries the files could prove an old
+    /// publication in a new checkpoint, and so take back what was changed since.)
     ///
     /// # Errors
     /// `InvalidConfiguration`: a rollback or a fork.
@@ -146,6 +150,12 @@ impl VerifiedHead {
         if new < old {
             return Err(invalid(format!(
                 "serial {new} is older than {old}, accepted before"
+            )));
+        }
+        if self.index < older.index {
+            return Err(invalid(format!(
+                "serial {new} names publication {}, before {} that was accepted already",
+                self.index, older.index
             )));
         }
         merkle::verify_consistency(old, &older.tree_root, new, &self.tree_root, proof).map_err(

@@ -95,19 +95,25 @@ impl Log {
 
     /// The head over the newest entry, signed with the key of this seed.
     pub fn head(&self, instance: &str, seed: u8) -> Head {
+        self.head_of(instance, seed, u64::MAX)
+    }
+
+    /// The head over the entry with this index, or the newest.
+    pub fn head_of(&self, instance: &str, seed: u8, index: u64) -> Head {
         let instance: InstanceId = instance.parse().unwrap();
-        let (tree, index) = (self.tree(), self.entries.len() - 1);
+        let tree = self.tree();
+        let index = index.min(tree.size() - 1);
         let checkpoint = Checkpoint {
             origin: Origin::of_registry(&instance),
             size: tree.size(),
             root: tree.root(),
         };
-        let proof = tree.inclusion_proof(index as u64).unwrap();
+        let proof = tree.inclusion_proof(index).unwrap();
         Head {
             checkpoint: checkpoint.sign(&key(seed)).as_bytes().clone(),
-            entry: self.entries[index].clone(),
+            entry: self.entries[index as usize].clone(),
             annex_digest: Digest::of(b"annex").to_bytes(),
-            index: index as u64,
+            index,
             proof: proof.into_iter().map(Digest::to_bytes).collect(),
         }
     }

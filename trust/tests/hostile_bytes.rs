@@ -1,0 +1,278 @@
+//! No bytes make a parser panic, and no flipped bit gets a message accepted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
+
+mod support;
+
+use proptest::{collection::vec, prelude::*, sample::Index};
+use prost::{Message, bytes::Bytes};
+use serde_json::Value;
+use support::{fields, registry, vectors};
+use trust::{
+    Content, Digest, ExchangeId, InstanceId, MethodPath, Reason, ServerId, SubsystemId,
+    checkpoint::SignedCheckpoint,
+    configuration::{Anchor, Fold, State, StateKey, VerifiedHead, verify_membership},
+    header::Header,
+    message::{SigningCertificate, UnverifiedMessage},
+    record::leaf_preimage,
+    signature::PublicKey,
+    tile::BundledRecord,
+    wire::{
+        configuration::Snapshot,
+        evidence::{Envelope, Membership},
+    },
+};
+
+/// The bytes of an output of a vector file.
+fn output(name: &str, case: usize, field: &str) -> Vec<u8> {
+    let file = vectors::read(name);
+    fields::bytes(&file["cases"][case]["output"][field]).to_vec()
+}
+
+fn certificate_of(signer: &str) -> SigningCertificate {
+    let keys = vectors::read("keys");
+    let signer_keys = &keys["signers"][signer];
+    let public_key = fields::bytes(&signer_keys["public_key"]);
+    SigningCertificate {
+        digest: Digest::of(&fields::bytes(&signer_keys["certificate"])),
+        member: signer.parse().unwrap(),
+        authority: Digest::of(&fields::bytes(&keys["authority"])),
+        not_before: signer_keys["not_before"].as_i64().unwrap(),
+        not_after: signer_keys["not_after"].as_i64().unwrap(),
+        public_key: match PublicKey::ecdsa_p256(&public_key) {
+            Ok(key) => key,
+            Err(_) => PublicKey::rsa(&public_key).unwrap(),
+        },
+    }
+}
+
+fn verify(envelope: &[u8], certificate: &SigningCertificate) -> Result<Digest, Reason> {
+    // What is no message at all is refused by whoever reads the frame, under the same name.
+    let envelope = Envelope::decode(envelope).map_err(|_| Reason::MalformedEnvelope)?;
+    UnverifiedMessage::parse(envelope)
+        .and_then(|unverified| unverified.verify(certificate))
+        .map(|verified| verified.digest())
+        .map_err(|refusal| refusal.reason)
+}
+
+#[test]
+fn every_flipped_bit_of_a_signed_envelope_is_refused_by_name() {
+    let keys = vectors::read("message");
+    for case in 0..3 {
+        let signer = keys["cases"][case]["input"]["signer"].as_str().unwrap();
+        let certificate = certificate_of(signer);
+        let envelope = output("message", case, "envelope");
+        verify(&envelope, &certificate).unwrap();
+        let mut reasons = Vec::new();
+        for bit in 0..envelope.len() * 8 {
+            let mut flipped = envelope.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let refused = verify(&flipped, &certificate).expect_err("a flipped bit is accepted");
+            if !reasons.contains(&refused) {
+                reasons.push(refused);
+            }
+        }
+        for reason in [
+            Reason::MalformedEnvelope,
+            Reason::ContentMismatch,
+            Reason::InvalidSignature,
+            Reason::UnknownCertificate,
+        ] {
+            assert!(reasons.contains(&reason), "{signer}: {reason:?} in {reasons:?}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_head_is_refused() {
+    let anchor = registry::anchor("VN");
+    let head = output("head", 1, "head");
+    let verified = VerifiedHead::verify(head.clone().into(), anchor.root()).unwrap();
+    let file = vectors::read("head");
+    let checkpoint = file["cases"][1]["output"]["checkpoint"].as_str().unwrap();
+    assert!(checkpoint.starts_with("VN/registry\n5\n"));
+    for bit in 0..head.len() * 8 {
+        let mut flipped = head.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = VerifiedHead::verify(flipped.into(), anchor.root()) {
+            // A spelling of the same head; nothing that it says may differ.
+            assert_eq!(other.serial(), verified.serial(), "bit {bit}");
+            assert_eq!(other.publication(), verified.publication(), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_root_document_is_refused() {
+    let signed = output("root-document", 1, "signed");
+    let anchor = Anchor::from_root_document(output("root-document", 0, "signed").into()).unwrap();
+    let verified = anchor.root().next(signed.clone().into()).unwrap();
+    for bit in 0..signed.len() * 8 {
+        let mut flipped = signed.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = anchor.root().next(flipped.into()) {
+            assert_eq!(other.document(), verified.document(), "bit {bit}");
+        }
+    }
+}
+
+/// Some bytes, or those of a vector with a few of them changed, cut or inserted.
+fn hostile(name: &'static str, case: usize, field: &'static str) -> impl Strategy<Value = Bytes> {
+    let valid = output(name, case, field);
+    let changes = vec((any::<Index>(), any::<u8>(), 0..3u8), 0..6);
+    let changed = changes.prop_map(move |changes| {
+        let mut bytes = valid.clone();
+        for (place, byte, change) in changes {
+            if bytes.is_empty() {
+                break;
+            }
+            let place = place.index(bytes.len());
+            match change {
+                0 => bytes[place] = byte,
+                1 => bytes.truncate(place),
+                _ => bytes.insert(place, byte),
+            }
+        }
+        bytes
+    });
+    prop_oneof![vec(any::<u8>(), 0..600), changed].prop_map(Bytes::from)
+}
+
+fn vn() -> InstanceId {
+    "VN".parse().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_header_parses_or_is_refused(bytes in hostile("header", 0, "encoded")) {
+        if let Ok(header) = Header::parse(&bytes) {
+            prop_assert_eq!(Header::parse(&header.encode()).unwrap(), header);
+        }
+    }
+
+    #[test]
+    fn a_content_parses_or_is_refused(bytes in hostile("content", 0, "encoded")) {
+        if let Ok(content) = Content::received(bytes).parse() {
+            prop_assert_eq!(content.salt.len(), 16);
+        }
+    }
+
+    #[test]
+    fn an_envelope_verifies_only_if_it_says_what_was_signed(
+        bytes in hostile("message", 0, "envelope"),
+    ) {
+        let certificate = certificate_of("VN/GOV/G01");
+        if let Ok(digest) = verify(&bytes, &certificate) {
+            prop_assert_eq!(digest.to_string(), signed_digest());
+        }
+    }
+
+    #[test]
+    fn a_record_has_a_leaf_or_is_refused(
+        kind in 0..16u8,
+        header in hostile("record", 0, "header"),
+        signature in hostile("message", 0, "signature"),
+        annex in hostile("record", 0, "annex"),
+    ) {
+        let _ = leaf_preimage(kind, &header, &signature, &annex);
+        let _ = leaf_preimage(kind, &header, &Bytes::new(), &annex);
+    }
+
+    #[test]
+    fn a_head_verifies_only_if_it_says_what_was_signed(bytes in hostile("head", 1, "head")) {
+        if let Ok(head) = VerifiedHead::verify(bytes, registry::anchor("VN").root()) {
+            prop_assert_eq!(head.serial(), 5);
+        }
+    }
+
+    #[test]
+    fn a_root_document_follows_only_if_it_was_signed(
+        bytes in hostile("root-document", 1, "signed"),
+    ) {
+        let first = output("root-document", 0, "signed");
+        let anchor = Anchor::from_root_document(first.into()).unwrap();
+        if let Ok(next) = anchor.root().next(bytes) {
+            prop_assert_eq!(next.document().version, 2);
+        }
+    }
+
+    #[test]
+    fn an_anchor_file_reads_or_is_refused(text in ".{0,200}", place in any::<Index>(), with in any::<char>()) {
+        prop_assert!(Anchor::from_json(&text).is_err());
+        let anchor = registry::anchor("VN");
+        let valid = anchor.to_json();
+        let place = place.index(valid.len());
+        let changed = format!("{}{with}{}", &valid[..place], &valid[place + 1..]);
+        if let Ok(read) = Anchor::from_json(&changed) {
+            prop_assert_eq!(read.root().document(), anchor.root().document());
+        }
+    }
+
+    #[test]
+    fn an_entry_folds_or_leaves_the_fold_as_it_was(bytes in hostile("entry", 0, "entry")) {
+        let mut fold = Fold::new(vn());
+        if fold.entry(&bytes).is_err() {
+            prop_assert_eq!((fold.size(), fold.state().len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_reads_or_is_refused(bytes in hostile("state", 2, "snapshot")) {
+        if let Ok(snapshot) = Snapshot::decode(bytes) && let Ok(state) = State::from_snapshot(vn(), snapshot) {
+            let _ = state.root();
+        }
+    }
+
+    #[test]
+    fn a_membership_verifies_or_is_refused(bytes in hostile("state", 2, "snapshot")) {
+        if let Ok(membership) = Membership::decode(bytes) {
+            let _ = verify_membership(&membership);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_reads_or_is_refused(bytes in vec(any::<u8>(), 0..300), text in "[VN/\n0-9a-z=\u{2014} ]{0,200}") {
+        let _ = SignedCheckpoint::parse(&bytes);
+        let _ = SignedCheckpoint::parse(text.as_bytes());
+    }
+
+    #[test]
+    fn a_bundle_reads_and_writes_the_same_bytes_or_is_refused(bytes in hostile("tile", 8, "bundle")) {
+        if let Some(records) = BundledRecord::decode_all(&bytes) {
+            let mut again = Vec::new();
+            prop_assert!(records.iter().all(|record| record.encode(&mut again)));
+            prop_assert_eq!(again, bytes.to_vec());
+        }
+    }
+
+    #[test]
+    fn a_text_that_names_something_names_it_in_one_way(text in "[A-Za-z0-9./_%é -]{0,80}|.{0,80}") {
+        if let Ok(subsystem) = text.parse::<SubsystemId>() {
+            prop_assert_eq!(subsystem.as_str(), text.as_str());
+            let member = subsystem.member();
+            prop_assert_eq!(member.instance(), subsystem.instance());
+        }
+        if let Ok(server) = text.parse::<ServerId>() {
+            prop_assert_eq!(server.as_str(), text.as_str());
+        }
+        if let Ok(path) = MethodPath::parse(&text) {
+            prop_assert_eq!(path.to_string(), text.clone());
+        }
+        if let Ok(key) = StateKey::parse(&vn(), &text) {
+            prop_assert_eq!(key.to_string(), text.clone());
+        }
+        let _ = text.parse::<ExchangeId>();
+    }
+}
+
+fn signed_digest() -> String {
+    let file: Value = vectors::read("message");
+    file["cases"][0]["output"]["message_digest"].as_str().unwrap().to_owned()
+}
