@@ -1,11 +1,6 @@
 //! What a security server accepts as its configuration, and what a state allows to change.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
 
@@ -55,7 +50,10 @@ fn a_head_is_accepted_if_it_is_larger_and_proven_consistent() {
     let rollback = older.check_extends(&newer, &[]).unwrap_err();
     assert!(rollback.explanation.contains("older than 3"), "{rollback}");
     let unproven = newer.check_extends(&older, &[]).unwrap_err();
-    assert!(unproven.explanation.contains("rolled back or forked"), "{unproven}");
+    assert!(
+        unproven.explanation.contains("rolled back or forked"),
+        "{unproven}"
+    );
 
     let mut fork = registry::Log::default();
     fork.publish("VN", publication("another", NOW));
@@ -64,7 +62,10 @@ fn a_head_is_accepted_if_it_is_larger_and_proven_consistent() {
     let forked = verified(&fork);
     let proof = merkle::consistency_proof(&fork.tree(), 1, 3).unwrap();
     assert!(forked.check_extends(&older, &proof).is_err());
-    assert!(forked.check_extends(&newer, &[]).is_err(), "the same size, another root");
+    assert!(
+        forked.check_extends(&newer, &[]).is_err(),
+        "the same size, another root"
+    );
 }
 
 #[test]
@@ -77,7 +78,10 @@ fn an_old_publication_in_a_new_checkpoint_does_not_take_back_what_changed_since(
     let replayed = verified_at(&log, 0);
     let proof = merkle::consistency_proof(&log.tree(), 2, 3).unwrap();
     let refusal = replayed.check_extends(&accepted, &proof).unwrap_err();
-    assert!(refusal.explanation.contains("publication 0, before 1"), "{refusal}");
+    assert!(
+        refusal.explanation.contains("publication 0, before 1"),
+        "{refusal}"
+    );
     verified(&log).check_extends(&accepted, &proof).unwrap();
 }
 
@@ -87,7 +91,10 @@ fn a_head_is_asked_for_its_time() {
     log.publish("VN", publication("one", NOW));
     let head = verified(&log);
     head.check_time(NOW - 60, 0).unwrap();
-    assert!(head.check_time(NOW - 61, 0).is_err(), "issued in the future");
+    assert!(
+        head.check_time(NOW - 61, 0).is_err(),
+        "issued in the future"
+    );
     head.check_time(NOW, NOW + 60).unwrap();
     let behind = head.check_time(NOW, NOW + 61).unwrap_err();
     assert_eq!(behind.reason, Reason::ClockBehind);
@@ -104,7 +111,10 @@ fn a_state_must_be_the_one_that_the_head_names() {
     let head = configuration.head().clone();
     assert!(Configuration::new(head.clone(), other).is_err());
     assert!(Configuration::new(head.clone(), State::empty("VN".parse().unwrap())).is_err());
-    assert_eq!(configuration.renewed(head).unwrap().serial(), configuration.serial());
+    assert_eq!(
+        configuration.renewed(head).unwrap().serial(),
+        configuration.serial()
+    );
     let mut log = registry::Log::default();
     log.publish("VN", publication("another", NOW));
     assert!(configuration.renewed(verified(&log)).is_err());
@@ -133,7 +143,10 @@ fn an_anchor_file_shows_nothing_else_than_what_is_signed() {
         assert!(refusal.explanation.contains("other facts"), "{refusal}");
     }
     let more = text.replacen('{', "{ \"more\": 1,", 1);
-    assert!(Anchor::from_json(&more).is_err(), "unknown fields are refused");
+    assert!(
+        Anchor::from_json(&more).is_err(),
+        "unknown fields are refused"
+    );
 }
 
 #[test]
@@ -187,9 +200,18 @@ fn nothing_is_removed_that_something_else_names() {
     let before = state.clone();
     for (key, dependent) in [
         ("member/GOV/G01", Some("subsystem/GOV/G01/desk")),
-        ("subsystem/GOV/G01/desk", Some("registration/GOV/G01/server-1/GOV/G01/desk")),
-        ("subsystem/GOV/G02/population", Some("service/GOV/G02/population/p.v1.Population")),
-        ("server/GOV/G01/server-1", Some("registration/GOV/G01/server-1/GOV/G01/desk")),
+        (
+            "subsystem/GOV/G01/desk",
+            Some("registration/GOV/G01/server-1/GOV/G01/desk"),
+        ),
+        (
+            "subsystem/GOV/G02/population",
+            Some("service/GOV/G02/population/p.v1.Population"),
+        ),
+        (
+            "server/GOV/G01/server-1",
+            Some("registration/GOV/G01/server-1/GOV/G01/desk"),
+        ),
         ("server/GOV/G02/server-1", Some("log/GOV/G02/server-1/1")),
         ("officer/first", Some("the last officer")),
         ("registration/GOV/G01/server-1/GOV/G01/desk", None),
@@ -211,7 +233,11 @@ fn nothing_is_removed_that_something_else_names() {
         &format!("authentication/{digest}"),
         json!({ "server": "GOV/G02/server-1" }),
     );
-    let changes = [removed("log/GOV/G02/server-1/1"), certificate, removed("server/GOV/G02/server-1")];
+    let changes = [
+        removed("log/GOV/G02/server-1/1"),
+        certificate,
+        removed("server/GOV/G02/server-1"),
+    ];
     let rejected = state.apply(&changes).unwrap_err().to_string();
     assert!(rejected.contains(&digest), "{rejected}");
     assert!(state == before);
@@ -229,20 +255,47 @@ fn nothing_is_set_that_names_what_is_not_there_or_is_not_what_its_key_says() {
         set("log/GOV/G01/server-9/1", key(32)),
         set("log/GOV/G01/server-1/1", key(31)),
         set("service/GOV/G09/x/p.v1.Population", json!({})),
-        set("service/GOV/G01/desk/p.v1.Population", json!({ "descriptor_digest": "00" })),
+        set(
+            "service/GOV/G01/desk/p.v1.Population",
+            json!({ "descriptor_digest": "00" }),
+        ),
         set("officer/second", key(33)),
-        set(&format!("authority/{}", Digest::of(b"a")), json!({ "certificate": { "text": "b" } })),
-        set(&format!("authentication/{}", Digest::of(b"a")), json!({ "server": "GOV/G09/x" })),
-        set(&format!("authentication/{}", Digest::of(b"a")), json!({ "server": "server-1" })),
-        Change { key: "member/GOV/G03".into(), value: Some(Bytes::from_static(b"\xff")) },
-        Change { key: "member/GOV".into(), value: Some(Bytes::new()) },
+        set(
+            &format!("authority/{}", Digest::of(b"a")),
+            json!({ "certificate": { "text": "b" } }),
+        ),
+        set(
+            &format!("authentication/{}", Digest::of(b"a")),
+            json!({ "server": "GOV/G09/x" }),
+        ),
+        set(
+            &format!("authentication/{}", Digest::of(b"a")),
+            json!({ "server": "server-1" }),
+        ),
+        Change {
+            key: "member/GOV/G03".into(),
+            value: Some(Bytes::from_static(b"\xff")),
+        },
+        Change {
+            key: "member/GOV".into(),
+            value: Some(Bytes::new()),
+        },
         removed("member/GOV/G09"),
     ];
     for change in wrong {
         let key = change.key.clone();
         assert!(problem(&mut state, change).is_some(), "{key}");
     }
-    for address in ["", "host", "host:", ":1", "host:0", "host:65536", "ho st:1", "host:1x"] {
+    for address in [
+        "",
+        "host",
+        "host:",
+        ":1",
+        "host:0",
+        "host:65536",
+        "ho st:1",
+        "host:1x",
+    ] {
         let change = set("server/GOV/G01/server-1", json!({ "address": address }));
         assert!(problem(&mut state, change).is_some(), "{address}");
     }

@@ -1,11 +1,6 @@
 //! States, entries, heads, root documents and published files are what the vectors say.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
 
@@ -81,7 +76,12 @@ fn root_documents_are_signed_and_followed_as_in_the_vectors() {
     let mut accepted: Vec<Option<RootDocument>> = Vec::new();
     vectors::check("root-document", |_, input| {
         let document = fields::encode("configuration.v1.RootDocument", &input["document"]);
-        let signers: Vec<u8> = input["signed_by"].as_array().unwrap().iter().map(seed).collect();
+        let signers: Vec<u8> = input["signed_by"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(seed)
+            .collect();
         let signed = match input.get("context") {
             None => registry::signed_root(&document, &signers),
             Some(context) => signed_with_context(&document, &signers, context.as_str().unwrap()),
@@ -188,7 +188,10 @@ fn heads_are_made_and_verified_as_in_the_vectors() {
             root: tree.root(),
         };
         let checkpoint = checkpoint.sign(&registry::key(seed(&input["head_key"])));
-        let index = input.get("index").and_then(Value::as_u64).unwrap_or(tree.size() - 1);
+        let index = input
+            .get("index")
+            .and_then(Value::as_u64)
+            .unwrap_or(tree.size() - 1);
         let proof = tree.inclusion_proof(index).unwrap();
         let mut head = json!({
             "checkpoint": hex::encode(checkpoint.as_bytes()),

@@ -1,11 +1,6 @@
 //! The order, the chain and the answers of one exchange, as each side enforces them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use prost::bytes::Bytes;
 use trust::{
@@ -43,7 +38,9 @@ fn request(sequence: u64) -> Header {
         created_at: 1_800_000_000,
         deadline_milliseconds: None,
         statements: Statements::default(),
-        previous: sequence.checked_sub(1).map(|before| digest(direction, before)),
+        previous: sequence
+            .checked_sub(1)
+            .map(|before| digest(direction, before)),
         answers: None,
         status_code: None,
         promise: None,
@@ -55,7 +52,9 @@ fn reply(sequence: u64, newest: u64) -> Header {
     let direction = Direction::Reply;
     Header {
         direction,
-        previous: sequence.checked_sub(1).map(|before| digest(direction, before)),
+        previous: sequence
+            .checked_sub(1)
+            .map(|before| digest(direction, before)),
         answers: Some(Answers {
             first_request: digest(Direction::Request, 0),
             newest_sequence: newest,
@@ -109,16 +108,28 @@ fn requests_are_accepted_once_in_order_and_none_after_the_final_one() {
             .accept_request(header, digest)
             .map_err(|refusal| refusal.reason)
     };
-    assert_eq!(accept(&request(0), name(&request(0))), Err(Reason::OutOfSequence));
-    assert_eq!(accept(&request(2), name(&request(2))), Err(Reason::OutOfSequence));
+    assert_eq!(
+        accept(&request(0), name(&request(0))),
+        Err(Reason::OutOfSequence)
+    );
+    assert_eq!(
+        accept(&request(2), name(&request(2))),
+        Err(Reason::OutOfSequence)
+    );
     let mut unchained = request(1);
     unchained.previous = Some(Digest::of(b"another message"));
-    assert_eq!(accept(&unchained, name(&unchained)), Err(Reason::BrokenChain));
+    assert_eq!(
+        accept(&unchained, name(&unchained)),
+        Err(Reason::BrokenChain)
+    );
     // What was refused has left no trace.
     let mut last = request(1);
     last.is_final = true;
     assert_eq!(accept(&last, name(&last)), Ok(()));
-    assert_eq!(accept(&request(2), name(&request(2))), Err(Reason::OutOfSequence));
+    assert_eq!(
+        accept(&request(2), name(&request(2))),
+        Err(Reason::OutOfSequence)
+    );
     assert!(provider.requests().is_finished());
     assert_eq!(provider.requests().newest(), Some((1, name(&last))));
 }
@@ -142,13 +153,19 @@ fn a_message_of_other_parties_is_of_another_exchange() {
 
         let mut answer = reply(0, 0);
         change(&mut answer.parties);
-        assert_eq!(accepted(&mut consumer(1), &answer), Err(Reason::DifferentExchange));
+        assert_eq!(
+            accepted(&mut consumer(1), &answer),
+            Err(Reason::DifferentExchange)
+        );
     }
 }
 
 #[test]
 fn a_request_is_no_reply_and_a_reply_no_request() {
-    assert_eq!(accepted(&mut consumer(1), &request(1)), Err(Reason::DifferentExchange));
+    assert_eq!(
+        accepted(&mut consumer(1), &request(1)),
+        Err(Reason::DifferentExchange)
+    );
     let refusal = provider()
         .accept_request(&reply(1, 0), name(&reply(1, 0)))
         .unwrap_err();
@@ -160,21 +177,36 @@ fn a_reply_names_our_first_request_and_one_that_we_sent() {
     let mut consumer = consumer(3);
     let mut other_first = reply(0, 0);
     other_first.answers.as_mut().unwrap().first_request = Digest::of(b"another request");
-    assert_eq!(accepted(&mut consumer, &other_first), Err(Reason::DifferentExchange));
-    assert_eq!(accepted(&mut consumer, &reply(0, 3)), Err(Reason::DifferentExchange));
+    assert_eq!(
+        accepted(&mut consumer, &other_first),
+        Err(Reason::DifferentExchange)
+    );
+    assert_eq!(
+        accepted(&mut consumer, &reply(0, 3)),
+        Err(Reason::DifferentExchange)
+    );
     let mut wrong_pair = reply(0, 1);
     wrong_pair.answers.as_mut().unwrap().newest_request = digest(Direction::Request, 2);
-    assert_eq!(accepted(&mut consumer, &wrong_pair), Err(Reason::DifferentExchange));
+    assert_eq!(
+        accepted(&mut consumer, &wrong_pair),
+        Err(Reason::DifferentExchange)
+    );
     let mut nothing = reply(0, 0);
     nothing.answers = None;
-    assert_eq!(accepted(&mut consumer, &nothing), Err(Reason::DifferentExchange));
+    assert_eq!(
+        accepted(&mut consumer, &nothing),
+        Err(Reason::DifferentExchange)
+    );
     assert_eq!(accepted(&mut consumer, &reply(0, 1)), Ok(()));
 }
 
 #[test]
 fn a_reply_before_any_request_is_refused() {
     let mut nothing_sent = ConsumerExchange::open(parties());
-    assert_eq!(accepted(&mut nothing_sent, &reply(0, 0)), Err(Reason::DifferentExchange));
+    assert_eq!(
+        accepted(&mut nothing_sent, &reply(0, 0)),
+        Err(Reason::DifferentExchange)
+    );
 }
 
 #[test]
@@ -182,14 +214,20 @@ fn replies_name_newer_requests_or_the_same_and_never_go_back() {
     let mut consumer = consumer(3);
     assert_eq!(accepted(&mut consumer, &reply(0, 1)), Ok(()));
     assert_eq!(accepted(&mut consumer, &reply(1, 1)), Ok(()));
-    assert_eq!(accepted(&mut consumer, &reply(2, 0)), Err(Reason::DifferentExchange));
+    assert_eq!(
+        accepted(&mut consumer, &reply(2, 0)),
+        Err(Reason::DifferentExchange)
+    );
     assert_eq!(accepted(&mut consumer, &reply(2, 2)), Ok(()));
 }
 
 #[test]
 fn a_refused_reply_leaves_the_window_of_sent_requests_as_it_was() {
     let mut consumer = consumer(3);
-    assert_eq!(accepted(&mut consumer, &reply(5, 2)), Err(Reason::OutOfSequence));
+    assert_eq!(
+        accepted(&mut consumer, &reply(5, 2)),
+        Err(Reason::OutOfSequence)
+    );
     assert_eq!(accepted(&mut consumer, &reply(0, 0)), Ok(()));
 }
 
@@ -201,15 +239,24 @@ fn the_final_reply_ends_the_exchange() {
     last.status_code = Some(0);
     assert_eq!(accepted(&mut consumer, &last), Ok(()));
     assert!(consumer.replies().is_finished());
-    assert_eq!(accepted(&mut consumer, &reply(1, 0)), Err(Reason::OutOfSequence));
+    assert_eq!(
+        accepted(&mut consumer, &reply(1, 0)),
+        Err(Reason::OutOfSequence)
+    );
 }
 
 #[test]
 fn the_window_of_sent_requests_is_bounded_and_forgets_the_oldest() {
     let mut consumer = consumer(16 * 1024 + 1);
-    assert_eq!(accepted(&mut consumer, &reply(0, 0)), Err(Reason::DifferentExchange));
+    assert_eq!(
+        accepted(&mut consumer, &reply(0, 0)),
+        Err(Reason::DifferentExchange)
+    );
     assert_eq!(accepted(&mut consumer, &reply(0, 1)), Ok(()));
-    assert_eq!(consumer.first_request(), Some(digest(Direction::Request, 0)));
+    assert_eq!(
+        consumer.first_request(),
+        Some(digest(Direction::Request, 0))
+    );
 }
 
 #[test]
@@ -217,7 +264,9 @@ fn the_provider_says_what_its_next_reply_has_to_name() {
     let mut provider = provider();
     assert_eq!(Some(provider.answers()), reply(0, 0).answers);
     provider.sign_off(&reply(0, 0), name(&reply(0, 0))).unwrap();
-    provider.accept_request(&request(1), name(&request(1))).unwrap();
+    provider
+        .accept_request(&request(1), name(&request(1)))
+        .unwrap();
     assert_eq!(Some(provider.answers()), reply(1, 1).answers);
     assert_eq!(provider.replies().next_sequence(), 1);
 }
@@ -227,13 +276,20 @@ fn a_header_knows_who_speaks_and_where_it_goes() {
     let (request, reply) = (request(0), reply(0, 0));
     let ends = |header: &Header| {
         let servers = (header.sending_server(), header.receiving_server());
-        (header.speaker().to_string(), servers.0.to_string(), servers.1.to_string())
+        (
+            header.speaker().to_string(),
+            servers.0.to_string(),
+            servers.1.to_string(),
+        )
     };
     let text = |text: &str| text.to_owned();
     let (consumer, provider) = (text("VN/GOV/G01/server-1"), text("VN/GOV/G02/server-1"));
     let from_client = (text("VN/GOV/G01/desk"), consumer.clone(), provider.clone());
     assert_eq!(ends(&request), from_client);
-    assert_eq!(ends(&reply), (text("VN/GOV/G02/population"), provider, consumer));
+    assert_eq!(
+        ends(&reply),
+        (text("VN/GOV/G02/population"), provider, consumer)
+    );
 }
 
 #[test]

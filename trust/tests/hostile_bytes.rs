@@ -1,11 +1,6 @@
 //! No bytes make a parser panic, and no flipped bit gets a message accepted.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
 
@@ -83,7 +78,10 @@ fn every_flipped_bit_of_a_signed_envelope_is_refused_by_name() {
             Reason::InvalidSignature,
             Reason::UnknownCertificate,
         ] {
-            assert!(reasons.contains(&reason), "{signer}: {reason:?} in {reasons:?}");
+            assert!(
+                reasons.contains(&reason),
+                "{signer}: {reason:?} in {reasons:?}"
+            );
         }
     }
 }
@@ -274,5 +272,8 @@ proptest! {
 
 fn signed_digest() -> String {
     let file: Value = vectors::read("message");
-    file["cases"][0]["output"]["message_digest"].as_str().unwrap().to_owned()
+    file["cases"][0]["output"]["message_digest"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }

@@ -1,11 +1,6 @@
 //! Annexes, local records and leaves are what the committed vectors say.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod support;
 
@@ -52,7 +47,10 @@ fn records_have_the_leaves_of_the_vectors() {
         assert_eq!(encoded_again(kind, &header), header);
         let annex = fields::encode("evidence.v1.Annex", &input["annex"]);
         assert_eq!(Annex::decode(annex.clone()).unwrap().encode_to_vec(), annex);
-        let signature = input.get("signature").map(fields::bytes).unwrap_or_default();
+        let signature = input
+            .get("signature")
+            .map(fields::bytes)
+            .unwrap_or_default();
         let mut output = json!({
             "header": hex::encode(&header),
             "annex": hex::encode(&annex),

@@ -1,0 +1,237 @@
+//! OpenSSL, as the outside party, accepts the committed vectors as CAdES signatures.
+//!
+//! The detached signature (RFC 5652) is put together from what a log keeps: the manifest and the
+//! signed attributes made anew from header and content, the signature value, the certificate.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use tempfile::TempDir;
+use trust::{
+    Digest,
+    header::Header,
+    signature::{manifest, signed_attributes},
+};
+
+const SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
+const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+const SHA256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+const ECDSA_WITH_SHA256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+const RSA_ENCRYPTION: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+const VERSION_1: &[u8] = b"\x02\x01\x01";
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const CONTEXT_0: u8 = 0xa0;
+const OCTET_STRING: u8 = 0x04;
+
+/// One DER element.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let value = parts.concat();
+    let length = match value.len() {
+        short @ 0..0x80 => vec![short as u8],
+        middle @ 0x80..0x100 => vec![0x81, middle as u8],
+        long => [&[0x82][..], &(long as u16).to_be_bytes()].concat(),
+    };
+    [&[tag][..], &length, &value].concat()
+}
+
+/// Splits the first element off: all of it, its value, and the rest.
+fn element(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    let (start, length) = match bytes[1] {
+        0x81 => (3, usize::from(bytes[2])),
+        0x82 => (4, usize::from(bytes[2]) << 8 | usize::from(bytes[3])),
+        short => (2, usize::from(short)),
+    };
+    let end = start + length;
+    (&bytes[..end], &bytes[start..end], &bytes[end..])
+}
+
+/// Issuer and serial number of a certificate, as they name it in a SignerInfo.
+fn issuer_and_serial(certificate: &[u8]) -> Vec<u8> {
+    let (_, certificate, _) = element(certificate);
+    let (_, body, _) = element(certificate);
+    let (_, _, after_version) = element(body);
+    let (serial, _, after_serial) = element(after_version);
+    let (_, _, after_algorithm) = element(after_serial);
+    let (issuer, _, _) = element(after_algorithm);
+    der(SEQUENCE, &[issuer, serial])
+}
+
+/// A detached CMS signature with one signer, whose certificate is included.
+fn detached(certificate: &[u8], attributes: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8> {
+    // Signed as a SET OF, kept with the tag of its place (RFC 5652, 5.4).
+    let attributes = [&[CONTEXT_0], &attributes[1..]].concat();
+    let digest_algorithm = der(SEQUENCE, &[SHA256]);
+    let signer = der(
+        SEQUENCE,
+        &[
+            VERSION_1,
+            &issuer_and_serial(certificate),
+            &digest_algorithm,
+            &attributes,
+            &der(SEQUENCE, &[algorithm]),
+            &der(OCTET_STRING, &[signature]),
+        ],
+    );
+    let signed_data = der(
+        SEQUENCE,
+        &[
+            VERSION_1,
+            &der(SET, &[&digest_algorithm]),
+            &der(SEQUENCE, &[DATA]),
+            &der(CONTEXT_0, &[certificate]),
+            &der(SET, &[&signer]),
+        ],
+    );
+    der(SEQUENCE, &[SIGNED_DATA, &der(CONTEXT_0, &[&signed_data])])
+}
+
+fn vectors(name: &str) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trust/tests/vectors");
+    let text = fs::read_to_string(folder.join(name)).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    hex::decode(value.as_str().unwrap()).unwrap()
+}
+
+/// The files of one message in a folder, as a container would hold them.
+struct Container {
+    folder: TempDir,
+    signed_at: i64,
+}
+
+impl Container {
+    fn of(case: &Value, keys: &Value) -> Self {
+        let header_bytes = bytes(&case["output"]["header"]);
+        let content = bytes(&case["output"]["content"]);
+        let header = Header::parse(&Bytes::from(header_bytes.clone())).unwrap();
+        let manifest = manifest(
+            header.direction,
+            header.sequence,
+            &Digest::of(&header_bytes),
+            &Digest::of(&content),
+        );
+        let signer = &keys["signers"][case["input"]["signer"].as_str().unwrap()];
+        let certificate = bytes(&signer["certificate"]);
+        let attributes = signed_attributes(
+            header.created_at,
+            &Digest::of(manifest.as_bytes()),
+            &Digest::of(&certificate),
+        )
+        .unwrap();
+        let algorithm = if signer["algorithm"] == "RSA 2048" {
+            RSA_ENCRYPTION
+        } else {
+            ECDSA_WITH_SHA256
+        };
+        let signature = bytes(&case["input"]["signature"]);
+        let cms = detached(&certificate, &attributes, algorithm, &signature);
+
+        let folder = TempDir::new().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("manifest.xml"), manifest).unwrap();
+        fs::write(path("signature.p7s"), cms).unwrap();
+        let authority = bytes(&keys["authority"]);
+        certs::file::write_certificates(&path("ca.pem"), &[&authority]).unwrap();
+        Self {
+            folder,
+            signed_at: header.created_at,
+        }
+    }
+
+    fn verified_at(&self, time: i64) -> Output {
+        let arguments = format!(
+            "cms -verify -cades -binary -inform DER -in signature.p7s -content manifest.xml \
+             -CAfile ca.pem -attime {time} -out verified"
+        );
+        Command::new("openssl")
+            .current_dir(self.folder.path())
+            .args(arguments.split_whitespace())
+            .output()
+            .unwrap()
+    }
+
+    fn change(&self, name: &str, from: &[u8], to: &[u8]) {
+        let path = self.folder.path().join(name);
+        let bytes = fs::read(&path).unwrap();
+        let place = bytes
+            .windows(from.len())
+            .position(|window| window == from)
+            .unwrap();
+        let changed = [&bytes[..place], to, &bytes[place + from.len()..]].concat();
+        fs::write(path, changed).unwrap();
+    }
+}
+
+fn accepted(output: &Output) -> bool {
+    let said = String::from_utf8_lossy(&output.stderr);
+    output.status.success() && said.contains("CAdES Verification successful")
+}
+
+/// The messages of the vectors that are valid: single ones, and a whole exchange.
+fn cases() -> Vec<Value> {
+    ["message.json", "exchange.json"]
+        .iter()
+        .flat_map(|name| vectors(name)["cases"].as_array().unwrap().clone())
+        .filter(|case| case["output"]["verification"]["verified"] == true)
+        .collect()
+}
+
+#[test]
+fn openssl_accepts_every_signature_of_the_vectors() {
+    let keys = vectors("keys.json");
+    let cases = cases();
+    assert!(
+        cases
+            .iter()
+            .any(|case| case["input"]["signer"] == "VN/GOV/G03"),
+        "RSA is among them"
+    );
+    assert!(cases.len() >= 8, "{}", cases.len());
+    for case in cases {
+        let container = Container::of(&case, &keys);
+        let output = container.verified_at(container.signed_at);
+        assert!(accepted(&output), "{}: {output:?}", case["description"]);
+    }
+}
+
+#[test]
+fn openssl_refuses_a_changed_manifest_signature_or_certificate_out_of_date() {
+    let keys = vectors("keys.json");
+    let case = &cases()[0];
+    let untouched = Container::of(case, &keys);
+    assert!(accepted(&untouched.verified_at(untouched.signed_at)));
+    let years_later = untouched.signed_at + 3 * 366 * 86_400;
+    assert!(
+        !accepted(&untouched.verified_at(years_later)),
+        "the certificate has expired"
+    );
+
+    let manifest = Container::of(case, &keys);
+    manifest.change(
+        "manifest.xml",
+        b"request-0000000000.header",
+        b"request-0000000001.header",
+    );
+    assert!(
+        !accepted(&manifest.verified_at(manifest.signed_at)),
+        "a changed manifest"
+    );
+
+    let time = Container::of(case, &keys);
+    time.change("signature.p7s", b"270115080000Z", b"270115080001Z");
+    assert!(
+        !accepted(&time.verified_at(time.signed_at)),
+        "a changed signing time"
+    );
+}
