@@ -31,7 +31,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// How long a connection lives, whatever it does: a slow reader does not hold its place for ever.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 /// How long open connections may finish when the server ends.
-const FINISH_TIME: Duration = Duration::from_secs(2);
+const FINISH_TIME: Duration = Duration::from_secs(1);
 /// How long to wait after a failed accept (no file descriptors left), so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

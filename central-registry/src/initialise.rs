@@ -63,7 +63,12 @@ impl NewRegistry {
             fs::remove_dir_all(&unfinished).map_err(Error::file("removing", &unfinished))?;
         }
         fs::create_dir_all(&unfinished).map_err(Error::file("making", &unfinished))?;
-        let anchor = self.make_in(&unfinished, clock).await?;
+        let made = self.make_in(&unfinished, clock).await;
+        if made.is_err() {
+            // Keys that nobody will use must not lie about.
+            fs::remove_dir_all(&unfinished).map_err(Error::file("removing", &unfinished))?;
+        }
+        let anchor = made?;
         fs::rename(&unfinished, &self.out).map_err(Error::file("making", &self.out))?;
         let parent = self
             .out

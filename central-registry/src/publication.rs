@@ -83,8 +83,10 @@ impl PublicFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::file("reading", &path)(error)),
         };
-        let published =
-            SignedCheckpoint::parse(&note).map_err(|error| Error::content(&path, error))?;
+        let published = SignedCheckpoint::parse(&note).map_err(|error| {
+            let remedy = "if the log is the newest copy there is, remove this file and start again";
+            Error::content(&path, format!("{error}; {remedy}"))
+        })?;
         let published = published.unverified();
         if published.size > log.size() {
             return Err(Error::RolledBack(format!(

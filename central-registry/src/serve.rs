@@ -6,13 +6,17 @@ use std::{
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     Error, Settings, administration, clock::Clock, durable, http_files, registry::Registry,
 };
+
+/// How long connections may finish when the registry ends.
+const FINISH_TIME: Duration = Duration::from_secs(2);
 
 /// What the command line says beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +83,11 @@ pub async fn serve(
         }),
     };
     ending.send_replace(true);
-    while tasks.join_next().await.is_some() {}
+    // What was begun is finished; whoever holds a connection open for nothing is cut off.
+    let finishing = async { while tasks.join_next().await.is_some() {} };
+    if timeout(FINISH_TIME, finishing).await.is_err() {
+        tasks.shutdown().await;
+    }
     tracing::info!("the registry of {} has ended", settings.instance);
     outcome
 }

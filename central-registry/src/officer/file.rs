@@ -50,7 +50,8 @@ pub struct SubsystemTable {
     pub name: String,
 }
 
-/// `[[servers]]`. A list that is given is the whole list; one that is left out stays as it is.
+/// `[[servers]]`. A list that is given is the whole list; one that is left out stays as it is. The
+/// two lists of subsystems are one list of registrations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTable {

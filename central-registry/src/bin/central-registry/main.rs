@@ -29,6 +29,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
+        .with_target(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();

@@ -96,7 +96,10 @@ fn publish(directory: &Path, signed: bytes::Bytes) -> Result<(), Error> {
     let settings = Settings::load(directory)?;
     let published = root_document::publish(signed, &settings.root, &settings.public)?;
     describe(published.document());
-    line("Published. If the head keys changed, restart the registry with its new head key.");
+    line(
+        "Published. To change the head key: publish a document with both, restart the registry \
+         with the new one (head_key in registry.toml), then publish a document without the old one.",
+    );
     Ok(())
 }
 
