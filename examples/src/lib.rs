@@ -1,1 +1,11 @@
 //! A whole federation on one machine: the demonstration and the home of the system tests.
+
+pub mod caller;
+pub mod demonstration;
+pub mod federation;
+pub mod process;
+pub mod registers;
+pub mod waiting;
+
+/// What goes wrong here is told to a person or fails a test.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;

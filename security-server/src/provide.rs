@@ -122,6 +122,7 @@ async fn carry_requests(
     mut frames: PeerFrames,
     mut to_adapter: ToAdapter,
 ) -> Result<(), Interruption> {
+    to_adapter.send_opening().await;
     while !exchange.lock().requests().is_finished() {
         let frame = next(&mut frames).await?;
         let Some((envelope, share)) = server.envelope_of(frame)? else {

@@ -122,7 +122,9 @@ pub struct SigningSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigurationSettings {
-    /// Base URLs; none: those of the root document.
+    /// Base URLs, `http://HOST:PORT/...`; none: those of the root document. What is fetched proves
+    /// itself, so it needs no TLS.
+    #[serde(deserialize_with = "http_urls")]
     pub sources: Vec<String>,
     /// Seconds between looks for a newer head.
     #[serde(deserialize_with = "seconds")]
@@ -264,6 +266,18 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration
         ));
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+fn http_urls<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let urls = Vec::<String>::deserialize(deserializer)?;
+    for url in &urls {
+        let parsed: Result<http::Uri, _> = url.parse();
+        if !parsed.is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some()) {
+            let problem = format!("\"{url}\" is not a URL of the form http://HOST:PORT");
+            return Err(serde::de::Error::custom(problem));
+        }
+    }
+    Ok(urls)
 }
 
 const fn one_second() -> Duration {

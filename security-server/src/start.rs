@@ -152,6 +152,7 @@ pub async fn run(
     log::scrub(Arc::clone(&server));
     tracing::info!(server = %server.id(), "serving");
     let outcome = tokio::select! {
+        biased;
         _ = stop.wait_for(|stop| *stop) => Ok(()),
         error = server.recorder().log().failed() => Err(StartError::LogFailed(error)),
         ended = parts.join_next() => Err(StartError::PartEnded(format!("{ended:?}"))),
@@ -378,12 +379,15 @@ async fn listen(
     durable::replace(&path, &text).map_err(|source| StartError::Unreadable { path, source })
 }
 
-/// Looks for a newer configuration again and again.
+/// Looks for a newer configuration again and again; says it once when that begins to fail.
 async fn refresh(mut source: ConfigurationSource, interval: Duration) {
+    let mut told = None;
     loop {
-        if let Err(refusal) = source.refresh().await {
-            tracing::warn!(why = %refusal, "no newer configuration; the last good one stays");
+        let failure = source.refresh().await.err();
+        if let Some(why) = failure.as_ref().filter(|_| failure != told) {
+            tracing::warn!(%why, "no newer configuration; the last good one stays");
         }
+        told = failure;
         tokio::time::sleep(interval).await;
     }
 }

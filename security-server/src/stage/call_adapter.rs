@@ -30,6 +30,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 /// The requests' way to the adapter.
 pub(crate) struct ToAdapter {
     writer: Option<BodyWriter>,
+    opening: Option<Verified>,
 }
 
 /// The adapter's reply, in parts.
@@ -49,8 +50,8 @@ pub(crate) type Answering =
     std::pin::Pin<Box<dyn Future<Output = Result<FromAdapter, Refusal>> + Send>>;
 
 impl Server {
-    /// Calls the adapter with the recorded first request. The reply is awaited apart, since an
-    /// adapter may wait for more requests before it answers.
+    /// Calls the adapter with the recorded first request. Requests and reply are carried apart from
+    /// here on, since an adapter may wait for more requests before it answers.
     ///
     /// # Errors
     /// `AdapterUnreachable`.
@@ -95,15 +96,22 @@ impl Server {
                 },
             })
         });
-        let mut to_adapter = ToAdapter {
+        let to_adapter = ToAdapter {
             writer: Some(writer),
+            opening: Some(request),
         };
-        to_adapter.send_verified(request).await;
         Ok((to_adapter, answering))
     }
 }
 
 impl ToAdapter {
+    /// Sends the recorded first request to the adapter.
+    pub(crate) async fn send_opening(&mut self) {
+        if let Some(request) = self.opening.take() {
+            self.send_verified(request).await;
+        }
+    }
+
     /// Sends a recorded request to the adapter. When the adapter no longer reads, its reply says
     /// why.
     pub(crate) async fn send(&mut self, request: Recorded<AuthorisedRequest>) {

@@ -112,7 +112,9 @@ impl ReplyWriter {
                 .await
                 .map_err(|_| Interruption::cancelled())?;
         }
-        if let (Some(trailers), Some(body)) = (trailers, self.body.take()) {
+        if let Some(trailers) = trailers
+            && let Some(body) = self.body.take()
+        {
             body.trailers(trailers)
                 .await
                 .map_err(|_| Interruption::cancelled())?;

@@ -1,0 +1,115 @@
+//! `demonstration`: sets the stage, performs, and leaves nothing running.
+#![allow(
+    clippy::print_stdout,
+    reason = "this is the file of the program that prints"
+)]
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+
+use clap::Parser;
+use examples::{
+    Error,
+    demonstration::{Account, Stage},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs a central registry, three security servers and two adapters on this machine, lets them do
+/// real work, and has the auditor check every log.
+#[derive(Parser)]
+struct Arguments {
+    /// Where keys, logs, anchor and endpoints go; must not exist, or be from an earlier run.
+    #[arg(long, default_value = "demo-out")]
+    out: PathBuf,
+    /// Stay until Ctrl-C, so that you can make calls of your own.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Names a directory as ours, so that nobody else's is ever emptied.
+const MARK: &str = ".lienthong-demonstration";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demonstration: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does something unless it is stopped before the end; every process then ends with us.
+async fn unless_stopped<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = stopped() => Err("stopped before the end".into()),
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stopped() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<bool, Error> {
+    let begun = Instant::now();
+    prepare(arguments)?;
+    let mut account = Account::default();
+    account.chapter("A registry, three security servers and two adapters start on this machine");
+    let stage = unless_stopped(Stage::set(&arguments.out)).await?;
+    for server in stage.federation.servers() {
+        let endpoint = server.endpoint();
+        account.tell(&format!(
+            "{} listens for other agencies at {}",
+            endpoint.id, endpoint.exchange
+        ));
+    }
+    unless_stopped(stage.perform(&mut account)).await?;
+    if arguments.keep {
+        account.chapter("Everything keeps running until Ctrl-C. A call of your own, with grpcio:");
+        println!("  python3 -c \"{}\"", stage.line_of_python()?);
+        stopped().await;
+    }
+    stage.clear().await?;
+    let seconds = begun.elapsed().as_secs_f32();
+    let failed = account.failed();
+    if failed == 0 {
+        println!(
+            "\nEvery line holds. {seconds:.1} s; all of it is in {}.",
+            arguments.out.display()
+        );
+    } else {
+        println!(
+            "\n{failed} lines do not hold; what the programs said is in {}/logs.",
+            arguments.out.display()
+        );
+    }
+    Ok(failed == 0)
+}
+
+/// Makes the directory, emptying one of an earlier run and no other.
+fn prepare(arguments: &Arguments) -> Result<(), Error> {
+    let out = &arguments.out;
+    if out.exists() {
+        let empty = fs::read_dir(out)?.next().is_none();
+        if !empty && !out.join(MARK).exists() {
+            return Err(format!("{} exists and is not from an earlier run", out.display()).into());
+        }
+        fs::remove_dir_all(out)?;
+    }
+    fs::create_dir_all(out)?;
+    fs::write(out.join(MARK), "")?;
+    Ok(())
+}

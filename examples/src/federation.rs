@@ -1,0 +1,116 @@
+//! A federation on this machine: one registry and its security servers, as real processes.
+
+mod authority;
+mod endpoints;
+mod plan;
+mod registry;
+mod server;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+pub use authority::Authority;
+pub use endpoints::{Endpoints, ServerEndpoint, ServiceEndpoint};
+pub use plan::{ClientPlan, Plan, RightPlan, ServerPlan, ServicePlan};
+pub use registry::Registry;
+pub use server::Server;
+
+use crate::Error;
+
+/// The running federation. Its processes end when it is dropped.
+pub struct Federation {
+    /// Where everything is kept.
+    pub directory: PathBuf,
+    /// The test authority.
+    pub authority: Authority,
+    /// The central registry.
+    pub registry: Registry,
+    servers: BTreeMap<String, Server>,
+}
+
+impl Federation {
+    /// Makes keys, starts every process and waits until the servers have a configuration in which
+    /// all of them are registered.
+    ///
+    /// # Errors
+    /// When a program does not do what it should; with what it said.
+    pub async fn start(directory: &Path, plan: &Plan) -> Result<Self, Error> {
+        fs::create_dir_all(directory)?;
+        let directory = std::path::absolute(directory)?;
+        let authority = Authority::create(&directory.join("trust"))?;
+        let registry = Registry::start(&directory, &plan.instance).await?;
+        let mut servers = BTreeMap::new();
+        for server in &plan.servers {
+            let started = Server::create(&directory, server, &authority, &registry).await?;
+            servers.insert(server.code.clone(), started);
+        }
+        let federation = Self {
+            directory,
+            authority,
+            registry,
+            servers,
+        };
+        federation.register(plan).await?;
+        for server in &plan.servers {
+            federation.server(&server.code)?.apply(server).await?;
+        }
+        Ok(federation)
+    }
+
+    /// Registers everybody centrally and waits until every server knows it.
+    ///
+    /// # Errors
+    /// When the registry refuses, or a server does not follow.
+    pub async fn register(&self, plan: &Plan) -> Result<(), Error> {
+        let file = self.directory.join("registry.apply.toml");
+        fs::write(
+            &file,
+            registry::apply_file(plan, &self.servers, &self.authority),
+        )?;
+        self.registry.apply(&file).await?;
+        let serial = self.registry.serial_after_changes().await?;
+        for server in self.servers.values() {
+            server.wait_for_serial(serial).await?;
+        }
+        Ok(())
+    }
+
+    /// A server by its code.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn server(&self, code: &str) -> Result<&Server, Error> {
+        self.servers
+            .get(code)
+            .ok_or_else(|| format!("there is no server {code}").into())
+    }
+
+    /// The same, to be killed or started again.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn server_mut(&mut self, code: &str) -> Result<&mut Server, Error> {
+        self.servers
+            .get_mut(code)
+            .ok_or_else(|| format!("there is no server {code}").into())
+    }
+
+    /// All servers, by code.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.servers.values()
+    }
+
+    /// Stops every process and waits until it has ended well.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub async fn stop(self) -> Result<(), Error> {
+        for server in self.servers.into_values() {
+            server.stop().await?;
+        }
+        self.registry.stop().await
+    }
+}

@@ -1,0 +1,208 @@
+//! The central registry of the federation and its officer.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use proto::administration::{
+    ShowRegistryRequest,
+    central_registry_administration_client::CentralRegistryAdministrationClient,
+};
+use tokio::process::Command;
+use tonic::transport::Endpoint;
+
+use super::{Authority, Plan, Server};
+use crate::{
+    Error,
+    process::{Running, finish, program},
+    waiting::wait_for,
+};
+
+/// The running registry.
+pub struct Registry {
+    directory: PathBuf,
+    logs: PathBuf,
+    process: Running,
+    /// Base URL of the published files.
+    pub url: String,
+}
+
+impl Registry {
+    /// Founds the instance and starts its registry.
+    ///
+    /// # Errors
+    /// When the program does not do what it should.
+    pub async fn start(base: &Path, instance: &str) -> Result<Self, Error> {
+        let directory = base.join("registry");
+        let mut init = Command::new(program("central-registry")?);
+        init.args(["init", "--instance", instance, "--out"])
+            .arg(&directory);
+        init.args(["--listen", "127.0.0.1:0"]);
+        finish(init).await?;
+        fs::copy(directory.join("anchor.json"), base.join("anchor.json"))?;
+        let settings = directory.join("registry.toml");
+        let text = fs::read_to_string(&settings)?;
+        fs::write(&settings, quick(&text))?;
+        let logs = base.join("logs");
+        let (process, url) = Self::serve(&directory, &logs).await?;
+        Ok(Self {
+            directory,
+            logs,
+            process,
+            url,
+        })
+    }
+
+    async fn serve(directory: &Path, logs: &Path) -> Result<(Running, String), Error> {
+        let address_file = directory.join("address");
+        let _ = fs::remove_file(&address_file);
+        let mut serve = Command::new(program("central-registry")?);
+        serve.args(["serve", "--directory"]).arg(directory);
+        serve.arg("--address-file").arg(&address_file);
+        let mut process = Running::start("central-registry", serve, logs)?;
+        let address = wait_for("the registry's address", || {
+            let found = process.ended().map(Err).or_else(|| {
+                fs::read_to_string(&address_file)
+                    .ok()
+                    .map(|text| Ok(text.trim().to_owned()))
+            });
+            std::future::ready(found)
+        })
+        .await??;
+        Ok((process, format!("http://{address}")))
+    }
+
+    /// Kills the registry at once and starts it again at another address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn kill_and_restart(&mut self) -> Result<(), Error> {
+        let (process, url) = Self::serve(&self.directory, &self.logs).await?;
+        std::mem::replace(&mut self.process, process).kill().await?;
+        self.url = url;
+        Ok(())
+    }
+
+    /// Applies a file as the officer.
+    ///
+    /// # Errors
+    /// When the registry refuses it.
+    pub async fn apply(&self, file: &Path) -> Result<(), Error> {
+        let mut apply = Command::new(program("central-registry")?);
+        apply.args(["apply", "--directory"]).arg(&self.directory);
+        apply
+            .arg("--officer")
+            .arg(self.officer_key()?)
+            .arg("-f")
+            .arg(file);
+        finish(apply).await.map(drop)
+    }
+
+    fn officer_key(&self) -> Result<PathBuf, Error> {
+        let entry = fs::read_dir(self.directory.join("officers"))?.next();
+        Ok(entry.ok_or("the registry has no officer's key")??.path())
+    }
+
+    /// Waits until all accepted changes are published; gives the serial.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub async fn serial_after_changes(&self) -> Result<u64, Error> {
+        let socket = self.directory.join("admin.sock");
+        let channel = Endpoint::from_shared(format!("unix://{}", socket.display()))?;
+        let mut officer = CentralRegistryAdministrationClient::new(channel.connect().await?);
+        let size = officer
+            .show(ShowRegistryRequest {})
+            .await?
+            .into_inner()
+            .log_size;
+        let checkpoint = self.directory.join("public/checkpoint");
+        wait_for("the publication of the changes", || {
+            let text = fs::read_to_string(&checkpoint).unwrap_or_default();
+            let serial = text
+                .lines()
+                .nth(1)
+                .and_then(|line| line.parse::<u64>().ok());
+            std::future::ready(serial.filter(|serial| *serial >= size))
+        })
+        .await
+    }
+
+    /// Asks the registry to stop and waits for it.
+    ///
+    /// # Errors
+    /// When it does not end well.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.process.stop().await.map(drop)
+    }
+}
+
+/// The same settings with publications as often as a test wants them.
+fn quick(settings: &str) -> String {
+    let mut changed = String::new();
+    for line in settings.lines() {
+        let line = match line.split('=').next().map(str::trim) {
+            Some("interval_seconds") => "interval_seconds = 0.2",
+            Some("listen") => "listen = \"127.0.0.1:0\"",
+            _ => line,
+        };
+        changed.push_str(line);
+        changed.push('\n');
+    }
+    changed
+}
+
+/// Everybody's registrations as the file that the officer applies.
+pub(super) fn apply_file(
+    plan: &Plan,
+    servers: &BTreeMap<String, Server>,
+    authority: &Authority,
+) -> String {
+    let mut text = String::new();
+    let certificate = authority.certificate();
+    let _ = write!(
+        text,
+        "[[authorities]]\nname = \"Lienthong test authority\"\nuse = [\"signing\", \
+         \"authentication\"]\ncertificate = {certificate:?}\n",
+    );
+    for server in &plan.servers {
+        let _ = write!(
+            text,
+            "\n[[members]]\nid = {:?}\nname = {:?}\n",
+            server.member, server.name
+        );
+        for subsystem in &server.subsystems {
+            let id = server.subsystem(subsystem);
+            let _ = write!(text, "\n[[subsystems]]\nid = {id:?}\n");
+        }
+        for service in &server.services {
+            let _ = write!(
+                text,
+                "\n[[services]]\nsubsystem = {:?}\ngrpc_service = {:?}\n",
+                server.subsystem(&service.subsystem),
+                service.grpc_service,
+            );
+        }
+        let Some(running) = servers.get(&server.code) else {
+            continue;
+        };
+        let hosted: Vec<String> = server
+            .subsystems
+            .iter()
+            .map(|name| server.subsystem(name))
+            .collect();
+        let _ = write!(
+            text,
+            "\n[[servers]]\nid = {:?}\naddress = {:?}\nauthentication_certificates = [{:?}]\n\
+             log_keys = [{{ generation = 1, key = {:?} }}]\nsubsystems = {hosted:?}\n",
+            server.id(),
+            running.endpoint().exchange,
+            running.path("authentication.pem"),
+            running.log_public_key(),
+        );
+    }
+    text
+}
