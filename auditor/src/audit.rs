@@ -20,7 +20,7 @@ use crate::{
     exchanges::Exchanges,
     files::{self, TornRecords},
     local_records::{self, LocalRecord},
-    messages::Evidence,
+    messages::{self, Evidence},
     report::Report,
     rights::LocalState,
     times::{Times, seconds},
@@ -184,14 +184,22 @@ impl Audit {
         }
         let annex = Annex::decode(record.kept.annex.clone())
             .map_err(|error| format!("the annex does not parse: {error}"))
-            .and_then(|annex| local_records::check_annex(&annex, kind).map(|()| annex));
+            .and_then(|annex| local_records::check_annex(&annex, record.kept.kind).map(|()| annex));
         match annex {
             Ok(annex) if kind == RecordKind::Message => self.message(record, annex),
             Ok(annex) => {
                 self.report.held(Check::Annexes);
                 self.local_record(kind, record, seconds(annex.received_at));
             }
-            Err(problem) => self.report.failed(Check::Annexes, index, problem),
+            Err(problem) => {
+                self.report.failed(Check::Annexes, index, problem);
+                if kind == RecordKind::Message {
+                    self.report.unchecked(Check::Forms);
+                    messages::leave_unchecked(&mut self.report);
+                } else {
+                    self.report.unchecked(Check::LocalForms);
+                }
+            }
         }
     }
 

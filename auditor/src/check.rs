@@ -13,8 +13,8 @@ pub enum Subject {
     Messages,
     /// The messages of one exchange together.
     Exchanges,
-    /// What the server says about itself.
-    LocalRecords,
+    /// What the server says about its messages and itself.
+    Statements,
 }
 
 impl Subject {
@@ -27,7 +27,7 @@ impl Subject {
             Self::Configuration => "Global configuration",
             Self::Messages => "Messages",
             Self::Exchanges => "Exchanges",
-            Self::LocalRecords => "Local records",
+            Self::Statements => "What the server adds",
         }
     }
 }
@@ -82,7 +82,6 @@ checks! {
     Memberships Configuration "configuration.membership" "proofs of membership lead to a recorded head";
 
     Forms Messages "messages.form" "header and signature are well formed";
-    Annexes Messages "messages.annex" "what the server adds (annex) fits its record";
     Contents Messages "messages.content" "kept content is the one that the header names";
     InForce Messages "messages.configuration" "decided under a configuration that was in force";
     Certificates Messages "messages.certificate" "signing certificate vouched for by an approved authority";
@@ -96,6 +95,7 @@ checks! {
     Refusals Exchanges "exchanges.refusal" "refused request answered by its refusal";
     Closings Exchanges "exchanges.closing" "closing record names the last messages of its exchange";
 
-    LocalForms LocalRecords "local.form" "local records are what their kind says";
-    Changes LocalRecords "local.change" "changes of the local state apply in order";
+    Annexes Statements "server.annex" "annexes fit their records";
+    LocalForms Statements "server.record" "local records are what their kind says";
+    Changes Statements "server.change" "changes of the local state apply in order";
 }

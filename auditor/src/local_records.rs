@@ -76,16 +76,16 @@ impl LocalRecord {
     }
 }
 
-/// Whether the annex of a record that is no message fits it.
-pub(crate) fn check_annex(annex: &Annex, kind: RecordKind) -> Result<(), String> {
-    if annex.kind != i32::from(kind) {
+/// Whether an annex is of the record it stands in, whatever its kind.
+pub(crate) fn check_annex(annex: &Annex, kind: u8) -> Result<(), String> {
+    let kind = i32::from(kind);
+    if annex.kind != kind {
         return Err(format!(
-            "the annex says kind {}, the record {}",
-            annex.kind,
-            i32::from(kind)
+            "the annex says kind {}, the record {kind}",
+            annex.kind
         ));
     }
-    if kind != RecordKind::Message && annex.stage() != Stage::Local {
+    if kind != RecordKind::Message as i32 && annex.stage() != Stage::Local {
         return Err("the annex of a local record says that it was sent or received".to_owned());
     }
     Ok(())

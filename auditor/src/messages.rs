@@ -56,9 +56,18 @@ impl Evidence<'_> {
         annex: Annex,
     ) -> Option<ParsedMessage> {
         let index = record.index;
-        let kept = report.judge(Check::Forms, index, parse(record))?;
+        let Some(kept) = report.judge(Check::Forms, index, parse(record)) else {
+            report.unchecked(Check::Annexes);
+            leave_unchecked(report);
+            return None;
+        };
         let header = kept.header();
-        let stage = report.judge(Check::Annexes, index, check_annex(&annex, &kept))?;
+        report.judge(Check::Annexes, index, check_annex(&annex, &kept));
+        let stage = annex.stage();
+        if !matches!(stage, Stage::Sent | Stage::Received) {
+            leave_unchecked(report);
+            return None;
+        }
         let recorded_at = seconds(annex.received_at);
 
         let content = Content::received(record.content.clone());
@@ -163,6 +172,21 @@ impl Evidence<'_> {
     }
 }
 
+/// Without its form, or without knowing whose message it is, nothing else of it can be checked.
+pub(crate) fn leave_unchecked(report: &mut Report) {
+    for check in [
+        Check::Contents,
+        Check::InForce,
+        Check::Certificates,
+        Check::Signatures,
+        Check::Speakers,
+        Check::Times,
+        Check::Order,
+    ] {
+        report.unchecked(check);
+    }
+}
+
 fn parse(record: &RawRecord) -> Result<KeptMessage, String> {
     let signature = Signature::decode(record.kept.signature.clone())
         .map_err(|error| format!("the signature does not parse: {error}"))?;
@@ -170,10 +194,10 @@ fn parse(record: &RawRecord) -> Result<KeptMessage, String> {
         .map_err(|refusal| refusal.explanation)
 }
 
-/// Whether the annex fits the message; gives the stage.
-fn check_annex(annex: &Annex, kept: &KeptMessage) -> Result<Stage, String> {
+/// Whether the annex fits the message.
+fn check_annex(annex: &Annex, kept: &KeptMessage) -> Result<(), String> {
     let stage = annex.stage();
-    if stage == Stage::Unspecified || stage == Stage::Local {
+    if !matches!(stage, Stage::Sent | Stage::Received) {
         return Err("the annex of a message must say whether it was sent or received".to_owned());
     }
     if Digest::from_slice(&annex.certificate_digest) != Some(kept.certificate_digest()) {
@@ -210,7 +234,7 @@ fn check_annex(annex: &Annex, kept: &KeptMessage) -> Result<Stage, String> {
             ));
         }
     }
-    Ok(stage)
+    Ok(())
 }
 
 /// One message and what is registered about whoever speaks in it.

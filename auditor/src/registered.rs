@@ -7,7 +7,12 @@ use prost::Message;
 use trust::{
     Digest, InstanceId,
     configuration::{StateKey, verify_membership},
-    wire::{configuration::Authority, evidence::Membership},
+    wire::{
+        configuration::{
+            AuthenticationCertificate, Authority, LogKey, Registration, SecurityServer,
+        },
+        evidence::Membership,
+    },
 };
 
 /// How many keys with a failed proof are remembered, so that what relies on them is not blamed.
@@ -105,5 +110,24 @@ fn check(instance: &InstanceId, membership: &Membership, size: Option<u64>) -> R
             "the proof for {key} is of a state with another number of keys"
         ));
     }
-    verify_membership(membership).map_err(|refusal| refusal.explanation)
+    verify_membership(membership).map_err(|refusal| refusal.explanation)?;
+    let value = &membership.value;
+    let is_readable = match key {
+        StateKey::Server(_) => SecurityServer::decode(value.clone()).is_ok(),
+        StateKey::Registration(..) => Registration::decode(value.clone()).is_ok(),
+        StateKey::Authentication(_) => AuthenticationCertificate::decode(value.clone()).is_ok(),
+        StateKey::Authority(_) => Authority::decode(value.clone()).is_ok(),
+        StateKey::Log(..) => {
+            LogKey::decode(value.clone()).is_ok_and(|key| key.public_key.len() == 32)
+        }
+        StateKey::Member(_)
+        | StateKey::Subsystem(_)
+        | StateKey::Service(..)
+        | StateKey::Officer(_) => true,
+    };
+    if is_readable {
+        Ok(())
+    } else {
+        Err(format!("the value of {key} cannot be read"))
+    }
 }

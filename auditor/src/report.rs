@@ -114,13 +114,14 @@ pub struct Report {
     tallies: BTreeMap<Check, Tally>,
     findings: Vec<Finding>,
     failures: u64,
+    unchecked: u64,
 }
 
 impl Report {
-    /// Whether every check held.
+    /// Whether every check could be made and held.
     #[must_use]
     pub const fn holds(&self) -> bool {
-        self.failures == 0
+        self.failures == 0 && self.unchecked == 0
     }
 
     /// How many checks failed, also those not kept in words.
@@ -149,6 +150,10 @@ impl Report {
         if self.holds() {
             return format!("All checks hold: {log}, {records} records.");
         }
+        if self.failures == 0 {
+            let unchecked = self.unchecked;
+            return format!("NOT PROVEN: {log}, {unchecked} checks could not be made.");
+        }
         let first = self
             .findings
             .first()
@@ -170,6 +175,7 @@ impl Report {
 
     pub(crate) fn unchecked(&mut self, check: Check) {
         self.tallies.entry(check).or_default().unchecked += 1;
+        self.unchecked += 1;
     }
 
     pub(crate) fn failed(&mut self, check: Check, record: u64, problem: impl fmt::Display) {
