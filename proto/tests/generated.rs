@@ -2,6 +2,8 @@
 //!
 //! To write it anew after a change: `LIENTHONG_WRITE_GENERATED=1 cargo test -p proto --test generated`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, path::Path};
 
 use prost::Message;

@@ -233,7 +233,7 @@ macro_rules! reasons {
 
 reasons! {
     // The call as the client made it.
-    InvalidMetadata "invalid_metadata" INVALID_ARGUMENT Client "correct the x-road-* metadata of the call as docs/integrators.md describes.";
+    InvalidMetadata "invalid_metadata" INVALID_ARGUMENT Client "correct the x-road-* metadata of the call as docs/protocol.md describes.";
     InvalidPath "invalid_path" INVALID_ARGUMENT Client "call a path of the form /package.Service/Method.";
     NotIdentified "not_identified" UNAUTHENTICATED Client "present the client certificate that the operator of this security server registered for your subsystem.";
     ForeignSubsystem "foreign_subsystem" PERMISSION_DENIED Client "name your own subsystem in x-road-client, or use the certificate or listener of the subsystem you name.";

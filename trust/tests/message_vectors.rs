@@ -15,7 +15,7 @@ use trust::{
     Content, Digest, Refusal,
     exchange::{ConsumerExchange, ProviderExchange},
     header::{Direction, Header},
-    message::{SignedMessage, SigningCertificate, UnverifiedMessage},
+    message::{KeptMessage, SignedMessage, SigningCertificate, UnverifiedMessage},
     signature::{
         PublicKey, SIGNED_ATTRIBUTES_LENGTH, Signer, SigningFailed, manifest, signed_attributes,
     },
@@ -157,6 +157,12 @@ fn message(keys: &Value, input: &mut Value) -> (SignedMessage, Value) {
     let verification = match received.verify(&certificate) {
         Ok(verified) => {
             assert_eq!(verified.digest(), digest);
+            let kept = KeptMessage::parse(header_bytes.clone(), Some(signed.signature().clone()));
+            let without_content = kept.unwrap().verify(&certificate).unwrap();
+            assert_eq!(
+                without_content, digest,
+                "a log can verify it when the content is gone"
+            );
             json!({ "verified": true })
         }
         Err(refusal) => refused(&refusal),
