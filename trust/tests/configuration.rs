@@ -106,7 +106,7 @@ fn a_head_is_asked_for_its_time() {
 #[test]
 fn a_state_must_be_the_one_that_the_head_names() {
     let state = registry::state(&json!({ "member/GOV/G01": { "name": "x" } }));
-    let configuration = registry::published(state.clone());
+    let configuration = registry::published(state);
     let other = registry::state(&json!({ "member/GOV/G01": { "name": "y" } }));
     let head = configuration.head().clone();
     assert!(Configuration::new(head.clone(), other).is_err());

@@ -191,7 +191,7 @@ fn heads_are_made_and_verified_as_in_the_vectors() {
         let index = input
             .get("index")
             .and_then(Value::as_u64)
-            .unwrap_or(tree.size() - 1);
+            .unwrap_or_else(|| tree.size() - 1);
         let proof = tree.inclusion_proof(index).unwrap();
         let mut head = json!({
             "checkpoint": hex::encode(checkpoint.as_bytes()),

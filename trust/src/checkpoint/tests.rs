@@ -46,7 +46,13 @@ fn the_published_example_of_signed_note_verifies() {
          pRZb6KE6RyyBwJnAM=",
     )
     .unwrap();
-    verify_note(text.as_bytes(), &[line.clone()], "PeterNeumann", &key).unwrap();
+    verify_note(
+        text.as_bytes(),
+        std::slice::from_ref(&line),
+        "PeterNeumann",
+        &key,
+    )
+    .unwrap();
     let changed = text.replace("answer", "Answer");
     assert_eq!(
         verify_note(changed.as_bytes(), &[line], "PeterNeumann", &key),
