@@ -46,11 +46,24 @@ impl Running {
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, mut command: Command, logs: &Path) -> Result<Self, Error> {
+        command.stdin(Stdio::null());
+        Self::spawn(name, command, logs)
+    }
+
+    /// The same for a program that ends when its standard input does: with us, that is.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with_input(name: &str, mut command: Command, logs: &Path) -> Result<Self, Error> {
+        command.stdin(Stdio::piped());
+        Self::spawn(name, command, logs)
+    }
+
+    fn spawn(name: &str, mut command: Command, logs: &Path) -> Result<Self, Error> {
         fs::create_dir_all(logs)?;
         let log = logs.join(format!("{name}.log"));
         let said = File::options().create(true).append(true).open(&log)?;
         let child = command
-            .stdin(Stdio::null())
             .stdout(said.try_clone()?)
             .stderr(said)
             .kill_on_drop(true)
