@@ -104,7 +104,15 @@ impl Verify {
         let holds = reports.iter().all(Report::holds);
         let text = if self.json {
             let logs: Vec<Value> = reports.iter().map(to_json).collect();
-            format!("{:#}\n", json!({ "holds": holds, "logs": logs }))
+            let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
+            let whole = json!({
+                "holds": holds,
+                "records": total(|report| report.facts.records),
+                "records_after_checkpoint": total(|report| report.facts.records_after_checkpoint),
+                "failures": total(Report::failures),
+                "logs": logs,
+            });
+            format!("{whole:#}\n")
         } else {
             let texts: Vec<String> = reports.iter().map(ToString::to_string).collect();
             texts.join("\n")

@@ -93,6 +93,10 @@ fn the_json_says_the_same() {
     assert_eq!(output.status.code(), Some(0));
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["holds"], true);
+    assert_eq!(
+        (&json["records"], &json["records_after_checkpoint"]),
+        (&32.into(), &0.into())
+    );
     assert_eq!(json["logs"][0]["log"], "VN/GOV/MINISTRY/server-1/1");
     assert_eq!(json["logs"][0]["facts"]["exchanges_answered"], 4);
     let checks = json["logs"][0]["checks"].as_array().unwrap();
