@@ -1,4 +1,4 @@
-//! The log as its owner holds it: append, checkpoint, read, find and prove.
+//! The log as its owner holds it: create, open, append, checkpoint.
 
 use std::{
     path::Path,
@@ -15,14 +15,12 @@ use trust::{
 
 use crate::{
     durable::{Directory, Storage},
-    error::{AppendError, Error, Fault},
+    error::{AppendError, Error},
     files,
-    opening::{self, PROGRESS, Progress},
+    opening::{self, Progress},
     options::Options,
-    record::{RawRecord, Receipt, Record},
+    record::{Receipt, Record},
     shared::{Shared, locked},
-    walk::{self, Place, Step, Walk},
-    window::Contents,
     writer::{Frame, MAX_RECORDS, MAX_TOGETHER, Waiting},
 };
 
@@ -271,116 +269,8 @@ impl Log {
         Err(error)
     }
 
-    /// Reads one record and verifies it against its leaf. Blocks on files.
-    ///
-    /// # Errors
-    /// When there is no such record, it is damaged, or the views do not lead to it.
-    pub fn read(&self, index: u64) -> Result<RawRecord, Error> {
-        let place = self.place(index)?;
-        let (kept, content) = walk::read_at(&*self.shared.storage, place, index)?;
-        let leaf = (self.shared.options.leaf_of)(&kept).map_err(|invalid| {
-            Error::Damaged(crate::error::Damage {
-                segment: place.segment,
-                offset: place.frame,
-                index,
-                fault: Fault::Record(invalid),
-            })
-        })?;
-        if leaf.leaf() != self.leaf(index)? {
-            let reason = format!("it names another record than {index}");
-            return Err(self.shared.fail_views(reason));
-        }
-        Ok(RawRecord {
-            index,
-            kept,
-            content,
-        })
-    }
-
-    /// Reads records in order from `from` to the end of the log as it is now, holding one at a
-    /// time. Each step blocks on files.
-    ///
-    /// # Errors
-    /// When `from` is beyond the end, or the views do not lead to it.
-    pub fn scan(&self, from: u64) -> Result<Scan, Error> {
-        let size = self.size();
-        let storage = Arc::clone(&self.shared.storage);
-        let walk = if from == size {
-            None
-        } else if from == 0 {
-            let identity = self.shared.identity.digest;
-            Some(Walk::start(storage, Contents::Load, identity)?)
-        } else {
-            let Place { segment, batch, .. } = self.place(from)?;
-            Some(Walk::at_batch(storage, Contents::Load, segment, batch)?)
-        };
-        Ok(Scan { walk, from, size })
-    }
-
-    /// Verifies every byte of the log from its start to its end as it is now: checksums, chain,
-    /// padding, and the root. Damage stops the log. Blocks on files; for a thread of its own.
-    ///
-    /// # Errors
-    /// When the log is damaged or cannot be read.
-    pub fn scrub(&self, progress: &mut dyn FnMut(Progress)) -> Result<Progress, Error> {
-        let scrubbed = self.scrub_to(self.shared.state(), progress);
-        if let Err(error @ (Error::Damaged(_) | Error::Root { .. })) = &scrubbed {
-            self.shared.fail(error.clone());
-        }
-        scrubbed
-    }
-
-    fn scrub_to(
-        &self,
-        (size, root): (u64, Digest),
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Progress, Error> {
-        let storage = Arc::clone(&self.shared.storage);
-        let mut walk = Walk::start(storage, Contents::Check, self.shared.identity.digest)?;
-        let mut frontier = trust::merkle::Frontier::new();
-        let reached = |walk: &Walk| {
-            let (bytes, of_bytes) = walk.progress();
-            Progress {
-                records: walk.index(),
-                bytes,
-                of_bytes,
-            }
-        };
-        while frontier.size() < size {
-            let Step::Record(record, place) = walk.step()? else {
-                return Err(Error::NoRecord {
-                    index: frontier.size(),
-                    size,
-                });
-            };
-            let leaf = (self.shared.options.leaf_of)(&record.kept).map_err(|invalid| {
-                let mut damage = walk.damage(place.frame, Fault::Record(invalid));
-                damage.index = record.index;
-                Error::Damaged(damage)
-            })?;
-            frontier.append(leaf.leaf());
-            if frontier.size().is_multiple_of(PROGRESS) {
-                progress(reached(&walk));
-            }
-        }
-        if frontier.root() != root {
-            return Err(Error::Root { size });
-        }
-        Ok(reached(&walk))
-    }
-
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
-    }
-
-    fn place(&self, index: u64) -> Result<Place, Error> {
-        let size = self.size();
-        if index >= size {
-            return Err(Error::NoRecord { index, size });
-        }
-        self.shared.views_must_be_usable()?;
-        let place = self.shared.flat.place(index);
-        place.map_err(|error| self.shared.fail_views(error.to_string()))
     }
 }
 
@@ -392,36 +282,6 @@ impl Drop for Log {
         {
             tracing::error!("the writer of the log has panicked");
         }
-    }
-}
-
-/// Records in order, up to the size that the log had when the scan began.
-pub struct Scan {
-    walk: Option<Walk>,
-    from: u64,
-    size: u64,
-}
-
-impl Iterator for Scan {
-    type Item = Result<RawRecord, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let walk = self.walk.as_mut().filter(|walk| walk.index() < self.size)?;
-        let found = loop {
-            match walk.step() {
-                Ok(Step::Record(record, _)) if record.index < self.from => {}
-                Ok(Step::Record(record, _)) => return Some(Ok(record)),
-                Ok(Step::End(tail)) => {
-                    break Error::NoRecord {
-                        index: tail.index,
-                        size: self.size,
-                    };
-                }
-                Err(error) => break error,
-            }
-        };
-        self.walk = None;
-        Some(Err(found))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Reader {
     leaf_of: LeafOf,
     walk: Walk,
     frontier: Frontier,
+    /// The iterator has told of damage and ends.
+    stopped: bool,
 }
 
 /// What the reader came to.
@@ -80,6 +82,7 @@ impl Reader {
             leaf_of,
             walk,
             frontier: Frontier::new(),
+            stopped: false,
         })
     }
 
@@ -159,15 +162,21 @@ impl Reader {
     }
 }
 
-/// All records to the end; the end itself is asked for with [`Reader::read`].
+/// All records to the end or the first damage; the end itself is asked for with [`Reader::read`].
 impl Iterator for Reader {
     type Item = Result<ReadRecord, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.stopped {
+            return None;
+        }
         match self.read() {
             Ok(Reading::Record(record)) => Some(Ok(record)),
             Ok(Reading::End(_)) => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                self.stopped = true;
+                Some(Err(error))
+            }
         }
     }
 }

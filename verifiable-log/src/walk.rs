@@ -10,9 +10,9 @@ use crate::{
     error::{Damage, Error, Fault},
     format::{
         BATCH_HEADER, BLOCK, BatchHeader, Chain, SegmentHeader, SegmentId, block_after, is_zero,
-        parse_segment_name, segment_name,
     },
-    record::{KeptPart, RawRecord},
+    record::RawRecord,
+    segments::{open_segment, reading, segments},
     window::{Contents, Frame, FrameAt, Window},
 };
 
@@ -75,17 +75,6 @@ struct Batch {
     start: u64,
     records: u64,
     hash: Context,
-}
-
-/// The first records of all segments, in order.
-pub(crate) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
-    let names = storage
-        .list("segments")
-        .map_err(Error::storage("listing the segments"))?;
-    Ok(names
-        .iter()
-        .filter_map(|name| parse_segment_name(name))
-        .collect())
 }
 
 impl Walk {
@@ -412,59 +401,6 @@ enum Entered {
     Batch,
     Nothing,
     Bad(Fault),
-}
-
-/// Reads the one record at a place that a view has named.
-pub(crate) fn read_at(
-    storage: &dyn Storage,
-    place: Place,
-    index: u64,
-) -> Result<(KeptPart, bytes::Bytes), Error> {
-    let (mut window, segment) = open_segment(storage, place.segment)?;
-    let frame = FrameAt::read(&mut window, place.frame, &segment.id, Contents::Load)
-        .map_err(reading(place.segment))?;
-    let fault = match frame {
-        FrameAt::Record(frame) => return Ok((frame.kept, frame.content)),
-        FrameAt::End => Fault::Frame("nothing stands there"),
-        FrameAt::Bad(fault) => fault,
-    };
-    Err(Error::Damaged(Damage {
-        segment: place.segment,
-        offset: place.frame,
-        index,
-        fault,
-    }))
-}
-
-fn open_segment(storage: &dyn Storage, first: u64) -> Result<(Window, SegmentHeader), Error> {
-    let mut window = storage
-        .open(&segment_name(first))
-        .and_then(Window::new)
-        .map_err(reading(first))?;
-    let damaged = |fault| {
-        Error::Damaged(Damage {
-            segment: first,
-            offset: 0,
-            index: first,
-            fault,
-        })
-    };
-    let block = window.slice(0, BLOCK as usize).map_err(reading(first))?;
-    let header = SegmentHeader::decode(block).map_err(damaged)?;
-    if header.first != first {
-        return Err(damaged(Fault::SegmentHeader("it is of another segment")));
-    }
-    if header.length != window.length() {
-        return Err(damaged(Fault::SegmentLength {
-            expected: header.length,
-            found: window.length(),
-        }));
-    }
-    Ok((window, header))
-}
-
-fn reading(segment: u64) -> impl FnOnce(std::io::Error) -> Error {
-    Error::storage(format!("reading segment {segment:020}"))
 }
 
 pub(crate) fn finish(context: Context) -> Digest {

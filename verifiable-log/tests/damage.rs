@@ -121,23 +121,16 @@ async fn every_changed_byte_of_a_segment_is_named() {
         for at in 0..storage.bytes(name).len() {
             // All bits take turns.
             let copy = changed(&storage, name, |bytes| bytes[at] ^= 1 << (at % 8));
-            // Long runs of zeros are alike: opening them all would only take time.
-            let in_zeros = storage.bytes(name)[at] == 0 && !at.is_multiple_of(16);
-            if in_zeros {
-                assert!(
-                    !matches!(
-                        read(&copy),
-                        Ok((
-                            _,
-                            End {
-                                unfinished: None,
-                                ..
-                            }
-                        ))
-                    ),
-                    "{name} {at}"
-                );
-            } else if is_named(&copy, &format!("byte {at} of {name}")) {
+            let what = format!("byte {at} of {name}");
+            match read(&copy) {
+                Err(Error::Damaged(_)) => {}
+                Ok((_, end)) => assert!(end.unfinished.is_some(), "{what}"),
+                Err(other) => panic!("{what}: {other}"),
+            }
+            // Opening reads by the same walk and is slower: it looks at every third byte, and
+            // less often into runs of zeros.
+            let step = if storage.bytes(name)[at] == 0 { 33 } else { 3 };
+            if at.is_multiple_of(step) && is_named(&copy, &what) {
                 torn.push((name, at));
             }
         }
@@ -267,6 +260,13 @@ async fn damage_names_segment_offset_and_record() {
             fault,
         };
         assert_eq!(damage, expected);
+        let reader = Reader::open_in(Arc::new(copy), leaf_of_local_record).unwrap();
+        let read: Vec<_> = reader.map(|record| record.is_ok()).collect();
+        assert_eq!(
+            read.len() as u64,
+            index + 1,
+            "it ends with the first damage"
+        );
     }
 }
 
