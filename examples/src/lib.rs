@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod demonstration;
 pub mod federation;
+pub mod peer;
 pub mod process;
 pub mod registers;
 pub mod waiting;
