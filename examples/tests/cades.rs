@@ -108,6 +108,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 struct Container {
     folder: TempDir,
     signed_at: i64,
+    not_after: i64,
 }
 
 impl Container {
@@ -146,6 +147,7 @@ impl Container {
         Self {
             folder,
             signed_at: header.created_at,
+            not_after: signer["not_after"].as_i64().unwrap(),
         }
     }
 
@@ -200,7 +202,8 @@ fn openssl_accepts_every_signature_of_the_vectors() {
     assert!(cases.len() >= 8, "{}", cases.len());
     for case in cases {
         let container = Container::of(&case, &keys);
-        let output = container.verified_at(container.signed_at);
+        // RFC 5280 counts the last second of a certificate in, OpenSSL does not.
+        let output = container.verified_at(container.signed_at.min(container.not_after - 1));
         assert!(accepted(&output), "{}: {output:?}", case["description"]);
     }
 }
