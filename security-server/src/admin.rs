@@ -120,7 +120,7 @@ impl Administration {
     }
 }
 
-/// The Unix user at the other end of the socket.
+/// The Unix user at the other end of the socket, which only the server's own user can open.
 fn user_of<T>(request: &Request<T>) -> Result<u32, Status> {
     request
         .extensions()

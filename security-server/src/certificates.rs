@@ -20,8 +20,8 @@ const MEMORY_LIMIT: usize = 4096;
 pub(crate) struct KnownCertificate {
     /// What the rules need.
     pub(crate) facts: SigningCertificate,
-    /// DER.
-    pub(crate) der: Bytes,
+    /// DER of it, then of the certificates between it and the authority.
+    pub(crate) chain: Vec<Bytes>,
 }
 
 /// The certificates seen so far.
@@ -56,9 +56,13 @@ impl Certificates {
         let authorities = snapshot.signing_authorities();
         let vouched = vouch(der, &material.intermediates, authorities, at)
             .map_err(|error| Refusal::new(Reason::InvalidCertificate, error.to_string()))?;
+        let chain = std::iter::once(der)
+            .chain(&material.intermediates)
+            .cloned()
+            .collect();
         let known = KnownCertificate {
             facts: (&vouched).into(),
-            der: der.clone(),
+            chain,
         };
         let mut memory = self.lock();
         if memory.len() >= MEMORY_LIMIT {

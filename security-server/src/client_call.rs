@@ -13,6 +13,7 @@ use crate::{
     call::{CallHeaders, Part},
     grpc::{
         budget::Budget,
+        metadata,
         reader::{MessageReader, ReadError},
         timeout,
     },
@@ -27,49 +28,66 @@ pub(crate) struct ClientCall {
     static_service: Option<SubsystemId>,
     path: String,
     headers: HeaderMap,
-    deadline: Option<Instant>,
+    is_grpc: bool,
+    arrived: Instant,
 }
 
 impl ClientCall {
     /// Takes a request apart; the parts of its body come from the second value.
-    ///
-    /// # Errors
-    /// `InvalidMetadata` for a `grpc-timeout` that is none.
     pub(crate) fn new(
         request: http::Request<Incoming>,
         identity: ConnectionIdentity,
         static_service: Option<SubsystemId>,
         budget: &Budget,
-    ) -> Result<(Self, ClientParts), Refusal> {
+    ) -> (Self, ClientParts) {
         let (head, body) = request.into_parts();
-        let deadline = timeout::parse(&head.headers)?.map(|timeout| Instant::now() + timeout);
-        let path = head
-            .uri
-            .path_and_query()
-            .map_or_else(String::new, ToString::to_string);
         let parts = ClientParts {
             headers: Some(CallHeaders::from_headers(&head.headers)),
             messages: MessageReader::new(body, budget.clone()),
         };
-        Ok((
-            Self {
-                identity,
-                static_service,
-                path,
-                headers: head.headers,
-                deadline,
-            },
-            parts,
-        ))
+        let call = Self {
+            identity,
+            static_service,
+            is_grpc: is_grpc(&head),
+            path: head
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
+            headers: head.headers,
+            arrived: Instant::now(),
+        };
+        (call, parts)
+    }
+
+    /// Whose call it is as far as the connection says, for notes.
+    pub(crate) fn source(&self) -> String {
+        match &self.identity {
+            ConnectionIdentity::Listener(subsystem) => subsystem.to_string(),
+            ConnectionIdentity::Tls(Some(shown)) => {
+                format!("client certificate {}", shown.digest())
+            }
+            ConnectionIdentity::Tls(None) => "a client without certificate".to_owned(),
+        }
     }
 
     /// When the client gives up.
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    ///
+    /// # Errors
+    /// `InvalidMetadata` for a `grpc-timeout` that is none.
+    pub(crate) fn deadline(&self) -> Result<Option<Instant>, Refusal> {
+        let timeout = timeout::parse(&self.headers)?;
+        // A deadline beyond what the clock can tell is none.
+        Ok(timeout.and_then(|timeout| self.arrived.checked_add(timeout)))
     }
 
     /// The method called.
     pub(crate) fn method(&self) -> Result<MethodPath, Refusal> {
+        if !self.is_grpc {
+            return Err(Refusal::new(
+                Reason::InvalidPath,
+                "a gRPC call is a POST with a content-type of application/grpc",
+            ));
+        }
         let parsed = MethodPath::parse(&self.path);
         parsed.map_err(|error| Refusal::new(Reason::InvalidPath, error.to_string()))
     }
@@ -168,6 +186,13 @@ impl ClientCall {
             Err(_) => refused("is not percent-encoded UTF-8"),
         }
     }
+}
+
+fn is_grpc(head: &http::request::Parts) -> bool {
+    let content_type = metadata::text(&head.headers, "content-type");
+    let rest = content_type.strip_prefix("application/grpc");
+    let known = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']));
+    known && head.method == http::Method::POST
 }
 
 fn invalid(name: &str, error: &trust::InvalidIdentifier) -> Refusal {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use trust::{SubsystemId, refusal::Side};
+use trust::{ExchangeId, SubsystemId, refusal::Side};
 
 use crate::{
     client_call::{ClientCall, ClientParts},
-    exchange::{Consumption, passed},
+    exchange::Consumption,
     grpc::body::WrittenBody,
-    interruption::Interruption,
+    interruption::{Interrupt, Interruption},
     server::Server,
     stage::{
         deliver::ReplyWriter,
@@ -30,40 +30,39 @@ pub(crate) async fn answer(
 ) -> Response<WrittenBody> {
     let (head, answered) = oneshot::channel();
     let exchange = server.new_exchange_id();
-    let call = ClientCall::new(request, identity, static_service, server.budget());
-    let (call, parts) = match call {
-        Ok(call) => call,
-        Err(refusal) => {
-            let reply = ReplyWriter::new(head, exchange, String::new());
-            server.refuse_client(reply, None, refusal.into()).await;
-            return answered
-                .await
-                .unwrap_or_else(|_| Response::new(WrittenBody::empty()));
-        }
-    };
-    tokio::spawn(async move {
-        let mut reply = ReplyWriter::new(head, exchange, call.request_id().to_owned());
-        let mut open = None;
-        let route = async {
-            let _open = server.exchanges().enter()?;
-            let client = server.identify_client(&call)?;
-            let exchange = open.insert(server.resolve(&client, exchange, &call)?);
-            consume(&server, exchange, parts, &mut reply).await
-        };
-        match route.await {
-            Ok(()) => open
-                .iter()
-                .for_each(|exchange| server.finish_consumption(exchange)),
-            Err(interruption) => {
-                server
-                    .refuse_client(reply, open.as_ref(), interruption)
-                    .await;
-            }
-        }
-    });
+    let (call, parts) = ClientCall::new(request, identity, static_service, server.budget());
+    let reply = ReplyWriter::new(head, exchange, call.request_id().to_owned());
+    tokio::spawn(async move { route(&server, exchange, &call, parts, reply).await });
+    // The task always answers; should it not, the client is told that something broke.
     answered
         .await
-        .unwrap_or_else(|_| Response::new(WrittenBody::empty()))
+        .unwrap_or_else(|_| Response::new(WrittenBody::given_up()))
+}
+
+/// One call from its arrival to its recorded end.
+async fn route(
+    server: &Server,
+    id: ExchangeId,
+    call: &ClientCall,
+    parts: ClientParts,
+    mut reply: ReplyWriter,
+) {
+    let (exchange, _open) = match server.open_consumption(id, call) {
+        Ok(opened) => opened,
+        Err(refusal) => {
+            let stated = server.stated(Side::Consumer, refusal.into());
+            server.note_refusal(&call.source(), &stated).await;
+            return reply.refuse(&stated.status).await;
+        }
+    };
+    match consume(server, &exchange, parts, &mut reply).await {
+        Ok(()) => server.log_answered(Side::Consumer, &exchange.parties, &exchange.counts()),
+        Err(interruption) => {
+            let stated = server.stated(Side::Consumer, interruption);
+            server.close_consumption(&exchange, &stated).await;
+            reply.refuse(&stated.status).await;
+        }
+    }
 }
 
 /// Carries one call of an identified client to the resolved provider, and the answer back.
@@ -73,47 +72,33 @@ async fn consume(
     mut parts: ClientParts,
     reply: &mut ReplyWriter,
 ) -> Result<(), Interruption> {
-    let opening = parts.next().await.map_err(Interruption::from_client)?;
-    let opening = server.sign_request(exchange, opening)?; //          the member answers for it
+    let interrupt = Interrupt::at(exchange.deadline);
+    let part = interrupt.unless(parts.next()).await?;
+    let request = server.sign_request(exchange, part)?; //          the member answers for it
     reply.name_request(exchange.lock().first_request());
-    let opening = server.record(opening).await?; //                    durable before it leaves
-    tokio::select! {
-        biased;
-        () = passed(exchange.deadline) => Err(Interruption::deadline()),
-        () = reply.reader_gone() => Err(Interruption::cancelled()),
-        opened = server.forward_opening(exchange, opening) => opened,
-    }
-    .map(|ways| converse(server, exchange, parts, ways, reply))?
-    .await
-}
-
-/// Carries the rest of both directions until the final reply is delivered.
-async fn converse(
-    server: &Server,
-    exchange: &Consumption,
-    parts: ClientParts,
-    (outward, inward): (Outward, Inward),
-    reply: &mut ReplyWriter,
-) -> Result<(), Interruption> {
-    tokio::select! {
-        biased;
-        answered = carry_replies(server, exchange, inward, reply) => answered,
-        Err(interruption) = carry_requests(server, exchange, parts, outward) => Err(interruption),
-        () = passed(exchange.deadline) => Err(Interruption::deadline()),
-    }
+    let request = server.record(exchange, request).await?; //       durable before it leaves
+    let opening = interrupt.unless(server.forward_opening(exchange, request));
+    let (outward, inward) = reply.unless_gone(opening).await?;
+    interrupt
+        .both(
+            carry_requests(server, exchange, &interrupt, parts, outward),
+            carry_replies(server, exchange, &interrupt, inward, reply),
+        )
+        .await
 }
 
 async fn carry_requests(
     server: &Server,
     exchange: &Consumption,
+    interrupt: &Interrupt,
     mut parts: ClientParts,
     mut outward: Outward,
 ) -> Result<(), Interruption> {
     while !exchange.lock().requests().is_finished() {
-        let part = parts.next().await.map_err(Interruption::from_client)?;
-        let request = server.sign_request(exchange, part)?; //         the member answers for it
-        let request = server.record(request).await?; //                durable before it leaves
-        outward.forward(request).await;
+        let part = interrupt.unless(parts.next()).await?;
+        let request = server.sign_request(exchange, part)?; //      the member answers for it
+        let request = server.record(exchange, request).await?; //   durable before it leaves
+        interrupt.unless(outward.forward(request)).await?;
     }
     Ok(())
 }
@@ -121,52 +106,30 @@ async fn carry_requests(
 async fn carry_replies(
     server: &Server,
     exchange: &Consumption,
+    interrupt: &Interrupt,
     mut inward: Inward,
     reply: &mut ReplyWriter,
 ) -> Result<(), Interruption> {
     while !exchange.lock().replies().is_finished() {
-        let frame = tokio::select! {
-            frame = inward.next() => frame?,
-            () = reply.reader_gone() => return Err(Interruption::cancelled()),
-        };
-        let Some((envelope, share)) = server.envelope_of(frame)? else {
-            continue;
-        };
-        let peer = inward.peer_certificate;
-        let answer = server.verify_reply(exchange, peer, envelope, share)?; // bound to our request
-        let answer = server.record(answer).await?; //                  durable before it is seen
-        reply.deliver(answer).await?;
+        let envelope = interrupt.unless(inward.next(server));
+        let envelope = reply.unless_gone(envelope).await?;
+        let answer = server.verify_reply(exchange, envelope)?; //   bound to our own requests
+        let answer = server.record(exchange, answer).await?; //     durable before it is delivered
+        interrupt.unless(reply.deliver(answer)).await?;
     }
     Ok(())
 }
 
 impl Server {
-    /// Ends a call that was not answered: the client is told, and the log is told of an exchange
-    /// that was open.
-    async fn refuse_client(
+    /// Identifies the client, resolves the provider, and opens the exchange.
+    fn open_consumption(
         &self,
-        reply: ReplyWriter,
-        exchange: Option<&Consumption>,
-        interruption: Interruption,
-    ) {
-        let stated = self.stated(Side::Consumer, interruption);
-        match exchange {
-            Some(exchange) => self.close_consumption(exchange, &stated).await,
-            None => {
-                self.note_refusal("a client", &stated.code, &stated.explanation)
-                    .await
-            }
-        }
-        reply.refuse(&stated.status).await;
-    }
-
-    fn finish_consumption(&self, exchange: &Consumption) {
-        let state = exchange.lock();
-        let (requests, replies) = (
-            state.requests().next_sequence(),
-            state.replies().next_sequence(),
-        );
-        drop(state);
-        self.log_answered(Side::Consumer, &exchange.parties, requests, replies);
+        id: ExchangeId,
+        call: &ClientCall,
+    ) -> Result<(Consumption, crate::exchange::OpenExchange), trust::Refusal> {
+        let open = self.exchanges().enter()?;
+        let client = self.identify_client(call)?; //                which subsystem is calling?
+        let exchange = self.resolve(&client, id, call)?; //         which server provides it?
+        Ok((exchange, open))
     }
 }

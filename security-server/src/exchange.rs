@@ -7,9 +7,9 @@ use std::sync::{
 
 use tokio::{sync::watch, time::Instant};
 use trust::{
-    Digest, Reason, Refusal,
-    exchange::{ConsumerExchange, ProviderExchange},
-    header::{Parties, Statements},
+    Reason, Refusal,
+    exchange::{Chain, ConsumerExchange, ProviderExchange},
+    header::{Direction, Parties, Statements},
 };
 
 use crate::{local_state::LocalService, signer::MemberSigner};
@@ -51,6 +51,12 @@ impl Consumption {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many requests and replies there were.
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.lock();
+        Counts::of(state.requests(), state.replies())
+    }
+
     /// What is left of the caller's time.
     pub(crate) fn milliseconds_left(&self) -> Option<u64> {
         milliseconds_left(self.deadline)
@@ -67,8 +73,6 @@ pub(crate) struct Provision {
     pub(crate) signer: Arc<MemberSigner>,
     /// The service called; none in a refusal because there is none.
     pub(crate) service: Option<LocalService>,
-    /// The TLS certificate of the connection that the exchange runs on.
-    pub(crate) peer_certificate: Digest,
     exchange: Mutex<ProviderExchange>,
 }
 
@@ -79,7 +83,6 @@ impl Provision {
         deadline: Option<Instant>,
         signer: Arc<MemberSigner>,
         service: Option<LocalService>,
-        peer_certificate: Digest,
     ) -> Self {
         let parties = exchange.parties().clone();
         let exchange = Mutex::new(exchange);
@@ -89,7 +92,6 @@ impl Provision {
             deadline,
             signer,
             service,
-            peer_certificate,
             exchange,
         }
     }
@@ -101,13 +103,43 @@ impl Provision {
 }
 
 impl Provision {
-    /// How many requests and replies were recorded.
-    pub(crate) fn counts(&self) -> (u64, u64) {
+    /// How many requests and replies there were.
+    pub(crate) fn counts(&self) -> Counts {
         let state = self.lock();
-        (
-            state.requests().next_sequence(),
-            state.replies().next_sequence(),
-        )
+        Counts::of(state.requests(), state.replies())
+    }
+}
+
+/// Either side of an exchange, as its records are made.
+pub(crate) trait Conversation {
+    /// Notes that the newest message of a direction is on disk.
+    fn note_recorded(&self, direction: Direction);
+}
+
+impl Conversation for Consumption {
+    fn note_recorded(&self, direction: Direction) {
+        self.lock().note_recorded(direction);
+    }
+}
+
+impl Conversation for Provision {
+    fn note_recorded(&self, direction: Direction) {
+        self.lock().note_recorded(direction);
+    }
+}
+
+/// How many messages an exchange had, for its log line.
+pub(crate) struct Counts {
+    pub(crate) requests: u64,
+    pub(crate) replies: u64,
+}
+
+impl Counts {
+    fn of(requests: &Chain, replies: &Chain) -> Self {
+        Self {
+            requests: requests.next_sequence(),
+            replies: replies.next_sequence(),
+        }
     }
 }
 

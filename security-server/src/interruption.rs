@@ -1,15 +1,22 @@
-//! Why a route stopped before its exchange was answered.
+//! Why a route stops before its exchange is answered, and how both of its halves are told.
+//!
+//! A half is interrupted only where it waits for somebody else, never while it records: a message
+//! that was signed or accepted is then in the log before the record that closes its exchange.
 
 use proto::refusal::RefusalStatus;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
-use crate::grpc::reader::ReadError;
+use crate::{exchange::passed, grpc::reader::ReadError, stage::authorise::RefusedRequest};
 
 /// Why a route stopped.
 #[derive(Debug)]
 pub(crate) enum Interruption {
     /// This server refuses.
     Refused(Refusal),
+    /// This server refuses a request that it verified: both are recorded together.
+    RefusedRequest(Box<RefusedRequest>),
     /// The other server refused without a signature; passed on as it was said.
     Said(Box<RefusalStatus>),
 }
@@ -20,26 +27,89 @@ impl From<Refusal> for Interruption {
     }
 }
 
-impl Interruption {
-    /// A client that broke off its request.
-    pub(crate) fn from_client(error: ReadError) -> Self {
+/// What a client's request is read for: a client that breaks off has given up its call.
+impl From<ReadError> for Interruption {
+    fn from(error: ReadError) -> Self {
         match error {
             ReadError::Refused(refusal) => refusal.into(),
             ReadError::Lost(_) => Self::cancelled(),
         }
     }
+}
 
-    /// The client no longer waits.
+impl Interruption {
+    /// Whoever asked no longer waits.
     pub(crate) fn cancelled() -> Self {
-        Refusal::new(Reason::Cancelled, "the client gave up the call").into()
+        Refusal::new(Reason::Cancelled, "the caller gave up the call").into()
     }
 
-    /// The client's time is up.
-    pub(crate) fn deadline() -> Self {
+    fn deadline() -> Self {
         Refusal::new(
             Reason::DeadlineExceeded,
             "the deadline of the call has passed",
         )
         .into()
+    }
+}
+
+/// Stops both halves of a route: at the deadline, or when one of them has ended the exchange.
+pub(crate) struct Interrupt {
+    deadline: Option<Instant>,
+    ended: CancellationToken,
+}
+
+impl Interrupt {
+    /// Interrupts at a deadline, if there is one.
+    pub(crate) fn at(deadline: Option<Instant>) -> Self {
+        Self {
+            deadline,
+            ended: CancellationToken::new(),
+        }
+    }
+
+    /// Waits for somebody else, unless interrupted.
+    ///
+    /// # Errors
+    /// Those of the wait, or `DeadlineExceeded`; after the other half has ended the exchange an
+    /// error that nobody sees.
+    pub(crate) async fn unless<T, E: Into<Interruption>>(
+        &self,
+        wait: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Interruption> {
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => Err(Interruption::cancelled()),
+            () = passed(self.deadline) => Err(Interruption::deadline()),
+            outcome = wait => outcome.map_err(Into::into),
+        }
+    }
+
+    /// Runs both halves. The replies' end is the exchange's; requests end it only by failing. The
+    /// half that did not end it comes to its next wait and stops there.
+    ///
+    /// # Errors
+    /// Of the half that ended the exchange.
+    pub(crate) async fn both(
+        &self,
+        requests: impl Future<Output = Result<(), Interruption>>,
+        replies: impl Future<Output = Result<(), Interruption>>,
+    ) -> Result<(), Interruption> {
+        let requests = async {
+            let outcome = requests.await;
+            let ended_it = outcome.is_err() && !self.ended.is_cancelled();
+            if ended_it {
+                self.ended.cancel();
+            }
+            (outcome, ended_it)
+        };
+        let replies = async {
+            let outcome = replies.await;
+            self.ended.cancel();
+            outcome
+        };
+        match tokio::join!(requests, replies) {
+            ((failed, true), _) => failed,
+            (_, answered) => answered,
+        }
     }
 }

@@ -20,6 +20,7 @@ mod listen;
 mod listeners;
 mod local_state;
 mod log;
+mod peer_frames;
 mod provide;
 mod random;
 mod recollection;

@@ -121,7 +121,10 @@ impl Recollection {
         let last = Some((header.sequence, digest));
         match header.direction {
             Direction::Request => {
-                self.open.entry(key).or_default().request = last;
+                // A late request, recorded after the final reply, opens nothing again.
+                if header.sequence == 0 || self.open.contains_key(&key) {
+                    self.open.entry(key).or_default().request = last;
+                }
                 if side == Side::Provider && header.sequence == 0 {
                     let client = header.parties.client.clone();
                     self.received

@@ -206,10 +206,12 @@ impl Recorder {
             records.push(self.local(RecordKind::Membership, &membership));
         }
         if !kept.certificates.contains(&record.certificate.facts.digest) {
-            let body = CertificateRecord {
-                certificate: record.certificate.der.clone(),
-            };
-            records.push(self.local(RecordKind::Certificate, &body));
+            for certificate in &record.certificate.chain {
+                let body = CertificateRecord {
+                    certificate: certificate.clone(),
+                };
+                records.push(self.local(RecordKind::Certificate, &body));
+            }
         }
         records
     }

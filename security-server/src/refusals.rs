@@ -16,7 +16,7 @@ use trust::{
 };
 
 use crate::{
-    exchange::{Consumption, Provision},
+    exchange::{Consumption, Counts, Provision},
     interruption::Interruption,
     server::Server,
 };
@@ -79,6 +79,7 @@ impl Server {
     /// States why a route stopped.
     pub(crate) fn stated(&self, side: Side, interruption: Interruption) -> Stated {
         match interruption {
+            Interruption::RefusedRequest(refused) => self.stated(side, refused.refusal.into()),
             Interruption::Refused(refusal) => {
                 let statement = refusal.clone().said_by(side, self.id().clone());
                 Stated {
@@ -143,7 +144,7 @@ impl Server {
         replies: &Chain,
         stated: &Stated,
     ) {
-        if requests.newest().is_some() && !replies.is_finished() {
+        if requests.newest_recorded().is_some() && !replies.is_recorded_to_its_end() {
             let outcome = stated
                 .refusal
                 .as_ref()
@@ -154,7 +155,7 @@ impl Server {
                 outcome,
                 &stated.explanation,
             )
-            .with(requests.newest(), replies.newest());
+            .with(requests.newest_recorded(), replies.newest_recorded());
             if let Err(error) = self.recorder().record_closing(&closing.0).await {
                 tracing::error!(exchange = %parties.exchange, %error, "no closing record");
             }
@@ -177,33 +178,34 @@ impl Server {
     }
 
     /// The log line of an answered exchange.
-    pub(crate) fn log_answered(&self, side: Side, parties: &Parties, requests: u64, replies: u64) {
+    pub(crate) fn log_answered(&self, side: Side, parties: &Parties, counts: &Counts) {
         tracing::info!(
             exchange = %parties.exchange,
             side = side.name(),
             client = %parties.client,
             service = %parties.service,
             method = %parties.method,
-            requests,
-            replies,
+            requests = counts.requests,
+            replies = counts.replies,
             outcome = "answered",
             "exchange answered"
         );
     }
 
     /// Notes a refusal of something that never became evidence.
-    pub(crate) async fn note_refusal(&self, source: &str, code: &str, reason: &str) {
+    pub(crate) async fn note_refusal(&self, source: &str, stated: &Stated) {
+        let (code, why) = (&stated.code, &stated.explanation);
+        tracing::info!(source, code, why, "refused");
         let Some(count) = self.notes().count(source, self.clock().seconds()) else {
             return;
         };
         let event = SecurityEvent {
-            refusal_code: code.to_owned(),
-            reason: reason.chars().take(1024).collect(),
+            refusal_code: code.clone(),
+            reason: why.chars().take(1024).collect(),
             peer: source.to_owned(),
             exchange_id: Bytes::new(),
             count,
         };
-        tracing::info!(source, code, reason, "refused");
         if let Err(error) = self.recorder().record_security(&event).await {
             tracing::error!(%error, "no security record");
         }

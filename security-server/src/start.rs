@@ -142,11 +142,13 @@ pub async fn run(
     let opened = log::open(&settings, &clock).map_err(StartError::Log)?;
     let identities = Identities::load(&settings)?;
     let (server, source) = assemble(&settings, &clock, &anchor, &identities, opened).await?;
+    let key = Arc::new(LogKey::load(&settings.log_key.key)?);
+    // From here on there is always a checkpoint for an auditor to begin with.
+    log::checkpoint(&server, &key).await;
     let mut parts = JoinSet::new();
     listen(&settings, &server, &identities, &mut parts, stop.clone()).await?;
     parts.spawn(identities.reload_on_hangup());
     parts.spawn(refresh(source, settings.configuration.interval));
-    let key = Arc::new(LogKey::load(&settings.log_key.key)?);
     let interval = settings.log_key.interval;
     parts.spawn(checkpoint(Arc::clone(&server), Arc::clone(&key), interval));
     log::scrub(Arc::clone(&server));

@@ -12,31 +12,61 @@ use crate::{
 /// no more than what flow control lets be under way, which is far less.
 const SENT_LIMIT: usize = 16 * 1024;
 
-/// One direction of an exchange, as recorded so far.
+/// One direction of an exchange: what was accepted or signed of it, and how much of that is on disk.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
-    recorded: u64,
+    accepted: u64,
     newest: Option<Digest>,
     finished: bool,
+    recorded: Option<(u64, Digest)>,
+    recorded_final: bool,
 }
 
 impl Chain {
+    const fn new() -> Self {
+        Self {
+            accepted: 0,
+            newest: None,
+            finished: false,
+            recorded: None,
+            recorded_final: false,
+        }
+    }
+
     /// Sequence number of the next message.
     #[must_use]
     pub const fn next_sequence(&self) -> u64 {
-        self.recorded
+        self.accepted
     }
 
-    /// Sequence number and digest of the newest message.
+    /// Sequence number and digest of the newest message, recorded or not.
     #[must_use]
     pub fn newest(&self) -> Option<(u64, Digest)> {
-        Some((self.recorded.checked_sub(1)?, self.newest?))
+        Some((self.accepted.checked_sub(1)?, self.newest?))
     }
 
     /// Whether the final message was seen.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Sequence number and digest of the newest message that is on disk.
+    #[must_use]
+    pub const fn newest_recorded(&self) -> Option<(u64, Digest)> {
+        self.recorded
+    }
+
+    /// Whether the final message is on disk.
+    #[must_use]
+    pub const fn is_recorded_to_its_end(&self) -> bool {
+        self.recorded_final
+    }
+
+    /// Notes that the newest message is on disk: no other is accepted before that.
+    fn note_recorded(&mut self) {
+        self.recorded = self.newest();
+        self.recorded_final = self.finished;
     }
 
     /// Accepts the next message of this direction.
@@ -51,12 +81,12 @@ impl Chain {
                 format!("a {direction} follows the final {direction}"),
             ));
         }
-        if header.sequence != self.recorded {
+        if header.sequence != self.accepted {
             return Err(Refusal::new(
                 Reason::OutOfSequence,
                 format!(
                     "{direction} {} came where {} was due",
-                    header.sequence, self.recorded
+                    header.sequence, self.accepted
                 ),
             ));
         }
@@ -69,7 +99,7 @@ impl Chain {
                 ),
             ));
         }
-        self.recorded += 1;
+        self.accepted += 1;
         self.newest = Some(digest);
         self.finished = header.is_final;
         Ok(())
@@ -93,16 +123,8 @@ impl ConsumerExchange {
     pub const fn open(parties: Parties) -> Self {
         Self {
             parties,
-            requests: Chain {
-                recorded: 0,
-                newest: None,
-                finished: false,
-            },
-            replies: Chain {
-                recorded: 0,
-                newest: None,
-                finished: false,
-            },
+            requests: Chain::new(),
+            replies: Chain::new(),
             first_request: None,
             sent: VecDeque::new(),
         }
@@ -147,6 +169,23 @@ impl ConsumerExchange {
         Ok(())
     }
 
+    /// Notes that the newest message of a direction is on disk.
+    pub fn note_recorded(&mut self, direction: Direction) {
+        match direction {
+            Direction::Request => self.requests.note_recorded(),
+            Direction::Reply => self.replies.note_recorded(),
+        }
+    }
+
+    /// Whether a reply names one of our requests. They stand in `sent` one after the other.
+    fn was_sent(&self, answers: &Answers) -> bool {
+        let first = self.sent.front().map(|(sequence, _)| *sequence);
+        let position = first.and_then(|first| answers.newest_sequence.checked_sub(first));
+        let position = position.and_then(|position| usize::try_from(position).ok());
+        let found = position.and_then(|position| self.sent.get(position));
+        found.is_some_and(|(_, digest)| *digest == answers.newest_request)
+    }
+
     /// Accepts a verified reply: of this exchange, in order, bound to our requests.
     ///
     /// # Errors
@@ -160,8 +199,7 @@ impl ConsumerExchange {
         if Some(answers.first_request) != self.first_request {
             return different("the reply answers another first request than ours");
         }
-        let named = (answers.newest_sequence, answers.newest_request);
-        if !self.sent.contains(&named) {
+        if !self.was_sent(answers) {
             return different("the reply names as newest a request that we did not send");
         }
         self.replies.follow(header, digest)?;
@@ -234,11 +272,21 @@ impl ProviderExchange {
         self.requests.follow(header, digest)
     }
 
-    /// What the next reply has to name.
+    /// Notes that the newest message of a direction is on disk.
+    pub fn note_recorded(&mut self, direction: Direction) {
+        match direction {
+            Direction::Request => self.requests.note_recorded(),
+            Direction::Reply => self.replies.note_recorded(),
+        }
+    }
+
+    /// What the next reply has to name: the newest request that is on disk.
     #[must_use]
     pub fn answers(&self) -> Answers {
-        let (newest_sequence, newest_request) =
-            self.requests.newest().unwrap_or((0, self.first_request));
+        let (newest_sequence, newest_request) = self
+            .requests
+            .newest_recorded()
+            .unwrap_or((0, self.first_request));
         Answers {
             first_request: self.first_request,
             newest_sequence,

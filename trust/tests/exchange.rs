@@ -267,6 +267,9 @@ fn the_provider_says_what_its_next_reply_has_to_name() {
     provider
         .accept_request(&request(1), name(&request(1)))
         .unwrap();
+    // Accepted is not recorded: a reply names only what is on disk.
+    assert_eq!(Some(provider.answers()), reply(1, 0).answers);
+    provider.note_recorded(Direction::Request);
     assert_eq!(Some(provider.answers()), reply(1, 1).answers);
     assert_eq!(provider.replies().next_sequence(), 1);
 }

@@ -108,6 +108,11 @@ impl WrittenBody {
         body
     }
 
+    /// A body that breaks off: the stream is reset.
+    pub(crate) fn given_up() -> Self {
+        channel().1
+    }
+
     fn piece(&mut self) -> Option<Bytes> {
         let part = self.parts.iter_mut().find(|part| !part.is_empty())?;
         Some(part.split_to(part.len().min(PIECE)))

@@ -1,12 +1,13 @@
 //! Sends recorded replies to the consumer's security server.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
+use trust::{Reason, Refusal};
 
 use super::{record::Recorded, sign::SignedReply};
 use crate::{
     exchange::Provision,
     frames::{write_envelope, write_trust_material},
-    grpc::body::BodyWriter,
+    grpc::{body::BodyWriter, status::STATUS},
     interruption::Interruption,
 };
 
@@ -14,19 +15,35 @@ use crate::{
 pub(crate) struct Answers {
     writer: BodyWriter,
     introduced: bool,
+    trailers: HeaderMap,
 }
 
 impl Answers {
-    pub(crate) const fn new(writer: BodyWriter) -> Self {
+    pub(crate) fn new(writer: BodyWriter) -> Self {
+        let mut trailers = HeaderMap::new();
+        trailers.insert(STATUS, HeaderValue::from_static("0"));
         Self {
             writer,
             introduced: false,
+            trailers,
         }
     }
 
-    /// Waits until the consumer no longer reads.
-    pub(crate) async fn reader_gone(&self) {
-        self.writer.reader_gone().await;
+    /// Waits for somebody else, unless the consumer no longer reads.
+    ///
+    /// # Errors
+    /// Those of the wait, or `Cancelled`.
+    pub(crate) async fn unless_gone<T, E: From<Refusal>>(
+        &self,
+        wait: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            outcome = wait => outcome,
+            () = self.writer.reader_gone() => {
+                Err(Refusal::new(Reason::Cancelled, "the consumer gave up the exchange").into())
+            }
+        }
     }
 
     /// Sends one recorded reply, the signing certificate before the first.
@@ -52,15 +69,13 @@ impl Answers {
             .map_err(gone)
     }
 
-    /// Ends the stream after the final reply.
-    pub(crate) async fn end(self) {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
-        let _ = self.writer.trailers(trailers).await;
+    /// Ends the stream, when it ends, with a refusal that is not signed.
+    pub(crate) fn end_with(&mut self, refusal: HeaderMap) {
+        self.trailers = refusal;
     }
 
-    /// Ends the stream with a refusal that is not signed.
-    pub(crate) async fn refuse(self, trailers: HeaderMap) {
-        let _ = self.writer.trailers(trailers).await;
+    /// Ends the stream.
+    pub(crate) async fn end(self) {
+        let _ = self.writer.trailers(self.trailers).await;
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::{Duration, Instant};
 use trust::{Reason, Refusal, access::Question, exchange::ProviderExchange};
 
 use super::verify::{Verified, VerifiedOpening, VerifiedRequest};
-use crate::{exchange::Provision, server::Server, snapshot::Snapshot};
+use crate::{exchange::Provision, interruption::Interruption, server::Server, snapshot::Snapshot};
 
 /// The proof that a verified first request is allowed, with the exchange that it opens.
 pub(crate) struct AuthorisedOpening {
@@ -28,10 +28,21 @@ pub(crate) struct AuthorisedRequest {
     pub(super) right: u64,
 }
 
-/// A verified request that is not allowed: what is needed to refuse it with a signature.
-pub(crate) struct RefusedOpening {
+/// A verified request that is not allowed, to be recorded with the reply that refuses it.
+pub(crate) struct RefusedRequest {
     pub(super) request: Verified,
     pub(crate) refusal: Refusal,
+}
+
+impl std::fmt::Debug for RefusedRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "RefusedRequest({})", self.refusal)
+    }
+}
+
+/// A first request that is not allowed.
+pub(crate) struct RefusedOpening {
+    pub(crate) refused: RefusedRequest,
     /// None when this server cannot sign for the service, nor for itself.
     pub(crate) exchange: Option<Arc<Provision>>,
 }
@@ -54,16 +65,8 @@ impl Server {
                 right,
                 exchange,
             }),
-            (Ok(_), Err(refusal)) => Err(Box::new(RefusedOpening {
-                request,
-                refusal,
-                exchange: None,
-            })),
-            (Err(refusal), provision) => Err(Box::new(RefusedOpening {
-                request,
-                refusal,
-                exchange: provision.ok(),
-            })),
+            (Ok(_), Err(refusal)) => Err(refused(request, refusal, None)),
+            (Err(refusal), provision) => Err(refused(request, refusal, provision.ok())),
         }
     }
 
@@ -83,17 +86,21 @@ impl Server {
     /// Decides about a later request: a right that was withdrawn ends the stream.
     ///
     /// # Errors
-    /// The refusal, to be signed as the final reply.
+    /// The request with its refusal, to be signed as the final reply and recorded.
     pub(crate) fn authorise(
         &self,
         exchange: &Provision,
         verified: VerifiedRequest,
-    ) -> Result<AuthorisedRequest, Refusal> {
-        let right = self.right_of(exchange)?;
-        Ok(AuthorisedRequest {
-            request: verified.request,
-            right,
-        })
+    ) -> Result<AuthorisedRequest, Interruption> {
+        let request = verified.request;
+        let right = match self.right_of(exchange) {
+            Ok(right) => right,
+            Err(refusal) => {
+                let refused = RefusedRequest { request, refusal };
+                return Err(Interruption::RefusedRequest(Box::new(refused)));
+            }
+        };
+        Ok(AuthorisedRequest { request, right })
     }
 
     /// Asks the right again before a reply is signed.
@@ -163,7 +170,17 @@ impl Server {
             deadline,
             signer,
             service,
-            request.peer_certificate,
         )))
     }
+}
+
+fn refused(
+    request: Verified,
+    refusal: Refusal,
+    exchange: Option<Arc<Provision>>,
+) -> Box<RefusedOpening> {
+    Box::new(RefusedOpening {
+        refused: RefusedRequest { request, refusal },
+        exchange,
+    })
 }

@@ -21,6 +21,7 @@ use crate::{
         status::Status,
         timeout,
     },
+    interruption::Interruption,
     server::Server,
 };
 
@@ -106,16 +107,27 @@ impl Server {
 
 impl ToAdapter {
     /// Sends the recorded first request to the adapter.
-    pub(crate) async fn send_opening(&mut self) {
+    ///
+    /// # Errors
+    /// None of its own; it can be interrupted.
+    pub(crate) async fn send_opening(&mut self) -> Result<(), Interruption> {
         if let Some(request) = self.opening.take() {
             self.send_verified(request).await;
         }
+        Ok(())
     }
 
     /// Sends a recorded request to the adapter. When the adapter no longer reads, its reply says
     /// why.
-    pub(crate) async fn send(&mut self, request: Recorded<AuthorisedRequest>) {
+    ///
+    /// # Errors
+    /// None of its own; it can be interrupted.
+    pub(crate) async fn send(
+        &mut self,
+        request: Recorded<AuthorisedRequest>,
+    ) -> Result<(), Interruption> {
         self.send_verified(request.message.request).await;
+        Ok(())
     }
 
     async fn send_verified(&mut self, request: Verified) {

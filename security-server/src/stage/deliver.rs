@@ -76,12 +76,25 @@ impl ReplyWriter {
         self.fields.request_hash = digest;
     }
 
-    /// Waits until the client no longer waits.
-    pub(crate) async fn reader_gone(&mut self) {
-        match (&mut self.head, &self.body) {
-            (Some(head), _) => head.closed().await,
-            (None, Some(body)) => body.reader_gone().await,
-            (None, None) => std::future::pending().await,
+    /// Waits for somebody else, unless the client no longer waits.
+    ///
+    /// # Errors
+    /// Those of the wait, or `Cancelled`.
+    pub(crate) async fn unless_gone<T>(
+        &mut self,
+        wait: impl Future<Output = Result<T, Interruption>>,
+    ) -> Result<T, Interruption> {
+        let gone = async {
+            match (&mut self.head, &self.body) {
+                (Some(head), _) => head.closed().await,
+                (None, Some(body)) => body.reader_gone().await,
+                (None, None) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = wait => outcome,
+            () = gone => Err(Interruption::cancelled()),
         }
     }
 

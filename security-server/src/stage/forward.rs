@@ -1,22 +1,21 @@
 //! Sends recorded requests to the provider's security server. Sent once, never again.
 
 use http::{Method, Request, header};
-use hyper::body::Incoming;
-use proto::refusal::RefusalStatus;
-use trust::{Digest, Reason, Refusal};
+use proto::refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER};
+use trust::{Reason, Refusal};
 
 use super::{record::Recorded, sign::SignedRequest};
 use crate::{
     connections::words,
     exchange::Consumption,
-    frames::{FrameReader, ReceivedFrame, write_envelope, write_trust_material},
+    frames::{write_envelope, write_trust_material},
     grpc::{
         body::{self, BodyWriter},
         metadata,
-        reader::ReadError,
         status::Status,
     },
     interruption::Interruption,
+    peer_frames::{PeerFrames, ReceivedEnvelope},
     server::Server,
 };
 
@@ -30,9 +29,7 @@ pub(crate) struct Outward {
 
 /// The replies' way back.
 pub(crate) struct Inward {
-    frames: FrameReader<Incoming>,
-    /// The TLS certificate of the connection.
-    pub(crate) peer_certificate: Digest,
+    frames: PeerFrames,
 }
 
 impl Server {
@@ -69,20 +66,13 @@ impl Server {
                 // A reader that is gone is told better by the answer.
                 let _ = write_trust_material(writer, exchange.signer.material()).await;
             }
-            outward.forward(request).await;
-            Ok(())
+            outward.forward(request).await
         };
         let lost = |error: hyper::Error| lost(provider, &error);
         let answering = async { connection.call(call).await.map_err(lost) };
         let (response, ()) = tokio::try_join!(answering, sending)?;
-        let frames = FrameReader::new(response.into_body(), self.budget());
-        Ok((
-            outward,
-            Inward {
-                frames,
-                peer_certificate,
-            },
-        ))
+        let frames = PeerFrames::new(response.into_body(), peer_certificate, self.budget());
+        Ok((outward, Inward { frames }))
     }
 }
 
@@ -96,10 +86,18 @@ fn lost(provider: &trust::ServerId, error: &hyper::Error) -> Interruption {
 
 impl Outward {
     /// Sends a recorded request; the final one ends the direction. When the provider no longer
-    /// reads, its answer says why, so nothing is reported here.
-    pub(crate) async fn forward(&mut self, request: Recorded<SignedRequest>) {
+    /// reads, its answer says why, so that is no error here.
+    ///
+    /// # Errors
+    /// None of its own; it can be interrupted.
+    pub(crate) async fn forward(
+        &mut self,
+        request: Recorded<SignedRequest>,
+    ) -> Result<(), Interruption> {
         let SignedRequest { message, share, .. } = request.message;
-        let Some(writer) = &self.writer else { return };
+        let Some(writer) = &self.writer else {
+            return Ok(());
+        };
         let written = write_envelope(writer, &message, share).await;
         if written.is_err() {
             // Kept unended: ending it would look like the end of the requests.
@@ -108,45 +106,35 @@ impl Outward {
         {
             let _ = writer.end().await;
         }
+        Ok(())
     }
 }
 
 impl Inward {
-    /// The next frame of the provider.
+    /// The next envelope of the provider.
     ///
     /// # Errors
-    /// What the provider said without a signature, or `PeerLost`.
-    pub(crate) async fn next(&mut self) -> Result<ReceivedFrame, Interruption> {
-        match self.frames.next().await {
-            Ok(Some(frame)) => Ok(frame),
-            Ok(None) => Err(self.said()),
-            Err(ReadError::Refused(refusal)) => Err(refusal.into()),
-            Err(ReadError::Lost(why)) => {
-                Err(Refusal::new(Reason::PeerLost, format!("the provider broke off: {why}")).into())
+    /// What the provider said without a signature, or those of [`PeerFrames::next`].
+    pub(crate) async fn next(&mut self, server: &Server) -> Result<ReceivedEnvelope, Interruption> {
+        match self.frames.next(server).await {
+            Ok(envelope) => Ok(envelope),
+            Err(refusal) if refusal.reason == Reason::PeerLost => {
+                Err(self.said().unwrap_or_else(|| refusal.into()))
             }
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
     /// The unsigned refusal in the trailers, where a final reply should have been.
-    fn said(&mut self) -> Interruption {
-        let mut trailers = self.frames.take_trailers().unwrap_or_default();
-        let status = Status::take(&mut trailers).filter(|status| status.code != 0);
-        let trailer = |name| metadata::text(&trailers, name);
-        match status {
-            Some(status) => Interruption::Said(Box::new(RefusalStatus {
-                code: status.code,
-                message: status.message,
-                details: status.details,
-                trailers: [
-                    proto::refusal::REFUSAL_TRAILER,
-                    proto::refusal::FAULT_TRAILER,
-                    proto::refusal::SERVER_TRAILER,
-                ]
-                .map(|name| (name, trailer(name))),
-            })),
-            None => {
-                Refusal::new(Reason::PeerLost, "the provider ended without a final reply").into()
-            }
-        }
+    fn said(&mut self) -> Option<Interruption> {
+        let mut trailers = self.frames.take_trailers();
+        let status = Status::take(&mut trailers).filter(|status| status.code != 0)?;
+        let names = [REFUSAL_TRAILER, FAULT_TRAILER, SERVER_TRAILER];
+        Some(Interruption::Said(Box::new(RefusalStatus {
+            code: status.code,
+            message: status.message,
+            details: status.details,
+            trailers: names.map(|name| (name, metadata::text(&trailers, name))),
+        })))
     }
 }

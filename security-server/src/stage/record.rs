@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use trust::{Digest, Refusal, message::SignedMessage, refusal::Side, wire::evidence::Stage};
+use trust::{
+    Digest, Refusal, header::Direction, message::SignedMessage, refusal::Side,
+    wire::evidence::Stage,
+};
 use verifiable_log::Receipt;
 
 use super::{
-    authorise::{AuthorisedOpening, AuthorisedRequest, RefusedOpening},
+    authorise::{AuthorisedOpening, AuthorisedRequest, RefusedRequest},
     sign::{SignedReply, SignedRequest},
     verify::{Verified, VerifiedReply},
 };
 use crate::{
-    certificates::KnownCertificate, recorder::MessageRecord, server::Server, snapshot::Snapshot,
+    certificates::KnownCertificate, exchange::Conversation, recorder::MessageRecord,
+    server::Server, snapshot::Snapshot,
 };
 
 /// The proof that a message's record is on disk. Made here and nowhere else.
@@ -28,12 +32,19 @@ pub(crate) trait Recordable {
 }
 
 impl Server {
-    /// Records a message durably.
+    /// Records a message of an exchange durably.
     ///
     /// # Errors
     /// `LogUnavailable`: the message must then not go on.
-    pub(crate) async fn record<M: Recordable>(&self, message: M) -> Result<Recorded<M>, Refusal> {
-        let receipt = self.recorder().record(&[message.record()]).await?;
+    pub(crate) async fn record<M: Recordable>(
+        &self,
+        exchange: &impl Conversation,
+        message: M,
+    ) -> Result<Recorded<M>, Refusal> {
+        let record = message.record();
+        let direction = record.message.header().direction;
+        let receipt = self.recorder().record(&[record]).await?;
+        exchange.note_recorded(direction);
         Ok(Recorded {
             message,
             _receipt: receipt,
@@ -46,7 +57,8 @@ impl Server {
     /// `LogUnavailable`.
     pub(crate) async fn record_refusal(
         &self,
-        refused: &RefusedOpening,
+        exchange: &impl Conversation,
+        refused: &RefusedRequest,
         reply: SignedReply,
     ) -> Result<Recorded<SignedReply>, Refusal> {
         let code = refused
@@ -60,6 +72,8 @@ impl Server {
             ..received(&refused.request, None)
         };
         let receipt = self.recorder().record(&[request, reply.record()]).await?;
+        exchange.note_recorded(Direction::Request);
+        exchange.note_recorded(Direction::Reply);
         Ok(Recorded {
             message: reply,
             _receipt: receipt,

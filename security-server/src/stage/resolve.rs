@@ -41,7 +41,7 @@ impl Server {
         Ok(Consumption::new(
             parties,
             statements,
-            call.deadline(),
+            call.deadline()?,
             signer,
             address,
         ))

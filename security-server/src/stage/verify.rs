@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use proto::exchange::frame;
 use trust::{
     Digest, Reason, Refusal,
     exchange::ProviderExchange,
     header::Direction,
     message::{SignedMessage, UnverifiedMessage},
     replay::check_freshness,
-    wire::evidence::{Envelope, MessageContent},
+    wire::evidence::MessageContent,
 };
 
 use crate::{
     certificates::KnownCertificate,
     exchange::{Consumption, Provision},
-    frames::ReceivedFrame,
     grpc::budget::Share,
+    peer_frames::ReceivedEnvelope,
     server::Server,
     snapshot::Snapshot,
 };
@@ -55,11 +54,9 @@ impl Server {
     /// The rule that does not hold.
     pub(crate) fn verify_opening(
         &self,
-        peer_certificate: Digest,
-        envelope: Envelope,
-        share: Share,
+        envelope: ReceivedEnvelope,
     ) -> Result<VerifiedOpening, Refusal> {
-        let request = self.verify(peer_certificate, envelope, share)?;
+        let request = self.verify(envelope)?;
         let header = request.message.header();
         if header.direction != Direction::Request || header.sequence != 0 {
             return Err(Refusal::new(
@@ -81,10 +78,9 @@ impl Server {
     pub(crate) fn verify_request(
         &self,
         exchange: &Provision,
-        envelope: Envelope,
-        share: Share,
+        envelope: ReceivedEnvelope,
     ) -> Result<VerifiedRequest, Refusal> {
-        let request = self.verify(exchange.peer_certificate, envelope, share)?;
+        let request = self.verify(envelope)?;
         exchange
             .lock()
             .accept_request(request.message.header(), request.message.digest())?;
@@ -98,47 +94,22 @@ impl Server {
     pub(crate) fn verify_reply(
         &self,
         exchange: &Consumption,
-        peer_certificate: Digest,
-        envelope: Envelope,
-        share: Share,
+        envelope: ReceivedEnvelope,
     ) -> Result<VerifiedReply, Refusal> {
-        let reply = self.verify(peer_certificate, envelope, share)?;
+        let reply = self.verify(envelope)?;
         exchange
             .lock()
             .accept_reply(reply.message.header(), reply.message.digest())?;
         Ok(VerifiedReply { reply })
     }
 
-    /// Takes the certificates that a peer sends ahead of its envelopes; gives the envelope.
-    ///
-    /// # Errors
-    /// `InvalidCertificate`, or `MalformedEnvelope` for what this version does not know.
-    pub(crate) fn envelope_of(
-        &self,
-        frame: ReceivedFrame,
-    ) -> Result<Option<(Envelope, Share)>, Refusal> {
-        match frame.body {
-            frame::Body::Envelope(envelope) => Ok(Some((envelope, frame.share))),
-            frame::Body::TrustMaterial(material) => {
-                let snapshot = self.configuration_in_force()?;
-                self.certificates()
-                    .learn(&material, &snapshot, self.clock().seconds())?;
-                Ok(None)
-            }
-            frame::Body::Want(_) => Err(Refusal::new(
-                Reason::MalformedEnvelope,
-                "trust material is sent with every exchange here and need not be asked for",
-            )),
-        }
-    }
-
     /// What holds for every message: connection, signature, who may speak for whom.
-    fn verify(
-        &self,
-        peer_certificate: Digest,
-        envelope: Envelope,
-        share: Share,
-    ) -> Result<Verified, Refusal> {
+    fn verify(&self, received: ReceivedEnvelope) -> Result<Verified, Refusal> {
+        let ReceivedEnvelope {
+            envelope,
+            peer_certificate,
+            share,
+        } = received;
         let snapshot = self.configuration_in_force()?;
         let configuration = snapshot.configuration();
         let unverified = UnverifiedMessage::parse(envelope)?;

@@ -1,0 +1,106 @@
+//! What comes from another security server: envelopes, after the certificates that they name.
+
+use http::HeaderMap;
+use hyper::body::Incoming;
+use proto::exchange::{TrustMaterial, frame};
+use trust::{Digest, Reason, Refusal, wire::evidence::Envelope};
+
+use crate::{
+    frames::FrameReader,
+    grpc::{
+        budget::{Budget, Share},
+        reader::ReadError,
+    },
+    server::Server,
+};
+
+/// How many certificates a peer may send in one direction of an exchange.
+const MATERIAL_LIMIT: u8 = 4;
+
+/// The frames of one direction of an exchange.
+pub(crate) struct PeerFrames {
+    frames: FrameReader<Incoming>,
+    peer_certificate: Digest,
+    material: u8,
+}
+
+/// An envelope that nobody has looked into yet, and the connection it came over.
+pub(crate) struct ReceivedEnvelope {
+    pub(crate) envelope: Envelope,
+    /// Digest of the TLS certificate of the connection.
+    pub(crate) peer_certificate: Digest,
+    /// Memory held for it.
+    pub(crate) share: Share,
+}
+
+impl PeerFrames {
+    pub(crate) fn new(body: Incoming, peer_certificate: Digest, budget: &Budget) -> Self {
+        Self {
+            frames: FrameReader::new(body, budget),
+            peer_certificate,
+            material: 0,
+        }
+    }
+
+    /// The next envelope. Certificates that come before it are verified and remembered.
+    ///
+    /// # Errors
+    /// `PeerLost` when the peer ends or breaks off, `MalformedEnvelope`, `InvalidCertificate`,
+    /// and those of reading.
+    pub(crate) async fn next(&mut self, server: &Server) -> Result<ReceivedEnvelope, Refusal> {
+        loop {
+            let frame = match self.frames.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(lost("ended without a final message")),
+                Err(ReadError::Refused(refusal)) => return Err(refusal),
+                Err(ReadError::Lost(why)) => {
+                    tracing::debug!(why, "a peer broke off");
+                    return Err(lost("broke off the exchange"));
+                }
+            };
+            match frame.body {
+                frame::Body::Envelope(envelope) => {
+                    let peer_certificate = self.peer_certificate;
+                    return Ok(ReceivedEnvelope {
+                        envelope,
+                        peer_certificate,
+                        share: frame.share,
+                    });
+                }
+                frame::Body::TrustMaterial(material) => self.learn(server, &material)?,
+                frame::Body::Want(_) => {
+                    return Err(malformed(
+                        "trust material is sent with every exchange and need not be asked for",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The trailers, after the end.
+    pub(crate) fn take_trailers(&mut self) -> HeaderMap {
+        self.frames.take_trailers().unwrap_or_default()
+    }
+
+    fn learn(&mut self, server: &Server, material: &TrustMaterial) -> Result<(), Refusal> {
+        self.material += 1;
+        if self.material > MATERIAL_LIMIT {
+            return Err(malformed("more certificates than messages could need"));
+        }
+        let snapshot = server.configuration_in_force()?;
+        server
+            .certificates()
+            .learn(material, &snapshot, server.clock().seconds())
+    }
+}
+
+fn lost(what: &str) -> Refusal {
+    Refusal::new(
+        Reason::PeerLost,
+        format!("the other security server {what}"),
+    )
+}
+
+fn malformed(what: &str) -> Refusal {
+    Refusal::new(Reason::MalformedEnvelope, what)
+}
