@@ -1,3 +1,5 @@
+//! Tests: root documents signed by enough keys, and not.
+
 use super::*;
 
 fn keys(number: usize) -> Vec<LogKey> {

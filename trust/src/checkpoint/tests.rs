@@ -1,3 +1,5 @@
+//! Tests: signed notes and checkpoints, made and broken.
+
 use super::*;
 
 fn key() -> Ed25519KeyPair {

@@ -1,3 +1,5 @@
+//! Tests: the tree against naive recursion, proofs of every size.
+
 use super::*;
 
 /// The definition of RFC 6962, section 2.1, word for word.

@@ -1,3 +1,5 @@
+//! Tests: paths of tiles and bundles, proofs from tiles.
+
 use super::*;
 use crate::merkle::{self, ProofError, Tree};
 

@@ -1,3 +1,5 @@
+//! Tests: entries fold to the state, and what does not fold is named.
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
 use super::*;
