@@ -153,9 +153,9 @@ impl Log {
         }
     }
 
-    fn ask_keys<T>(
+    fn ask_keys<T, E: std::fmt::Display>(
         &self,
-        find: impl FnOnce(&crate::views::KeyView) -> Result<T, sled::Error>,
+        find: impl FnOnce(&crate::views::KeyView) -> Result<T, E>,
     ) -> Result<T, Error> {
         self.shared().views_must_be_usable()?;
         find(&self.shared().keys).map_err(|error| self.shared().fail_views(error.to_string()))
