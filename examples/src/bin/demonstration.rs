@@ -79,7 +79,8 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     unless_stopped(stage.perform(&mut account)).await?;
     if arguments.keep {
         account.chapter("Everything keeps running until Ctrl-C. A call of your own, with grpcio:");
-        println!("  python3 -c \"{}\"", stage.line_of_python()?);
+        let python = std::env::var("LIENTHONG_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        println!("  {python} -c \"{}\"", stage.line_of_python()?);
         stopped().await;
     }
     stage.clear().await?;
