@@ -56,29 +56,8 @@ impl Caller {
         certificate: &Path,
         key: &Path,
     ) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority)?)?;
-        let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
-        let key = PrivateKeyDer::from_pem_file(key)?;
-        let mut config = ClientConfig::builder_with_provider(certs::tls::provider())
-            .with_protocol_versions(&[&TLS13])?
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)?;
-        config.alpn_protocols = vec![certs::tls::HTTP2.to_vec()];
-        let connector = TlsConnector::from(Arc::new(config));
-        let target = address.to_owned();
-        let connect = tower::service_fn(move |_: http::Uri| {
-            let (connector, target) = (connector.clone(), target.clone());
-            async move {
-                let stream = TcpStream::connect(target).await?;
-                stream.set_nodelay(true)?;
-                let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
-                connector.connect(name, stream).await.map(TokioIo::new)
-            }
-        });
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
         Ok(Self {
-            channel: endpoint.connect_with_connector(connect).await?,
+            channel: tls_channel(address, authority, Some((certificate, key))).await?,
             fields: Vec::new(),
         })
     }
@@ -146,6 +125,43 @@ impl Caller {
         }
         Ok(request)
     }
+}
+
+/// Connects with TLS 1.3, with a client certificate and its key or without.
+///
+/// # Errors
+/// When files cannot be read or nobody answers.
+pub async fn tls_channel(
+    address: &str,
+    authority: &Path,
+    identity: Option<(&Path, &Path)>,
+) -> Result<Channel, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority)?)?;
+    let config = ClientConfig::builder_with_provider(certs::tls::provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        Some((certificate, key)) => {
+            let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
+            config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![certs::tls::HTTP2.to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let target = address.to_owned();
+    let connect = tower::service_fn(move |_: http::Uri| {
+        let (connector, target) = (connector.clone(), target.clone());
+        async move {
+            let stream = TcpStream::connect(target).await?;
+            stream.set_nodelay(true)?;
+            let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
+            connector.connect(name, stream).await.map(TokioIo::new)
+        }
+    });
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(endpoint.connect_with_connector(connect).await?)
 }
 
 /// A method of a service, from its .proto file.

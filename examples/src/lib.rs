@@ -1,8 +1,11 @@
 //! A whole federation on one machine: the demonstration and the home of the system tests.
 
+pub mod bare_caller;
 pub mod caller;
 pub mod demonstration;
 pub mod federation;
+pub mod message_log;
+pub mod mirror;
 pub mod peer;
 pub mod process;
 pub mod registers;

@@ -59,17 +59,6 @@ impl ClientCall {
         (call, parts)
     }
 
-    /// Whose call it is as far as the connection says, for notes.
-    pub(crate) fn source(&self) -> String {
-        match &self.identity {
-            ConnectionIdentity::Listener(subsystem) => subsystem.to_string(),
-            ConnectionIdentity::Tls(Some(shown)) => {
-                format!("client certificate {}", shown.digest())
-            }
-            ConnectionIdentity::Tls(None) => "a client without certificate".to_owned(),
-        }
-    }
-
     /// When the client gives up.
     ///
     /// # Errors

@@ -51,7 +51,8 @@ async fn route(
         Ok(opened) => opened,
         Err(refusal) => {
             let stated = server.stated(Side::Consumer, refusal.into());
-            server.note_refusal(&call.source(), &stated).await;
+            let source = server.source_of(call);
+            server.note_refusal(&source, Some(id), &stated).await;
             return reply.refuse(&stated.status).await;
         }
     };

@@ -196,7 +196,8 @@ impl Server {
     /// Refuses a peer whose message could not be verified: typed, unsigned, and noted.
     async fn refuse_peer(&self, peer: &Digest, refusal: Refusal, mut answers: Answers) {
         let stated = self.stated(Side::Provider, refusal.into());
-        self.note_refusal(&self.name_of_peer(peer), &stated).await;
+        let source = self.name_of_peer(peer);
+        self.note_refusal(&source, None, &stated).await;
         answers.end_with(refusal_trailers(&stated.status));
         answers.end().await;
     }

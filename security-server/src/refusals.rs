@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use proto::refusal::{REFUSAL_TRAILER, RefusalStatus};
 use trust::{
-    Digest, Reason, Refusal,
+    Digest, ExchangeId, Reason, Refusal,
     exchange::Chain,
     header::Parties,
     refusal::Side,
@@ -192,8 +192,14 @@ impl Server {
         );
     }
 
-    /// Notes a refusal of something that never became evidence.
-    pub(crate) async fn note_refusal(&self, source: &str, stated: &Stated) {
+    /// Notes a refusal of something that never became evidence. The exchange is named when it is our
+    /// own, for then it was told to the client.
+    pub(crate) async fn note_refusal(
+        &self,
+        source: &str,
+        exchange: Option<ExchangeId>,
+        stated: &Stated,
+    ) {
         let (code, why) = (&stated.code, &stated.explanation);
         tracing::info!(source, code, why, "refused");
         let Some(count) = self.notes().count(source, self.clock().seconds()) else {
@@ -203,7 +209,9 @@ impl Server {
             refusal_code: code.clone(),
             reason: why.chars().take(1024).collect(),
             peer: source.to_owned(),
-            exchange_id: Bytes::new(),
+            exchange_id: exchange
+                .map(|exchange| Bytes::copy_from_slice(exchange.as_bytes()))
+                .unwrap_or_default(),
             count,
         };
         if let Err(error) = self.recorder().record_security(&event).await {

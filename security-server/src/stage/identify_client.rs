@@ -53,6 +53,15 @@ impl Server {
         }
     }
 
+    /// Whose call it is as far as the connection says, for notes. All that nobody registered are one
+    /// source: anybody can make certificates, and each source may write into our log.
+    pub(crate) fn source_of(&self, call: &ClientCall) -> String {
+        self.identified(&call.identity).map_or_else(
+            |_| "a client without a registered certificate".to_owned(),
+            |subsystem| subsystem.to_string(),
+        )
+    }
+
     fn identified(&self, identity: &ConnectionIdentity) -> Result<SubsystemId, Refusal> {
         let certificate = match identity {
             ConnectionIdentity::Listener(subsystem) => return Ok(subsystem.clone()),
