@@ -18,7 +18,12 @@ pub use plan::{ClientPlan, Plan, RightPlan, ServerPlan, ServicePlan};
 pub use registry::Registry;
 pub use server::Server;
 
-use crate::Error;
+use tokio::process::Command;
+
+use crate::{
+    Error,
+    process::{finish, program},
+};
 
 /// The running federation. Its processes end when it is dropped.
 pub struct Federation {
@@ -103,12 +108,30 @@ impl Federation {
         self.servers.values()
     }
 
+    /// Lets the auditor verify the log of every server; gives what it said.
+    ///
+    /// # Errors
+    /// When one does not verify; with what it said.
+    pub async fn audit(&self) -> Result<Vec<String>, Error> {
+        let mut reports = Vec::new();
+        for server in self.servers.values() {
+            let mut verify = Command::new(program("auditor")?);
+            verify.arg("verify").arg(&server.endpoint().log);
+            verify
+                .arg("--anchor")
+                .arg(self.directory.join("anchor.json"));
+            let output = finish(verify).await?;
+            reports.push(String::from_utf8(output.stdout)?);
+        }
+        Ok(reports)
+    }
+
     /// Stops every process and waits until it has ended well.
     ///
     /// # Errors
     /// When one does not.
-    pub async fn stop(self) -> Result<(), Error> {
-        for server in self.servers.into_values() {
+    pub async fn stop(mut self) -> Result<(), Error> {
+        for server in self.servers.values_mut() {
             server.stop().await?;
         }
         self.registry.stop().await

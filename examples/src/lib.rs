@@ -3,6 +3,7 @@
 pub mod bare_caller;
 pub mod caller;
 pub mod demonstration;
+pub mod echo;
 pub mod federation;
 pub mod message_log;
 pub mod mirror;

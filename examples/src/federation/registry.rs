@@ -25,7 +25,7 @@ use crate::{
 pub struct Registry {
     directory: PathBuf,
     logs: PathBuf,
-    process: Running,
+    process: Option<Running>,
     /// Base URL of the published files.
     pub url: String,
 }
@@ -43,17 +43,44 @@ impl Registry {
         init.args(["--listen", "127.0.0.1:0"]);
         finish(init).await?;
         fs::copy(directory.join("anchor.json"), base.join("anchor.json"))?;
-        let settings = directory.join("registry.toml");
-        let text = fs::read_to_string(&settings)?;
-        fs::write(&settings, quick(&text))?;
-        let logs = base.join("logs");
-        let (process, url) = Self::serve(&directory, &logs).await?;
-        Ok(Self {
+        let mut registry = Self {
             directory,
-            logs,
-            process,
-            url,
-        })
+            logs: base.join("logs"),
+            process: None,
+            url: String::new(),
+        };
+        registry.set("interval_seconds", "0.2")?;
+        registry.restart().await?;
+        // From now on it listens where it listens now, also after a restart.
+        let address = registry.url.trim_start_matches("http://").to_owned();
+        registry.set("listen", &format!("{address:?}"))?;
+        Ok(registry)
+    }
+
+    /// Changes a setting for the next start.
+    ///
+    /// # Errors
+    /// When there is no such setting.
+    pub fn set(&self, name: &str, value: &str) -> Result<(), Error> {
+        let file = self.directory.join("registry.toml");
+        let text = fs::read_to_string(&file)?;
+        let is_it = |line: &&str| line.split('=').next().map(str::trim) == Some(name);
+        let old = text.lines().find(is_it);
+        let old = old.ok_or_else(|| format!("the registry has no setting {name}"))?;
+        fs::write(&file, text.replacen(old, &format!("{name} = {value}"), 1))?;
+        Ok(())
+    }
+
+    /// Starts the registry again, where it was before.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        self.stop().await?;
+        let (process, url) = Self::serve(&self.directory, &self.logs).await?;
+        self.process = Some(process);
+        self.url = url;
+        Ok(())
     }
 
     async fn serve(directory: &Path, logs: &Path) -> Result<(Running, String), Error> {
@@ -75,15 +102,13 @@ impl Registry {
         Ok((process, format!("http://{address}")))
     }
 
-    /// Kills the registry at once and starts it again at another address.
+    /// Kills the registry at once.
     ///
     /// # Errors
-    /// When it does not start.
-    pub async fn kill_and_restart(&mut self) -> Result<(), Error> {
-        let (process, url) = Self::serve(&self.directory, &self.logs).await?;
-        std::mem::replace(&mut self.process, process).kill().await?;
-        self.url = url;
-        Ok(())
+    /// When it is not running.
+    pub async fn kill(&mut self) -> Result<(), Error> {
+        let process = self.process.take();
+        process.ok_or("the registry is not running")?.kill().await
     }
 
     /// Applies a file as the officer.
@@ -135,24 +160,12 @@ impl Registry {
     ///
     /// # Errors
     /// When it does not end well.
-    pub async fn stop(self) -> Result<(), Error> {
-        self.process.stop().await.map(drop)
+    pub async fn stop(&mut self) -> Result<(), Error> {
+        match self.process.take() {
+            Some(process) => process.stop().await.map(drop),
+            None => Ok(()),
+        }
     }
-}
-
-/// The same settings with publications as often as a test wants them.
-fn quick(settings: &str) -> String {
-    let mut changed = String::new();
-    for line in settings.lines() {
-        let line = match line.split('=').next().map(str::trim) {
-            Some("interval_seconds") => "interval_seconds = 0.2",
-            Some("listen") => "listen = \"127.0.0.1:0\"",
-            _ => line,
-        };
-        changed.push_str(line);
-        changed.push('\n');
-    }
-    changed
 }
 
 /// Everybody's registrations as the file that the officer applies.

@@ -138,8 +138,8 @@ impl Server {
     ///
     /// # Errors
     /// When it does not end well.
-    pub async fn stop(self) -> Result<(), Error> {
-        match self.process {
+    pub async fn stop(&mut self) -> Result<(), Error> {
+        match self.process.take() {
             Some(process) => process.stop().await.map(drop),
             None => Ok(()),
         }
@@ -186,21 +186,16 @@ impl Server {
     pub async fn apply(&self, plan: &ServerPlan) -> Result<(), Error> {
         let file = self.path("state.toml");
         fs::write(&file, state_file(&self.directory, plan))?;
-        self.apply_file(&file).await
+        self.apply_file(&file).await.map(drop)
     }
 
-    /// Brings the local state to what a file says.
+    /// Brings the local state to what a file says; gives the difference that was printed.
     ///
     /// # Errors
     /// When the server refuses it.
-    pub async fn apply_file(&self, file: &Path) -> Result<(), Error> {
-        let mut apply = Command::new(program("security-server")?);
-        apply
-            .arg("apply")
-            .arg(self.path("server.toml"))
-            .arg("-f")
-            .arg(file);
-        finish(apply).await.map(drop)
+    pub async fn apply_file(&self, file: &Path) -> Result<String, Error> {
+        self.operate("apply", &["-f", &file.display().to_string()])
+            .await
     }
 
     /// What `show --json` prints.
@@ -208,9 +203,21 @@ impl Server {
     /// # Errors
     /// When the server does not answer.
     pub async fn show(&self) -> Result<serde_json::Value, Error> {
-        let mut show = Command::new(program("security-server")?);
-        show.arg("show").arg(self.path("server.toml")).arg("--json");
-        Ok(serde_json::from_slice(&finish(show).await?.stdout)?)
+        Ok(serde_json::from_str(
+            &self.operate("show", &["--json"]).await?,
+        )?)
+    }
+
+    /// Runs a command of the operator on this server's settings; gives what it printed.
+    ///
+    /// # Errors
+    /// When it does not end well; with what it said.
+    pub async fn operate(&self, command: &str, arguments: &[&str]) -> Result<String, Error> {
+        let mut operator = Command::new(program("security-server")?);
+        operator.arg(command).arg(self.path("server.toml"));
+        operator.args(arguments);
+        let output = finish(operator).await?;
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Waits until the server has a configuration at least as new.

@@ -1,0 +1,351 @@
+//! Servers killed under load: what a client was answered is evidence, and no exchange stays open.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use examples::{
+    caller::{Caller, Method, text},
+    echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, REPEAT, SAY},
+    federation::Federation,
+    message_log::MessageLog,
+    waiting::PATIENCE,
+};
+use security_server::{Clock, SystemClock};
+use serde_json::json;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tonic::{Status, metadata::MetadataMap};
+use trust::{Digest, ExchangeId, header::Direction};
+
+/// Kills of each server.
+const KILLS: usize = 10;
+/// Clients that make one call after the other.
+const CALLERS: usize = 4;
+
+/// What the clients saw, and what they wait for.
+struct Load {
+    answered: Mutex<HashSet<ExchangeId>>,
+    /// Refusals of calls that the consumer's member had signed.
+    refused: Mutex<HashSet<ExchangeId>>,
+    /// How many answers there were, to every call and to the one that stays open.
+    answers: watch::Sender<usize>,
+    followed: watch::Sender<usize>,
+    /// Nobody calls a consumer that is down.
+    consumer_up: watch::Sender<bool>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Load {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            answered: Mutex::default(),
+            refused: Mutex::default(),
+            answers: watch::Sender::new(0),
+            followed: watch::Sender::new(0),
+            consumer_up: watch::Sender::new(true),
+            stopping: watch::Sender::new(false),
+        })
+    }
+
+    /// Calls until it is told to stop.
+    async fn call(self: Arc<Self>, caller: Caller, methods: Methods, number: usize) {
+        for round in 0.. {
+            self.wait_for_consumer().await;
+            if *self.stopping.borrow() {
+                return;
+            }
+            let said = format!("{number}-{round}");
+            let called = async {
+                if number == 0 {
+                    repeat(&caller, &methods.repeat, &said).await
+                } else {
+                    say(&caller, &methods.say, &said).await
+                }
+            };
+            match timeout(PATIENCE, called).await.expect("an answer in time") {
+                Ok(exchange) => {
+                    assert!(self.answered.lock().unwrap().insert(exchange));
+                    self.answers.send_modify(|count| *count += 1);
+                }
+                Err(status) => self.note_refusal(&status),
+            }
+        }
+    }
+
+    /// Keeps one call open that nobody ends but a kill.
+    async fn follow(self: Arc<Self>, caller: Caller, follow: Method) {
+        loop {
+            self.wait_for_consumer().await;
+            let said = json!({ "text": "go on" });
+            match caller.server_streaming(&follow, said).await {
+                Ok(response) => {
+                    let mut replies = response.into_inner();
+                    while let Ok(Some(_)) = replies.message().await {
+                        self.followed.send_modify(|count| *count += 1);
+                    }
+                }
+                Err(status) => self.note_refusal(&status),
+            }
+        }
+    }
+
+    fn note_refusal(&self, status: &Status) {
+        let metadata = status.metadata();
+        // Without this the call was refused before it was signed, or the consumer was killed.
+        if metadata.contains_key("x-road-request-hash") {
+            let exchange = exchange_of(metadata).expect("a refusal names the exchange");
+            self.refused.lock().unwrap().insert(exchange);
+        }
+    }
+
+    /// What the clients were answered is in both logs, and is the same there.
+    fn compare(&self, consumer: &Exchanges, provider: &Exchanges) {
+        let answered = self.answered.lock().unwrap();
+        let refused = self.refused.lock().unwrap();
+        eprintln!(
+            "{} answered, {} refused; at the consumer {consumer}; at the provider {provider}",
+            answered.len(),
+            refused.len(),
+        );
+        for exchange in answered.iter() {
+            let (asked, answering) = (consumer.of(*exchange), provider.of(*exchange));
+            let status = asked.final_reply.and_then(|(status, _)| status);
+            assert_eq!(status, Some(0), "{exchange} at the consumer");
+            assert_eq!(asked.final_reply, answering.final_reply, "{exchange}");
+        }
+        for exchange in refused.iter() {
+            assert!(consumer.of(*exchange).has_ended(), "{exchange}");
+        }
+    }
+
+    async fn wait_for_consumer(&self) {
+        let mut up = self.consumer_up.subscribe();
+        up.wait_for(|up| *up).await.unwrap();
+    }
+
+    /// Waits for so many more answers than there are now.
+    async fn go_on(&self, counter: &watch::Sender<usize>, more: usize) {
+        let mut answers = counter.subscribe();
+        let goal = *answers.borrow() + more;
+        let reached = answers.wait_for(|count| *count >= goal);
+        timeout(PATIENCE, reached)
+            .await
+            .expect("the load goes on after a kill")
+            .unwrap();
+    }
+}
+
+#[derive(Clone)]
+struct Methods {
+    say: Method,
+    repeat: Method,
+}
+
+async fn say(caller: &Caller, method: &Method, said: &str) -> Result<ExchangeId, Status> {
+    let response = caller.unary(method, json!({ "text": said })).await?;
+    assert_eq!(text(response.get_ref(), "text"), said);
+    Ok(exchange_of(response.metadata()).expect("an answer names the exchange"))
+}
+
+async fn repeat(caller: &Caller, method: &Method, said: &str) -> Result<ExchangeId, Status> {
+    let response = caller
+        .server_streaming(method, json!({ "text": said }))
+        .await?;
+    let exchange = exchange_of(response.metadata()).expect("an answer names the exchange");
+    let mut replies = response.into_inner();
+    let mut count = 0;
+    while let Some(reply) = replies.message().await? {
+        assert_eq!(text(&reply, "text"), said);
+        count += 1;
+    }
+    assert_eq!(count, 3, "a stream that ended with OK is whole");
+    Ok(exchange)
+}
+
+fn exchange_of(metadata: &MetadataMap) -> Option<ExchangeId> {
+    metadata
+        .get("x-road-exchange-id")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Numbers that look random and are the same for the same seed (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
+    }
+}
+
+/// The seed of this run: that of LIENTHONG_SEED, else a new one.
+fn seed() -> u64 {
+    let seed = std::env::var("LIENTHONG_SEED").map_or_else(
+        |_| SystemClock.milliseconds().unsigned_abs(),
+        |given| given.parse().expect("LIENTHONG_SEED is a number"),
+    );
+    eprintln!("LIENTHONG_SEED={seed} repeats the order of this run");
+    seed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_before_a_kill_is_in_both_logs() {
+    let mut dice = Dice(seed());
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path();
+    let echo = Echo::start().await.unwrap();
+    let mut federation = Federation::start(base, &echo::plan(&echo.address))
+        .await
+        .unwrap();
+    let methods = Methods {
+        say: echo::method(base, SAY).unwrap(),
+        repeat: echo::method(base, REPEAT).unwrap(),
+    };
+    let address = federation.server("consumer").unwrap().plaintext(CLIENT);
+    let address = address.unwrap().to_owned();
+    let load = Load::new();
+    let mut callers = JoinSet::new();
+    for number in 0..CALLERS {
+        let caller = caller(&address).await;
+        callers.spawn(Arc::clone(&load).call(caller, methods.clone(), number));
+    }
+    let follow = echo::method(base, FOLLOW).unwrap();
+    let follower = tokio::spawn(Arc::clone(&load).follow(caller(&address).await, follow));
+
+    let mut victims = [["consumer"; KILLS], ["provider"; KILLS]].concat();
+    let mut followed = 0;
+    while !victims.is_empty() {
+        let victim = victims.swap_remove(dice.below(victims.len()));
+        load.go_on(&load.answers, 1 + dice.below(30)).await;
+        let mut open = load.followed.subscribe();
+        let opened = open.wait_for(|count| *count > followed);
+        followed = *timeout(PATIENCE, opened)
+            .await
+            .expect("the open call is made again")
+            .unwrap();
+        // Not a wait for anything: any moment of what is going on is as good.
+        tokio::time::sleep(Duration::from_micros(dice.below(8000) as u64)).await;
+        let is_consumer = victim == "consumer";
+        let server = federation.server_mut(victim).unwrap();
+        server.kill().await.unwrap();
+        load.consumer_up.send_replace(!is_consumer);
+        server.start().await.unwrap();
+        load.consumer_up.send_replace(true);
+    }
+    load.go_on(&load.answers, 10).await;
+    load.stopping.send_replace(true);
+    while let Some(ended) = callers.join_next().await {
+        ended.unwrap();
+    }
+    follower.abort();
+    let _ = follower.await;
+    for server in ["consumer", "provider"] {
+        let server = federation.server_mut(server).unwrap();
+        server.stop().await.unwrap();
+    }
+    let log = |server: &str| &federation.server(server).unwrap().endpoint().log;
+    let consumer = Exchanges::read(log("consumer"));
+    let provider = Exchanges::read(log("provider"));
+    load.compare(&consumer, &provider);
+    for log in [&consumer, &provider] {
+        log.check_ends();
+        // The call that stays open was open at each kill of this server.
+        assert!(log.left_open_by_a_kill >= KILLS);
+    }
+    federation.audit().await.unwrap();
+    federation.stop().await.unwrap();
+}
+
+async fn caller(address: &str) -> Caller {
+    let caller = Caller::plaintext(address).await.unwrap();
+    caller.with("x-road-service", PROVIDER).unwrap()
+}
+
+/// What one log says of every exchange.
+struct Exchanges {
+    exchanges: HashMap<ExchangeId, Exchange>,
+    left_open_by_a_kill: usize,
+}
+
+#[derive(Default)]
+struct Exchange {
+    first_requests: usize,
+    /// Status code and digest.
+    final_reply: Option<(Option<u32>, Digest)>,
+    final_replies: usize,
+    closings: usize,
+}
+
+impl Exchange {
+    const fn has_ended(&self) -> bool {
+        self.final_replies + self.closings > 0
+    }
+}
+
+impl Exchanges {
+    fn read(folder: &Path) -> Self {
+        let log = MessageLog::read(folder).unwrap();
+        let mut exchanges: HashMap<ExchangeId, Exchange> = HashMap::new();
+        for message in &log.messages {
+            let header = &message.header;
+            let exchange = exchanges.entry(header.parties.exchange).or_default();
+            match header.direction {
+                Direction::Request if header.sequence == 0 => exchange.first_requests += 1,
+                Direction::Reply if header.is_final => {
+                    exchange.final_replies += 1;
+                    exchange.final_reply = Some((header.status_code, message.digest));
+                }
+                _ => {}
+            }
+        }
+        for closing in &log.closings {
+            let id = ExchangeId::from_slice(&closing.exchange_id).unwrap();
+            let exchange = exchanges.get_mut(&id).expect("a closed exchange was open");
+            exchange.closings += 1;
+        }
+        let unknown = log.closings.iter().filter(|one| one.outcome == "unknown");
+        Self {
+            left_open_by_a_kill: unknown.count(),
+            exchanges,
+        }
+    }
+
+    fn of(&self, id: ExchangeId) -> &Exchange {
+        let found = self.exchanges.get(&id);
+        found.unwrap_or_else(|| panic!("exchange {id} is not in the log"))
+    }
+
+    /// Every exchange was opened once and brought to one end.
+    fn check_ends(&self) {
+        for (id, exchange) in &self.exchanges {
+            assert_eq!(exchange.first_requests, 1, "{id} is opened once");
+            let ends = exchange.final_replies + exchange.closings;
+            assert_eq!(
+                ends, 1,
+                "{id} ends once, with a final reply or a closing record"
+            );
+        }
+    }
+}
+
+impl std::fmt::Display for Exchanges {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let closed: usize = self.exchanges.values().map(|one| one.closings).sum();
+        write!(
+            formatter,
+            "{} exchanges, {closed} closed, {} of them after a kill",
+            self.exchanges.len(),
+            self.left_open_by_a_kill
+        )
+    }
+}
