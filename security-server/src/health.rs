@@ -15,13 +15,18 @@ use crate::{
     server::Server,
 };
 
-/// The path of the health check.
-pub(crate) const CHECK_PATH: &str = "/grpc.health.v1.Health/Check";
+/// Where the paths of the health service begin.
+pub(crate) const SERVICE_PREFIX: &str = "/grpc.health.v1.Health/";
+
+const CHECK: &str = "Check";
 
 const UNIMPLEMENTED: u32 = 12;
 
 /// Says whether this server can serve: it has a valid configuration and its log takes records.
 pub(crate) async fn answer(server: &Server, request: Request<Incoming>) -> Response<WrittenBody> {
+    if request.uri().path().strip_prefix(SERVICE_PREFIX) != Some(CHECK) {
+        return unimplemented("this server offers the health check, and no watching");
+    }
     let mut messages = MessageReader::new(request.into_body(), server.budget().clone());
     if !matches!(messages.next().await, Ok(Some(_))) {
         return refused(3, "a health check is one message");

@@ -15,6 +15,7 @@ mod exchange;
 mod frames;
 mod grpc;
 mod health;
+mod identities;
 mod interruption;
 mod listen;
 mod listeners;

@@ -28,7 +28,7 @@ pub(crate) struct ForClients {
 
 impl Answer for ForClients {
     async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
-        if request.uri().path() == health::CHECK_PATH {
+        if request.uri().path().starts_with(health::SERVICE_PREFIX) {
             return health::answer(&self.server, request).await;
         }
         let identity = match (&self.subsystem, shown) {

@@ -3,15 +3,11 @@
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use certs::{
-    FileError, LogKey, Role,
-    tls::{PeerTls, ReplaceableIdentity, client_listener},
+    FileError, LogKey,
+    tls::{PeerTls, client_listener},
 };
 use serde::Serialize;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 use trust::{Refusal, configuration::Anchor};
 use verifiable_log::Log;
 
@@ -21,6 +17,7 @@ use crate::{
     connections::PeerConnections,
     durable,
     grpc::budget::Budget,
+    identities::Identities,
     listen::{Listener, bind_unix, serve},
     listeners::{ForClients, ForPeers},
     log,
@@ -169,51 +166,6 @@ pub async fn run(
     }
     log::checkpoint(&server, &key).await;
     outcome
-}
-
-/// The TLS certificates of the server, replaced while it runs.
-struct Identities {
-    exchange: Arc<ReplaceableIdentity>,
-    clients: Option<Arc<ReplaceableIdentity>>,
-}
-
-impl Identities {
-    fn load(settings: &Settings) -> Result<Self, FileError> {
-        let exchange = &settings.exchange;
-        let clients = settings
-            .clients
-            .tls
-            .as_ref()
-            .map(|tls| ReplaceableIdentity::load(Role::Listener, &tls.certificate, &tls.key));
-        Ok(Self {
-            exchange: ReplaceableIdentity::load(
-                Role::Authentication,
-                &exchange.certificate,
-                &exchange.key,
-            )?,
-            clients: clients.transpose()?,
-        })
-    }
-
-    /// Reads the certificates again whenever the process gets SIGHUP; a bad file changes nothing.
-    async fn reload_on_hangup(self) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            return std::future::pending().await;
-        };
-        while hangup.recv().await.is_some() {
-            for identity in [Some(&self.exchange), self.clients.as_ref()]
-                .into_iter()
-                .flatten()
-            {
-                match identity.reload() {
-                    Ok(certificate) => {
-                        tracing::info!(certificate = %certificate.digest(), "certificate read");
-                    }
-                    Err(error) => tracing::error!(%error, "the old certificate stays"),
-                }
-            }
-        }
-    }
 }
 
 fn read_anchor(settings: &Settings) -> Result<Anchor, StartError> {

@@ -1,0 +1,59 @@
+//! The TLS certificates of this server, read again while it runs.
+
+use std::sync::Arc;
+
+use certs::{FileError, Role, tls::ReplaceableIdentity};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::settings::Settings;
+
+/// The TLS certificates of the server, replaced while it runs.
+pub(crate) struct Identities {
+    /// Shown to other security servers.
+    pub(crate) exchange: Arc<ReplaceableIdentity>,
+    /// Shown to client systems.
+    pub(crate) clients: Option<Arc<ReplaceableIdentity>>,
+}
+
+impl Identities {
+    /// Loads certificates and keys.
+    ///
+    /// # Errors
+    /// When a file cannot be used.
+    pub(crate) fn load(settings: &Settings) -> Result<Self, FileError> {
+        let exchange = &settings.exchange;
+        let clients = settings
+            .clients
+            .tls
+            .as_ref()
+            .map(|tls| ReplaceableIdentity::load(Role::Listener, &tls.certificate, &tls.key));
+        Ok(Self {
+            exchange: ReplaceableIdentity::load(
+                Role::Authentication,
+                &exchange.certificate,
+                &exchange.key,
+            )?,
+            clients: clients.transpose()?,
+        })
+    }
+
+    /// Reads the certificates again whenever the process gets SIGHUP; a bad file changes nothing.
+    pub(crate) async fn reload_on_hangup(self) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            return std::future::pending().await;
+        };
+        while hangup.recv().await.is_some() {
+            for identity in [Some(&self.exchange), self.clients.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                match identity.reload() {
+                    Ok(certificate) => {
+                        tracing::info!(certificate = %certificate.digest(), "certificate read");
+                    }
+                    Err(error) => tracing::error!(%error, "the old certificate stays"),
+                }
+            }
+        }
+    }
+}
