@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use certs::tls::{PeerTls, describe_chain, peer_certificate_digest, peer_name};
+use certs::tls::{PeerTls, RegisteredServers, describe_chain, peer_certificate_digest, peer_name};
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use trust::{Digest, Reason, Refusal, ServerId};
 
-use crate::{grpc::body::WrittenBody, local_state::AdapterAddress};
+use crate::{grpc::body::WrittenBody, local_state::AdapterAddress, snapshot::Newest};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -59,7 +59,21 @@ impl<K: Hash + Eq + Clone> Slots<K> {
         }
     }
 
-    async fn connection<F>(&self, key: &K, connect: F) -> Result<Connection, Refusal>
+    /// Exchanges under way keep their connections; new ones get new connections.
+    fn forget(&self) {
+        self.slots
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clear();
+    }
+
+    /// The open connection, if it is still usable, or a new one.
+    async fn connection<F>(
+        &self,
+        key: &K,
+        usable: impl Fn(&Connection) -> bool,
+        connect: F,
+    ) -> Result<Connection, Refusal>
     where
         F: Future<Output = Result<Connection, Refusal>>,
     {
@@ -71,7 +85,10 @@ impl<K: Hash + Eq + Clone> Slots<K> {
             Arc::clone(slots.entry(key.clone()).or_default())
         };
         let mut slot = slot.lock().await;
-        if let Some(open) = slot.as_ref().filter(|open| !open.requests.is_closed()) {
+        let open = slot
+            .as_ref()
+            .filter(|open| !open.requests.is_closed() && usable(open));
+        if let Some(open) = open {
             return Ok(open.clone());
         }
         let opened = connect.await?;
@@ -83,15 +100,22 @@ impl<K: Hash + Eq + Clone> Slots<K> {
 /// Connections to other security servers.
 pub(crate) struct PeerConnections {
     tls: PeerTls,
+    newest: Arc<Newest>,
     slots: Slots<(ServerId, String)>,
 }
 
 impl PeerConnections {
-    pub(crate) fn new(tls: PeerTls) -> Self {
+    pub(crate) fn new(tls: PeerTls, newest: Arc<Newest>) -> Self {
         Self {
             tls,
+            newest,
             slots: Slots::new(),
         }
+    }
+
+    /// Opens new connections from now on, with the certificate that is shown now.
+    pub(crate) fn renew(&self) {
+        self.slots.forget();
     }
 
     /// The TLS of connections between security servers.
@@ -105,9 +129,17 @@ impl PeerConnections {
     /// `PeerUnreachable` with what was tried and seen.
     pub(crate) async fn to(&self, server: &ServerId, address: &str) -> Result<Connection, Refusal> {
         let key = (server.clone(), address.to_owned());
+        let usable = |open: &Connection| self.is_registered(open, server);
         self.slots
-            .connection(&key, self.connect(server, address))
+            .connection(&key, usable, self.connect(server, address))
             .await
+    }
+
+    /// A connection outlives the registration of the certificate that it was opened with.
+    fn is_registered(&self, open: &Connection, server: &ServerId) -> bool {
+        let certificate = open.certificate.as_ref();
+        let named = certificate.and_then(|digest| self.newest.server_of(digest));
+        named.as_ref() == Some(server)
     }
 
     async fn connect(&self, server: &ServerId, address: &str) -> Result<Connection, Refusal> {
@@ -163,7 +195,9 @@ impl AdapterConnections {
     /// # Errors
     /// `AdapterUnreachable`; the text names no address, since it goes to the caller.
     pub(crate) async fn to(&self, address: &AdapterAddress) -> Result<Connection, Refusal> {
-        self.slots.connection(address, Self::connect(address)).await
+        self.slots
+            .connection(address, |_| true, Self::connect(address))
+            .await
     }
 
     async fn connect(address: &AdapterAddress) -> Result<Connection, Refusal> {

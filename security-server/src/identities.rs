@@ -5,7 +5,7 @@ use std::sync::Arc;
 use certs::{FileError, Role, tls::ReplaceableIdentity};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::settings::Settings;
+use crate::{server::Server, settings::Settings};
 
 /// The TLS certificates of the server, replaced while it runs.
 pub(crate) struct Identities {
@@ -38,7 +38,7 @@ impl Identities {
     }
 
     /// Reads the certificates again whenever the process gets SIGHUP; a bad file changes nothing.
-    pub(crate) async fn reload_on_hangup(self) {
+    pub(crate) async fn reload_on_hangup(self, server: Arc<Server>) {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else {
             return std::future::pending().await;
         };
@@ -54,6 +54,7 @@ impl Identities {
                     Err(error) => tracing::error!(%error, "the old certificate stays"),
                 }
             }
+            server.peers().renew();
         }
     }
 }

@@ -160,12 +160,22 @@ async fn connect(
     let socket = std::path::absolute(&settings.admin_socket)?;
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))?;
     let channel = endpoint.connect().await.map_err(|error| {
+        let cause = innermost(&error);
         format!(
-            "{} does not answer ({error}); is the server running?",
+            "{} does not answer ({cause}); is the server running?",
             socket.display()
         )
     })?;
     Ok(SecurityServerAdministrationClient::new(channel))
+}
+
+/// The first cause of an error, which says what happened.
+fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 async fn shown(settings: &Settings) -> Result<ShowReply, Box<dyn Error>> {

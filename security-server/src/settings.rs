@@ -144,7 +144,8 @@ impl Default for ConfigurationSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// The largest gRPC message, in bytes.
+    /// The largest gRPC message, in bytes; at most 60 MiB, since a record of the log holds 64.
+    #[serde(deserialize_with = "message_bytes")]
     pub message_bytes: usize,
     /// Memory for all messages under way, in bytes.
     pub budget_bytes: usize,
@@ -266,6 +267,16 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration
         ));
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+fn message_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let bytes = usize::deserialize(deserializer)?;
+    if !(1..=60 * 1024 * 1024).contains(&bytes) {
+        return Err(serde::de::Error::custom(
+            "message_bytes is 1 to 62914560 (60 MiB)",
+        ));
+    }
+    Ok(bytes)
 }
 
 fn http_urls<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

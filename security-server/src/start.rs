@@ -144,7 +144,7 @@ pub async fn run(
     log::checkpoint(&server, &key).await;
     let mut parts = JoinSet::new();
     listen(&settings, &server, &identities, &mut parts, stop.clone()).await?;
-    parts.spawn(identities.reload_on_hangup());
+    parts.spawn(identities.reload_on_hangup(Arc::clone(&server)));
     parts.spawn(refresh(source, settings.configuration.interval));
     let interval = settings.log_key.interval;
     parts.spawn(checkpoint(Arc::clone(&server), Arc::clone(&key), interval));
@@ -228,11 +228,12 @@ async fn assemble(
     let server = Server::new(Parts {
         id: settings.server.clone(),
         clock: Arc::clone(clock),
+        peers: PeerConnections::new(peer_tls, Arc::clone(&newest)),
         newest,
         signers: Signers::load(&settings.signing_keys)?,
         recorder,
         budget: Budget::new(settings.limits.budget_bytes, settings.limits.message_bytes),
-        peers: PeerConnections::new(peer_tls),
+
         seen: recollection.seen(),
         newest_record: recollection.newest_record,
         local_state: recollection.local_state,

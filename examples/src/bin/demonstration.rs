@@ -77,6 +77,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         ));
     }
     unless_stopped(stage.perform(&mut account)).await?;
+    let seconds = begun.elapsed().as_secs_f32();
     if arguments.keep {
         account.chapter("Everything keeps running until Ctrl-C. A call of your own, with grpcio:");
         let python = std::env::var("LIENTHONG_PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -84,7 +85,6 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         stopped().await;
     }
     stage.clear().await?;
-    let seconds = begun.elapsed().as_secs_f32();
     let failed = account.failed();
     if failed == 0 {
         println!(
