@@ -98,17 +98,27 @@ impl Running {
         Ok(())
     }
 
+    /// Sends it a signal by its own process id.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn signal(&self, name: &str) -> Result<(), Error> {
+        let id = self.child.id().ok_or("the program is not running")?;
+        Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(id.to_string())
+            .status()
+            .await?;
+        Ok(())
+    }
+
     /// Asks it to stop (SIGTERM) and waits for it.
     ///
     /// # Errors
     /// When it does not stop well.
     pub async fn stop(mut self) -> Result<ExitStatus, Error> {
-        if let Some(id) = self.child.id() {
-            Command::new("kill")
-                .arg("-TERM")
-                .arg(id.to_string())
-                .status()
-                .await?;
+        if self.child.id().is_some() {
+            self.signal("TERM").await?;
         }
         let status = tokio::time::timeout(crate::waiting::PATIENCE, self.child.wait()).await??;
         if status.success() {

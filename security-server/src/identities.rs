@@ -55,6 +55,7 @@ impl Identities {
                 }
             }
             server.peers().renew();
+            tracing::info!("certificates read again");
         }
     }
 }

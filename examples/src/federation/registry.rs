@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -116,14 +117,25 @@ impl Registry {
     /// # Errors
     /// When the registry refuses it.
     pub async fn apply(&self, file: &Path) -> Result<(), Error> {
-        let mut apply = Command::new(program("central-registry")?);
-        apply.args(["apply", "--directory"]).arg(&self.directory);
-        apply
+        self.officer(&["apply"], &[OsStr::new("-f"), file.as_os_str()])
+            .await
+    }
+
+    /// Runs a command of the officer, such as `["certificate", "add"]` with a file.
+    ///
+    /// # Errors
+    /// When the registry refuses it.
+    pub async fn officer(&self, command: &[&str], arguments: &[&OsStr]) -> Result<(), Error> {
+        let mut program = Command::new(program("central-registry")?);
+        program
+            .args(command)
+            .arg("--directory")
+            .arg(&self.directory);
+        program
             .arg("--officer")
             .arg(self.officer_key()?)
-            .arg("-f")
-            .arg(file);
-        finish(apply).await.map(drop)
+            .args(arguments);
+        finish(program).await.map(drop)
     }
 
     fn officer_key(&self) -> Result<PathBuf, Error> {

@@ -145,6 +145,28 @@ impl Server {
         }
     }
 
+    /// Has the server read its TLS certificates again (SIGHUP) and waits until it has.
+    ///
+    /// # Errors
+    /// When it is not running, or does not take them.
+    pub async fn reload_certificates(&self) -> Result<(), Error> {
+        let log = self.logs.join(format!("security-server-{}.log", self.code));
+        let count = || {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            said.matches("certificates read again").count()
+        };
+        let before = count();
+        self.process
+            .as_ref()
+            .ok_or("the server is not running")?
+            .signal("HUP")
+            .await?;
+        wait_for("certificates to be read again", || {
+            std::future::ready((count() > before).then_some(()))
+        })
+        .await
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn endpoint(&self) -> &ServerEndpoint {
