@@ -5,11 +5,11 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use trust::{ExchangeId, SubsystemId, refusal::Side};
+use trust::{ExchangeId, Refusal, SubsystemId, refusal::Side};
 
 use crate::{
     client_call::{ClientCall, ClientParts},
-    exchange::Consumption,
+    exchange::{Consumption, OpenExchange},
     grpc::body::WrittenBody,
     interruption::{Interrupt, Interruption},
     server::Server,
@@ -127,7 +127,7 @@ impl Server {
         &self,
         id: ExchangeId,
         call: &ClientCall,
-    ) -> Result<(Consumption, crate::exchange::OpenExchange), trust::Refusal> {
+    ) -> Result<(Consumption, OpenExchange), Refusal> {
         let open = self.exchanges().enter()?;
         let client = self.identify_client(call)?; //                which subsystem is calling?
         let exchange = self.resolve(&client, id, call)?; //         which server provides it?
