@@ -39,6 +39,7 @@ pub(crate) async fn serve(
         .await
 }
 
+#[derive(Clone)]
 struct Administration {
     server: Arc<Server>,
 }
@@ -69,7 +70,8 @@ impl SecurityServerAdministration for Administration {
         }
         let applied = changes.len() as u64;
         if applied > 0 {
-            self.change(changes).await?;
+            let administration = self.clone();
+            to_its_end(async move { administration.change(changes).await }).await?;
         }
         Ok(Response::new(ApplyReply { applied }))
     }
@@ -79,21 +81,29 @@ impl SecurityServerAdministration for Administration {
         request: Request<AcceptClockRequest>,
     ) -> Result<Response<AcceptClockReply>, Status> {
         let unix_user = user_of(&request)?;
-        let clock = self.server.clock().seconds();
-        let accepted = ClockAccepted {
-            unix_user,
-            clock,
-            newest_record: self.server.newest_record(),
-        };
-        let recorded = self.server.recorder().record_clock(&accepted).await;
-        recorded.map_err(|refusal| Status::unavailable(refusal.explanation))?;
-        self.server.accept_clock(clock);
-        tracing::warn!(unix_user, clock, "the clock was accepted as it is");
+        let administration = self.clone();
+        let clock = to_its_end(async move { administration.take_clock(unix_user).await }).await?;
         Ok(Response::new(AcceptClockReply { clock }))
     }
 }
 
 impl Administration {
+    /// Records that the clock is accepted, then takes it.
+    async fn take_clock(&self, unix_user: u32) -> Result<i64, Status> {
+        let clock = self.server.clock().seconds();
+        let newest_record = self.server.newest_record();
+        let accepted = ClockAccepted {
+            unix_user,
+            clock,
+            newest_record,
+        };
+        let recorded = self.server.recorder().record_clock(&accepted).await;
+        recorded.map_err(|refusal| Status::unavailable(refusal.explanation))?;
+        self.server.accept_clock(clock);
+        tracing::warn!(unix_user, clock, "the clock was accepted as it is");
+        Ok(clock)
+    }
+
     /// Tries the changes on a copy, records them, and only then puts them in force.
     async fn change(&self, changes: Vec<Change>) -> Result<(), Status> {
         let _changing = self.server.changing.lock().await;
@@ -118,6 +128,15 @@ impl Administration {
         tracing::info!(changes = changes.len(), "the local state was changed");
         Ok(())
     }
+}
+
+/// Brings a change to its end even when the operator's program goes away in the middle: what is
+/// recorded is put in force.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
 }
 
 /// The Unix user at the other end of the socket, which only the server's own user can open.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use bytes::Bytes;
-use certs::vouch;
+use certs::{Fault, vouch};
 use proto::exchange::TrustMaterial;
 use trust::{Digest, Reason, Refusal, message::SigningCertificate};
 
@@ -54,8 +54,13 @@ impl Certificates {
             return Ok(());
         }
         let authorities = snapshot.signing_authorities();
-        let vouched = vouch(der, &material.intermediates, authorities, at)
-            .map_err(|error| Refusal::new(Reason::InvalidCertificate, error.to_string()))?;
+        let vouched = vouch(der, &material.intermediates, authorities, at).map_err(|error| {
+            let reason = match error.fault {
+                Fault::Expired(_) | Fault::NotValidYet(_) => Reason::ExpiredCertificate,
+                _ => Reason::InvalidCertificate,
+            };
+            Refusal::new(reason, error.to_string())
+        })?;
         let chain = std::iter::once(der)
             .chain(&material.intermediates)
             .cloned()

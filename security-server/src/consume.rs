@@ -73,7 +73,7 @@ async fn consume(
     mut parts: ClientParts,
     reply: &mut ReplyWriter,
 ) -> Result<(), Interruption> {
-    let interrupt = Interrupt::at(exchange.deadline);
+    let interrupt = Interrupt::new(exchange.deadline, server);
     let part = interrupt.unless(parts.next()).await?;
     let request = server.sign_request(exchange, part)?; //          the member answers for it
     reply.name_request(exchange.lock().first_request());

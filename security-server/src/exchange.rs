@@ -5,7 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
 use trust::{
     Reason, Refusal,
     exchange::{Chain, ConsumerExchange, ProviderExchange},
@@ -13,6 +17,9 @@ use trust::{
 };
 
 use crate::{local_state::LocalService, signer::MemberSigner};
+
+/// How long an interrupted exchange may take to record its end.
+const CUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The consumer's side of an exchange.
 pub(crate) struct Consumption {
@@ -143,10 +150,11 @@ impl Counts {
     }
 }
 
-/// Counts the exchanges under way, so that a server that stops can let them end.
+/// Counts the exchanges under way, so that a server that stops can bring them to an end.
 pub(crate) struct OpenExchanges {
     count: watch::Sender<usize>,
     stopping: AtomicBool,
+    cut: CancellationToken,
 }
 
 impl Default for OpenExchanges {
@@ -154,6 +162,7 @@ impl Default for OpenExchanges {
         Self {
             count: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
+            cut: CancellationToken::new(),
         }
     }
 }
@@ -181,13 +190,25 @@ impl OpenExchanges {
         })
     }
 
-    /// Takes no more exchanges.
-    pub(crate) fn stop(&self) {
+    /// Takes no more exchanges, and gives those under way some time to end.
+    pub(crate) async fn stop(&self, grace: Duration) {
         self.stopping.store(true, Ordering::Release);
+        if timeout(grace, self.none_open()).await.is_ok() {
+            return;
+        }
+        // Interrupted, each brings itself to a recorded end.
+        self.cut.cancel();
+        if timeout(CUT_TIMEOUT, self.none_open()).await.is_err() {
+            tracing::warn!("some exchanges did not end; they are closed at the next start");
+        }
     }
 
-    /// Waits until none is under way.
-    pub(crate) async fn none_open(&self) {
+    /// Cancelled when the exchanges under way have to end now.
+    pub(crate) const fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+
+    async fn none_open(&self) {
         let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
     }
 }

@@ -42,10 +42,17 @@ where
 
     /// The next frame; none when the peer has ended its direction.
     pub(crate) async fn next(&mut self) -> Result<Option<ReceivedFrame>, ReadError> {
-        let Some(message) = self.messages.next().await? else {
+        let malformed = |what: String| Refusal::new(Reason::MalformedEnvelope, what);
+        let read = self.messages.next().await.map_err(|error| match error {
+            // A server that does not speak gRPC is at fault itself, not the client.
+            ReadError::Refused(refusal) if refusal.reason == Reason::MalformedMessage => {
+                malformed(refusal.explanation).into()
+            }
+            other => other,
+        });
+        let Some(message) = read? else {
             return Ok(None);
         };
-        let malformed = |what: String| Refusal::new(Reason::MalformedEnvelope, what);
         if message.compressed {
             return Err(
                 malformed("frames between security servers are not compressed".into()).into(),

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
-use crate::{exchange::passed, grpc::reader::ReadError, stage::authorise::RefusedRequest};
+use crate::{
+    exchange::passed, grpc::reader::ReadError, server::Server, stage::authorise::RefusedRequest,
+};
 
 /// Why a route stopped.
 #[derive(Debug)]
@@ -43,6 +45,14 @@ impl Interruption {
         Refusal::new(Reason::Cancelled, "the caller gave up the call").into()
     }
 
+    fn shutting_down() -> Self {
+        Refusal::new(
+            Reason::ShuttingDown,
+            "this server was stopped before the call had ended",
+        )
+        .into()
+    }
+
     fn deadline() -> Self {
         Refusal::new(
             Reason::DeadlineExceeded,
@@ -52,25 +62,29 @@ impl Interruption {
     }
 }
 
-/// Stops both halves of a route: at the deadline, or when one of them has ended the exchange.
+/// Stops both halves of a route: at the deadline, when one of them has ended the exchange, or when
+/// the server stops.
 pub(crate) struct Interrupt {
     deadline: Option<Instant>,
     ended: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Interrupt {
-    /// Interrupts at a deadline, if there is one.
-    pub(crate) fn at(deadline: Option<Instant>) -> Self {
+    /// For an exchange with this deadline, if it has one, at this server.
+    pub(crate) fn new(deadline: Option<Instant>, server: &Server) -> Self {
+        let cut = server.exchanges().cut().clone();
         Self {
             deadline,
             ended: CancellationToken::new(),
+            cut,
         }
     }
 
     /// Waits for somebody else, unless interrupted.
     ///
     /// # Errors
-    /// Those of the wait, or `DeadlineExceeded`; after the other half has ended the exchange an
+    /// Those of the wait, `DeadlineExceeded` or `ShuttingDown`; after the other half has ended the exchange an
     /// error that nobody sees.
     pub(crate) async fn unless<T, E: Into<Interruption>>(
         &self,
@@ -80,6 +94,7 @@ impl Interrupt {
             biased;
             () = self.ended.cancelled() => Err(Interruption::cancelled()),
             () = passed(self.deadline) => Err(Interruption::deadline()),
+            () = self.cut.cancelled() => Err(Interruption::shutting_down()),
             outcome = wait => outcome.map_err(Into::into),
         }
     }

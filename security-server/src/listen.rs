@@ -11,12 +11,13 @@ use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_util::sync::CancellationToken;
 use trust::Digest;
 
 use crate::{grpc::body::WrittenBody, settings::Limits};
@@ -52,6 +53,12 @@ pub(crate) enum Listener {
     Unix(UnixListener, PathBuf),
 }
 
+/// A connection that was accepted.
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
 impl Listener {
     /// Binds `ADDRESS:PORT` or `unix:PATH`. A socket file left by a dead process is replaced.
     pub(crate) async fn bind(address: &str) -> io::Result<Self> {
@@ -60,6 +67,17 @@ impl Listener {
         };
         let path = PathBuf::from(path);
         Ok(Self::Unix(bind_unix(&path)?, path))
+    }
+
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tcp(stream, from))
+            }
+            Self::Unix(listener, _) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
     }
 
     /// Where it listens: `ADDRESS:PORT` or `unix:PATH`.
@@ -93,54 +111,66 @@ pub(crate) fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
         }
         std::fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    // Under another name until nobody else can open it.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let _ = std::fs::remove_file(&beside);
+    let listener = UnixListener::bind(&beside)?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&beside, path)?;
     Ok(listener)
 }
 
-/// Accepts connections until it is dropped; its connections then end with it.
+/// Accepts connections until `closing` is cancelled; then lets those that are open answer what they
+/// have taken, and close.
 pub(crate) async fn serve<A: Answer>(
     listener: Listener,
     tls: Option<Arc<ServerConfig>>,
     limits: Limits,
+    closing: CancellationToken,
     answer: A,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    let connection = Connection {
+        tls,
+        answer,
+        calls: limits.calls_per_connection,
+        closing: closing.clone(),
+    };
     loop {
         while connections.try_join_next().is_some() {}
         // A listener that is full leaves new connections in the backlog of the system.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
+        let accepting = async {
+            let place = Arc::clone(&places)
+                .acquire_owned()
+                .await
+                .map_err(io::Error::other)?;
+            Ok::<_, io::Error>((listener.accept().await?, place))
         };
-        let connection = Connection {
-            tls: tls.clone(),
-            answer: answer.clone(),
-            limits: limits.clone(),
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            () = closing.cancelled() => break,
         };
-        match &listener {
-            Listener::Tcp(tcp) => match tcp.accept().await {
-                Ok((stream, from)) => {
-                    let _ = stream.set_nodelay(true);
-                    connections.spawn(async move {
-                        connection.run(stream, &from.to_string()).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => pause(&error).await,
-            },
-            Listener::Unix(unix, path) => match unix.accept().await {
-                Ok((stream, _)) => {
-                    let from = path.display().to_string();
-                    connections.spawn(async move {
-                        connection.run(stream, &from).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => pause(&error).await,
-            },
-        }
+        let connection = connection.clone();
+        match accepted {
+            Ok((Accepted::Tcp(stream, from), place)) => connections.spawn(async move {
+                connection.run(stream, &from.to_string()).await;
+                drop(place);
+            }),
+            Ok((Accepted::Unix(stream), place)) => connections.spawn(async move {
+                connection.run(stream, "this machine").await;
+                drop(place);
+            }),
+            Err(error) => {
+                pause(&error).await;
+                continue;
+            }
+        };
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// After a failed accept (no descriptors left, most likely): a moment for others to finish.
@@ -149,10 +179,13 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
+/// How every connection of a listener is served.
+#[derive(Clone)]
 struct Connection<A> {
     tls: Option<Arc<ServerConfig>>,
     answer: A,
-    limits: Limits,
+    calls: u32,
+    closing: CancellationToken,
 }
 
 impl<A: Answer> Connection<A> {
@@ -190,17 +223,24 @@ impl<A: Answer> Connection<A> {
             let (answer, shown) = (answer.clone(), shown.clone());
             async move { Ok::<_, std::convert::Infallible>(answer.answer(shown, request).await) }
         });
-        let served = Builder::new(TokioExecutor::new())
+        let connection = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .auto_date_header(false)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .max_header_list_size(HEADER_LIST_LIMIT)
-            .max_concurrent_streams(self.limits.calls_per_connection)
+            .max_concurrent_streams(self.calls)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = self.closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
         if let Err(error) = served {
             tracing::debug!(%error, "a connection ended");
         }

@@ -81,7 +81,7 @@ async fn converse(
     frames: PeerFrames,
     answers: &mut Answers,
 ) -> Result<(), Interruption> {
-    let interrupt = Interrupt::at(exchange.deadline);
+    let interrupt = Interrupt::new(exchange.deadline, server);
     let calling = interrupt.unless(server.call_adapter(exchange, request));
     let (to_adapter, answering) = answers.unless_gone(calling).await?;
     interrupt

@@ -7,7 +7,8 @@ use certs::{
     tls::{PeerTls, client_listener},
 };
 use serde::Serialize;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
 use trust::{Refusal, configuration::Anchor};
 use verifiable_log::Log;
 
@@ -30,8 +31,8 @@ use crate::{
     source::{ConfigurationSource, KeptError},
 };
 
-/// How long open exchanges may take to end when the server is asked to stop.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long connections may take to close when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,14 @@ pub enum StartError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Unwritable {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -143,7 +152,10 @@ pub async fn run(
     // From here on there is always a checkpoint for an auditor to begin with.
     log::checkpoint(&server, &key).await;
     let mut parts = JoinSet::new();
-    listen(&settings, &server, &identities, &mut parts, stop.clone()).await?;
+    let closing = CancellationToken::new();
+    let listeners = listen(&settings, &server, &identities, &closing).await?;
+    parts.spawn(administer(Arc::clone(&server), &settings, stop.clone())?);
+    write_addresses(&settings, &listeners.addresses)?;
     parts.spawn(identities.reload_on_hangup(Arc::clone(&server)));
     parts.spawn(refresh(source, settings.configuration.interval));
     let interval = settings.log_key.interval;
@@ -156,14 +168,11 @@ pub async fn run(
         error = server.recorder().log().failed() => Err(StartError::LogFailed(error)),
         ended = parts.join_next() => Err(StartError::PartEnded(format!("{ended:?}"))),
     };
-    tracing::info!("stopping; open exchanges may take ten seconds to end");
-    server.exchanges().stop();
-    if tokio::time::timeout(GRACE, server.exchanges().none_open())
-        .await
-        .is_err()
-    {
-        tracing::warn!("some exchanges did not end; they are closed at the next start");
-    }
+    tracing::info!("stopping");
+    server.exchanges().stop(settings.limits.stop_grace).await;
+    closing.cancel();
+    // What was answered last is still on its way out.
+    let _ = timeout(DRAIN_TIMEOUT, listeners.tasks.join_all()).await;
     log::checkpoint(&server, &key).await;
     outcome
 }
@@ -257,17 +266,23 @@ fn address_of(listener: &Listener) -> Result<String, StartError> {
     listener.address().map_err(unknown)
 }
 
-/// Opens every listener, then says where they are: whoever reads the addresses can call at once.
+/// The listeners that serve, and where they are.
+struct Serving {
+    tasks: JoinSet<()>,
+    addresses: Addresses,
+}
+
+/// Opens the listeners for other security servers and for client systems.
 async fn listen(
     settings: &Settings,
     server: &Arc<Server>,
     identities: &Identities,
-    parts: &mut JoinSet<()>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), StartError> {
+    closing: &CancellationToken,
+) -> Result<Serving, StartError> {
     let limits = &settings.limits;
     let peer_tls = server.peers().tls().listener()?;
     let exchange = bind(&settings.exchange.listen).await?;
+    let mut tasks = JoinSet::new();
     let mut addresses = Addresses {
         server: settings.server.to_string(),
         exchange: address_of(&exchange)?,
@@ -278,9 +293,15 @@ async fn listen(
     let answer = ForPeers {
         server: Arc::clone(server),
     };
-    parts.spawn(serve(exchange, Some(peer_tls), limits.clone(), answer));
+    tasks.spawn(serve(
+        exchange,
+        Some(peer_tls),
+        limits.clone(),
+        closing.clone(),
+        answer,
+    ));
     if let (Some(tls), Some(identity)) = (&settings.clients.tls, &identities.clients) {
-        let identity = Arc::clone(identity);
+        let config = client_listener(Arc::clone(identity))?;
         let listener = bind(&tls.listen).await?;
         addresses.client_tls = Some(address_of(&listener)?);
         let answer = ForClients {
@@ -288,10 +309,11 @@ async fn listen(
             subsystem: None,
             service: None,
         };
-        parts.spawn(serve(
+        tasks.spawn(serve(
             listener,
-            Some(client_listener(identity)?),
+            Some(config),
             limits.clone(),
+            closing.clone(),
             answer,
         ));
     }
@@ -311,16 +333,30 @@ async fn listen(
             subsystem: Some(subsystem),
             service: plaintext.service.clone(),
         };
-        parts.spawn(serve(listener, None, limits.clone(), answer));
+        tasks.spawn(serve(
+            listener,
+            None,
+            limits.clone(),
+            closing.clone(),
+            answer,
+        ));
     }
-    let path = &settings.admin_socket;
+    Ok(Serving { tasks, addresses })
+}
+
+/// Opens the admin API; it ends when the server is asked to stop.
+fn administer(
+    server: Arc<Server>,
+    settings: &Settings,
+    mut stop: watch::Receiver<bool>,
+) -> Result<impl Future<Output = ()> + use<>, StartError> {
+    let socket = settings.admin_socket.clone();
     let refused = |source| StartError::Listen {
-        address: format!("unix:{}", path.display()),
+        address: format!("unix:{}", socket.display()),
         source,
     };
-    let listener = bind_unix(path).map_err(refused)?;
-    let (server, socket) = (Arc::clone(server), path.clone());
-    parts.spawn(async move {
+    let listener = bind_unix(&socket).map_err(refused)?;
+    Ok(async move {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
@@ -328,10 +364,16 @@ async fn listen(
             tracing::error!(%error, "the admin API ended");
         }
         let _ = fs::remove_file(socket);
-    });
+    })
+}
+
+/// Says where the server listens: whoever reads it can call at once.
+fn write_addresses(settings: &Settings, addresses: &Addresses) -> Result<(), StartError> {
     let path = settings.directory.join("addresses.json");
-    let text = serde_json::to_vec_pretty(&addresses).unwrap_or_default();
-    durable::replace(&path, &text).map_err(|source| StartError::Unreadable { path, source })
+    let written = serde_json::to_vec_pretty(addresses)
+        .map_err(io::Error::other)
+        .and_then(|text| durable::replace(&path, &text));
+    written.map_err(|source| StartError::Unwritable { path, source })
 }
 
 /// Looks for a newer configuration again and again; says it once when that begins to fail.

@@ -2,7 +2,10 @@
 
 use http::{Method, Request, header};
 use proto::refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER};
-use trust::{Reason, Refusal};
+use trust::{
+    Reason, Refusal, ServerId,
+    refusal::{Fault, Side, fault_of, is_code_of, reason_of},
+};
 
 use super::{record::Recorded, sign::SignedRequest};
 use crate::{
@@ -30,6 +33,7 @@ pub(crate) struct Outward {
 /// The replies' way back.
 pub(crate) struct Inward {
     frames: PeerFrames,
+    provider: ServerId,
 }
 
 impl Server {
@@ -72,11 +76,12 @@ impl Server {
         let answering = async { connection.call(call).await.map_err(lost) };
         let (response, ()) = tokio::try_join!(answering, sending)?;
         let frames = PeerFrames::new(response.into_body(), peer_certificate, self.budget());
-        Ok((outward, Inward { frames }))
+        let provider = provider.clone();
+        Ok((outward, Inward { frames, provider }))
     }
 }
 
-fn lost(provider: &trust::ServerId, error: &hyper::Error) -> Interruption {
+fn lost(provider: &ServerId, error: &hyper::Error) -> Interruption {
     Refusal::new(
         Reason::PeerLost,
         format!("{provider} broke off: {}", words(error)),
@@ -125,16 +130,32 @@ impl Inward {
         }
     }
 
-    /// The unsigned refusal in the trailers, where a final reply should have been.
+    /// What the trailers say where a final reply should have been. Nobody signed it, so the provider
+    /// can refuse in no other name than its own: that of the server at the other end.
     fn said(&mut self) -> Option<Interruption> {
         let mut trailers = self.frames.take_trailers();
         let status = Status::take(&mut trailers).filter(|status| status.code != 0)?;
-        let names = [REFUSAL_TRAILER, FAULT_TRAILER, SERVER_TRAILER];
+        let refusal = metadata::text(&trailers, REFUSAL_TRAILER);
+        if refusal.is_empty() {
+            let (code, message) = (status.code, status.message);
+            let what = format!("the provider ended with gRPC status {code} ({message})");
+            return Some(Refusal::new(Reason::PeerLost, what).into());
+        }
+        if !is_code_of(&refusal, Side::Provider) {
+            let what = format!("the provider refused with a code that is not its own: {refusal:?}");
+            return Some(Refusal::new(Reason::MalformedEnvelope, what).into());
+        }
+        let fault = fault_of(&refusal, Side::Provider).map_or("", Fault::name);
+        let server = self.provider.to_string();
         Some(Interruption::Said(Box::new(RefusalStatus {
-            code: status.code,
+            code: reason_of(&refusal, Side::Provider).map_or(status.code, Reason::status),
             message: status.message,
             details: status.details,
-            trailers: names.map(|name| (name, metadata::text(&trailers, name))),
+            trailers: [
+                (REFUSAL_TRAILER, refusal),
+                (FAULT_TRAILER, fault.to_owned()),
+                (SERVER_TRAILER, server),
+            ],
         })))
     }
 }
