@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
 use trust::{Digest, Reason, Refusal, ServerId};
@@ -49,7 +49,15 @@ impl Connection {
 
 /// One slot for each destination, so that only one caller connects at a time.
 struct Slots<K> {
-    slots: Mutex<HashMap<K, Arc<tokio::sync::Mutex<Option<Connection>>>>>,
+    slots: Mutex<HashMap<K, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+/// What is known of one destination.
+#[derive(Default)]
+struct Slot {
+    open: Option<Connection>,
+    /// The last attempt, when it failed: told to all who waited for it.
+    failed: Option<(Instant, Refusal)>,
 }
 
 impl<K: Hash + Eq + Clone> Slots<K> {
@@ -84,16 +92,25 @@ impl<K: Hash + Eq + Clone> Slots<K> {
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             Arc::clone(slots.entry(key.clone()).or_default())
         };
+        let asked = Instant::now();
         let mut slot = slot.lock().await;
         let open = slot
+            .open
             .as_ref()
             .filter(|open| !open.requests.is_closed() && usable(open));
         if let Some(open) = open {
             return Ok(open.clone());
         }
-        let opened = connect.await?;
-        *slot = Some(opened.clone());
-        Ok(opened)
+        if let Some((_, refusal)) = slot.failed.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(refusal.clone());
+        }
+        let opened = connect.await;
+        slot.failed = opened
+            .as_ref()
+            .err()
+            .map(|refusal| (Instant::now(), refusal.clone()));
+        slot.open = opened.as_ref().ok().cloned();
+        opened
     }
 }
 

@@ -1,5 +1,7 @@
 //! Health of this server: `grpc.health.v1.Health/Check`, answered here and never forwarded.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
@@ -9,6 +11,7 @@ use tonic_health::pb::{HealthCheckResponse, health_check_response::ServingStatus
 use crate::{
     grpc::{
         body::{self, WrittenBody},
+        budget::Budget,
         reader::MessageReader,
         status::Status,
     },
@@ -20,6 +23,8 @@ pub(crate) const SERVICE_PREFIX: &str = "/grpc.health.v1.Health/";
 
 const CHECK: &str = "Check";
 
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
 const UNIMPLEMENTED: u32 = 12;
 
 /// Says whether this server can serve: it has a valid configuration and its log takes records.
@@ -27,8 +32,10 @@ pub(crate) async fn answer(server: &Server, request: Request<Incoming>) -> Respo
     if request.uri().path().strip_prefix(SERVICE_PREFIX) != Some(CHECK) {
         return unimplemented("this server offers the health check, and no watching");
     }
-    let mut messages = MessageReader::new(request.into_body(), server.budget().clone());
-    if !matches!(messages.next().await, Ok(Some(_))) {
+    // Anybody may ask, so the question has a budget and a time of its own.
+    let mut messages = MessageReader::new(request.into_body(), Budget::new(1024, 1024));
+    let asked = tokio::time::timeout(QUESTION_TIMEOUT, messages.next()).await;
+    if !matches!(asked, Ok(Ok(Some(_)))) {
         return refused(3, "a health check is one message");
     }
     let serving = server.configuration_in_force().is_ok() && server.recorder().takes_records();

@@ -132,10 +132,14 @@ impl LocalState {
             }
             None => {
                 let used = self.services.keys().any(|(host, _)| *host == subsystem)
-                    || self.certificates.values().any(|of| *of == subsystem);
+                    || self.certificates.values().any(|of| *of == subsystem)
+                    || self
+                        .rights
+                        .values()
+                        .any(|(_, right)| right.service == subsystem);
                 if used {
                     return Err(InvalidChange(format!(
-                        "{subsystem} still has services or client certificates; remove them first"
+                        "{subsystem} still has services, client certificates or access rights; remove them first"
                     )));
                 }
                 self.subsystems.remove(&subsystem);
@@ -207,14 +211,12 @@ impl LocalState {
                 "the id of an access right has 1 to 128 bytes".to_owned(),
             ));
         }
-        if let Some((_, former)) = self.rights.remove(id) {
-            let pair = (former.client, former.service);
-            self.rights_of.remove(&pair);
-            let same = |right: &&(u64, AccessRight)| {
-                (&right.1.client, &right.1.service) == (&pair.0, &pair.1)
-            };
-            let others: Vec<_> = self.rights.values().filter(same).cloned().collect();
-            self.rights_of.insert(pair, others);
+        if let Some(removed) = self.rights.remove(id) {
+            let former = &removed.1;
+            let pair = (former.client.clone(), former.service.clone());
+            if let Some(rights) = self.rights_of.get_mut(&pair) {
+                rights.retain(|right| *right != removed);
+            }
         }
         match value {
             Some(Value::Right(right)) => {

@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,6 +15,9 @@ use super::budget::Share;
 
 /// The most that is handed to the connection at once, so that memory stays with the budget.
 const PIECE: usize = 64 * 1024;
+
+/// How long a body waits for its reader to take the end.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The stream was given up by its writer: the connection resets it.
 #[derive(Debug, thiserror::Error)]
@@ -81,17 +85,21 @@ impl BodyWriter {
             .map_err(|_| ReaderGone)
     }
 
-    /// Ends the body with trailers.
+    /// Ends the body with trailers; a reader that does not read for long is given up.
     pub(crate) async fn trailers(self, trailers: HeaderMap) -> Result<(), ReaderGone> {
-        self.items
-            .send(Item::Trailers(trailers))
-            .await
-            .map_err(|_| ReaderGone)
+        self.finish(Item::Trailers(trailers)).await
     }
 
     /// Ends the body. Dropping the writer without it resets the stream.
     pub(crate) async fn end(self) -> Result<(), ReaderGone> {
-        self.items.send(Item::End).await.map_err(|_| ReaderGone)
+        self.finish(Item::End).await
+    }
+
+    async fn finish(self, item: Item) -> Result<(), ReaderGone> {
+        match tokio::time::timeout(END_TIMEOUT, self.items.send(item)).await {
+            Ok(sent) => sent.map_err(|_| ReaderGone),
+            Err(_) => Err(ReaderGone),
+        }
     }
 
     /// Waits until nobody reads any more.

@@ -32,7 +32,8 @@ fn is_own(name: &HeaderName) -> bool {
     ];
     connection.contains(name)
         || calls.contains(&name.as_str())
-        || name.as_str().starts_with(BUS_PREFIX)
+        // Some frameworks read an underscore as a hyphen.
+        || name.as_str().replace('_', "-").starts_with(BUS_PREFIX)
 }
 
 /// The application's metadata out of headers or trailers.
@@ -85,6 +86,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for name in [
             "x-road-client",
+            "x_road_client",
             "X-Road-Anything",
             "te",
             "content-type",

@@ -12,6 +12,9 @@ use super::budget::{Budget, Share};
 /// How long the end of a direction is waited for, so that a unary call costs one signature.
 pub(crate) const END_PATIENCE: Duration = Duration::from_millis(1);
 
+/// How long a message may take from its prefix to its last byte: its memory is held that long.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
 const PREFIX_LENGTH: usize = 5;
 
 /// One gRPC message as it stood on the wire, without its prefix.
@@ -90,9 +93,11 @@ where
         let share = self.budget.share(length).await?;
         self.buffer
             .reserve(length.saturating_sub(self.buffer.len()));
-        while self.buffer.len() < length {
-            if !self.fill().await? {
-                return Err(cut_short().into());
+        match tokio::time::timeout(MESSAGE_TIMEOUT, self.fill_to(length)).await {
+            Ok(filled) => filled?,
+            Err(_) => {
+                let what = "a gRPC message did not arrive whole within 60 seconds";
+                return Err(Refusal::new(Reason::MalformedMessage, what).into());
             }
         }
         let bytes = self.buffer.split_to(length).freeze();
@@ -122,6 +127,15 @@ where
     /// The trailers; complete once [`Self::next`] gave none or [`Self::ends`] gave true.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take()
+    }
+
+    async fn fill_to(&mut self, length: usize) -> Result<(), ReadError> {
+        while self.buffer.len() < length {
+            if !self.fill().await? {
+                return Err(cut_short().into());
+            }
+        }
+        Ok(())
     }
 
     /// Reads one more frame; false at the end. Stops at nothing but a frame with data, so it may be
@@ -245,6 +259,16 @@ mod tests {
             };
             assert_eq!(refusal.reason, Reason::MalformedMessage);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_never_arrives_gives_its_memory_back() {
+        let (frames, mut reader) = reader();
+        send(&frames, b"\0\0\0\0\x05abc").await;
+        let Err(ReadError::Refused(refusal)) = reader.next().await else {
+            panic!("accepted")
+        };
+        assert_eq!(refusal.reason, Reason::MalformedMessage);
     }
 
     #[tokio::test]
