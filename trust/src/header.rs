@@ -5,7 +5,7 @@ use prost::Message;
 
 use crate::{
     Digest, ExchangeId, InstanceId, MethodPath, ServerId, SubsystemId,
-    refusal::{Reason, Refusal, Side},
+    refusal::{Reason, Refusal, Side, is_code_of},
     wire::evidence::{self, MessageHeader},
 };
 
@@ -265,7 +265,7 @@ impl Header {
         if self
             .refusal_code
             .as_deref()
-            .is_some_and(|code| !is_refusal_code(code))
+            .is_some_and(|code| !is_code_of(code, Side::Provider))
         {
             return Err(malformed(
                 "the refusal code is not of the form provider.reason",
@@ -294,14 +294,6 @@ impl Header {
         }
         Ok(())
     }
-}
-
-/// Codes of later versions are accepted, texts that are no code are not: the code is passed on.
-fn is_refusal_code(code: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-    code.strip_prefix(Side::Provider.name())
-        .and_then(|rest| rest.strip_prefix('.'))
-        .is_some_and(|reason| (1..=64).contains(&reason.len()) && reason.bytes().all(allowed))
 }
 
 fn parse_parties(wire: &MessageHeader, direction: Direction) -> Result<Parties, Refusal> {

@@ -59,13 +59,29 @@ impl Statement {
     }
 }
 
-/// Who is at fault according to a code that a peer acting as `side` has said; none for a code that
-/// this version does not know.
+/// Whether a text has the form of a code that a peer acting as `side` may say. Codes of later
+/// versions have it, texts that are no code do not: a code is passed on to the caller.
+#[must_use]
+pub fn is_code_of(code: &str, side: Side) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    code.strip_prefix(side.name())
+        .and_then(|rest| rest.strip_prefix('.'))
+        .is_some_and(|reason| (1..=64).contains(&reason.len()) && reason.bytes().all(allowed))
+}
+
+/// The reason that a code names which a peer acting as `side` has said; none for a code that this
+/// version does not know.
+#[must_use]
+pub fn reason_of(code: &str, side: Side) -> Option<Reason> {
+    let name = code.strip_prefix(side.name())?.strip_prefix('.')?;
+    let mut reasons = Reason::ALL.iter();
+    reasons.find(|reason| reason.name() == name).copied()
+}
+
+/// Who is at fault according to such a code.
 #[must_use]
 pub fn fault_of(code: &str, side: Side) -> Option<Fault> {
-    let name = code.strip_prefix(side.name())?.strip_prefix('.')?;
-    let reason = Reason::ALL.iter().find(|reason| reason.name() == name)?;
-    Some(blame(*reason, side))
+    reason_of(code, side).map(|reason| blame(reason, side))
 }
 
 const fn blame(reason: Reason, side: Side) -> Fault {

@@ -181,12 +181,6 @@ impl Configuration {
         ours: &ServerId,
         at: i64,
     ) -> Result<(), Refusal> {
-        if header.parties.instance != *self.state.instance() {
-            return Err(Refusal::new(
-                Reason::WrongInstance,
-                format!("the message is of instance {}", header.parties.instance),
-            ));
-        }
         self.check_connection(header, peer_certificate, ours)?;
         self.check_certificate(certificate, at)?;
         let sender = header.sending_server();
@@ -203,16 +197,22 @@ impl Configuration {
         check_member(&certificate.member, speaker)
     }
 
-    /// Whether the connection is between the two servers that the header names.
+    /// Whether the connection is between the two servers of this instance that the header names.
     ///
     /// # Errors
-    /// `UnknownServer` or `WrongServer`.
+    /// `WrongInstance`, `UnknownServer` or `WrongServer`.
     pub fn check_connection(
         &self,
         header: &Header,
         peer_certificate: &Digest,
         ours: &ServerId,
     ) -> Result<(), Refusal> {
+        if header.parties.instance != *self.state.instance() {
+            return Err(Refusal::new(
+                Reason::WrongInstance,
+                format!("the message is of instance {}", header.parties.instance),
+            ));
+        }
         let Some(peer) = self.server_of(peer_certificate) else {
             return Err(Refusal::new(
                 Reason::UnknownServer,
