@@ -237,13 +237,14 @@ async fn open(
 async fn a_provider_asked_to_stop_ends_well_although_a_stream_is_open() {
     let ended = end_of_a_stream_when_stopping("provider").await;
     assert_eq!(ended.code(), Code::Unavailable, "{ended}");
-    assert_eq!(peer::refusal_code(&ended), "consumer.peer_lost");
+    assert_eq!(peer::refusal_code(&ended), "provider.shutting_down");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_asked_to_stop_ends_well_although_a_stream_is_open() {
-    // The client's connection is gone; its own library says how.
-    end_of_a_stream_when_stopping("consumer").await;
+    let ended = end_of_a_stream_when_stopping("consumer").await;
+    assert_eq!(ended.code(), Code::Unavailable, "{ended}");
+    assert_eq!(peer::refusal_code(&ended), "consumer.shutting_down");
 }
 
 async fn end_of_a_stream_when_stopping(stopped: &str) -> Status {
@@ -252,6 +253,11 @@ async fn end_of_a_stream_when_stopping(stopped: &str) -> Status {
     let server = stage.federation.server_mut(stopped).unwrap();
     server.stop().await.unwrap();
     let ended = stream.replies.message().await.unwrap_err();
+    // The end is recorded before the server has stopped, not when it starts again.
+    assert!(
+        ends_once(&stage.log_of(stopped), stream.exchange),
+        "{stopped}"
+    );
     let server = stage.federation.server_mut(stopped).unwrap();
     server.start().await.unwrap();
     assert_eq!(stage.ask(SAY).await, "Ok");

@@ -12,7 +12,7 @@ use crate::snapshot::Snapshot;
 /// The most one certificate may measure.
 const CERTIFICATE_LIMIT: usize = 64 * 1024;
 
-/// How many are remembered; beyond, all are forgotten and asked for again.
+/// How many are remembered, so that they are not vouched for again; beyond, all are forgotten.
 const MEMORY_LIMIT: usize = 4096;
 
 /// A signing certificate that an authority vouches for, with its bytes for the log.
@@ -40,7 +40,7 @@ impl Certificates {
         material: &TrustMaterial,
         snapshot: &Snapshot,
         at: i64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<KnownCertificate, Refusal> {
         let der = &material.certificate;
         let total: usize = material.intermediates.iter().map(Bytes::len).sum();
         if der.len() + total > CERTIFICATE_LIMIT {
@@ -50,8 +50,8 @@ impl Certificates {
             ));
         }
         let digest = Digest::of(der);
-        if self.find(&digest).is_some() {
-            return Ok(());
+        if let Some(known) = self.find(&digest) {
+            return Ok(known);
         }
         let authorities = snapshot.signing_authorities();
         let vouched = vouch(der, &material.intermediates, authorities, at).map_err(|error| {
@@ -73,8 +73,8 @@ impl Certificates {
         if memory.len() >= MEMORY_LIMIT {
             memory.clear();
         }
-        memory.insert(digest, known);
-        Ok(())
+        memory.insert(digest, known.clone());
+        Ok(known)
     }
 
     /// Our own certificate, which must be as good as any other.
@@ -87,20 +87,14 @@ impl Certificates {
         snapshot: &Snapshot,
         at: i64,
     ) -> Result<KnownCertificate, Refusal> {
-        let digest = Digest::of(&material.certificate);
-        if let Some(known) = self.find(&digest) {
-            return Ok(known);
-        }
-        let unusable =
-            |why: String| Refusal::new(Reason::NoSigningKey, format!("our certificate: {why}"));
-        self.learn(material, snapshot, at)
-            .map_err(|refusal| unusable(refusal.explanation))?;
-        self.find(&digest)
-            .ok_or_else(|| unusable("it was forgotten".to_owned()))
+        self.learn(material, snapshot, at).map_err(|refusal| {
+            let why = refusal.explanation;
+            Refusal::new(Reason::NoSigningKey, format!("our certificate: {why}"))
+        })
     }
 
     /// A certificate by its digest.
-    pub(crate) fn find(&self, digest: &Digest) -> Option<KnownCertificate> {
+    fn find(&self, digest: &Digest) -> Option<KnownCertificate> {
         self.lock().get(digest).cloned()
     }
 

@@ -50,7 +50,7 @@ async fn route(
     let (exchange, _open) = match server.open_consumption(id, call) {
         Ok(opened) => opened,
         Err(refusal) => {
-            let stated = server.stated(Side::Consumer, refusal.into());
+            let stated = server.stated(Side::Consumer, &refusal.into());
             let source = server.source_of(call);
             server.note_refusal(&source, Some(id), &stated).await;
             return reply.refuse(&stated.status).await;
@@ -59,7 +59,7 @@ async fn route(
     match consume(server, &exchange, parts, &mut reply).await {
         Ok(()) => server.log_answered(Side::Consumer, &exchange.parties, &exchange.counts()),
         Err(interruption) => {
-            let stated = server.stated(Side::Consumer, interruption);
+            let stated = server.stated(Side::Consumer, &interruption);
             server.close_consumption(&exchange, &stated).await;
             reply.refuse(&stated.status).await;
         }

@@ -1,7 +1,7 @@
 //! An exchange under way: what both halves of a route share.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use trust::{
-    Reason, Refusal,
+    Digest, Reason, Refusal,
     exchange::{Chain, ConsumerExchange, ProviderExchange},
     header::{Direction, Parties, Statements},
 };
@@ -31,6 +31,8 @@ pub(crate) struct Consumption {
     pub(crate) signer: Arc<MemberSigner>,
     /// Where the provider's server listens.
     pub(crate) address: String,
+    /// The TLS certificate of the connection, once there is one.
+    pub(crate) peer_certificate: OnceLock<Digest>,
     exchange: Mutex<ConsumerExchange>,
 }
 
@@ -49,6 +51,7 @@ impl Consumption {
             deadline,
             signer,
             address,
+            peer_certificate: OnceLock::new(),
             exchange,
         }
     }
@@ -80,6 +83,8 @@ pub(crate) struct Provision {
     pub(crate) signer: Arc<MemberSigner>,
     /// The service called; none in a refusal because there is none.
     pub(crate) service: Option<LocalService>,
+    /// The TLS certificate of the connection that the exchange runs on.
+    pub(crate) peer_certificate: Digest,
     exchange: Mutex<ProviderExchange>,
 }
 
@@ -90,6 +95,7 @@ impl Provision {
         deadline: Option<Instant>,
         signer: Arc<MemberSigner>,
         service: Option<LocalService>,
+        peer_certificate: Digest,
     ) -> Self {
         let parties = exchange.parties().clone();
         let exchange = Mutex::new(exchange);
@@ -99,6 +105,7 @@ impl Provision {
             deadline,
             signer,
             service,
+            peer_certificate,
             exchange,
         }
     }

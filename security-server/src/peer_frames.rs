@@ -3,9 +3,13 @@
 use http::HeaderMap;
 use hyper::body::Incoming;
 use proto::exchange::{TrustMaterial, frame};
-use trust::{Digest, Reason, Refusal, wire::evidence::Envelope};
+use trust::{
+    Digest, Reason, Refusal,
+    wire::evidence::{Envelope, signature::Form},
+};
 
 use crate::{
+    certificates::KnownCertificate,
     frames::FrameReader,
     grpc::{
         budget::{Budget, Share},
@@ -15,18 +19,21 @@ use crate::{
 };
 
 /// How many certificates a peer may send in one direction of an exchange.
-const MATERIAL_LIMIT: u8 = 4;
+const MATERIAL_LIMIT: usize = 4;
 
 /// The frames of one direction of an exchange.
 pub(crate) struct PeerFrames {
     frames: FrameReader<Incoming>,
     peer_certificate: Digest,
-    material: u8,
+    /// The certificates that came in this direction.
+    known: Vec<KnownCertificate>,
 }
 
 /// An envelope that nobody has looked into yet, and the connection it came over.
 pub(crate) struct ReceivedEnvelope {
     pub(crate) envelope: Envelope,
+    /// The signing certificate that it names, if it came ahead.
+    pub(crate) certificate: Option<KnownCertificate>,
     /// Digest of the TLS certificate of the connection.
     pub(crate) peer_certificate: Digest,
     /// Memory held for it.
@@ -38,7 +45,7 @@ impl PeerFrames {
         Self {
             frames: FrameReader::new(body, budget),
             peer_certificate,
-            material: 0,
+            known: Vec::new(),
         }
     }
 
@@ -60,10 +67,10 @@ impl PeerFrames {
             };
             match frame.body {
                 frame::Body::Envelope(envelope) => {
-                    let peer_certificate = self.peer_certificate;
                     return Ok(ReceivedEnvelope {
+                        certificate: self.named_by(&envelope),
                         envelope,
-                        peer_certificate,
+                        peer_certificate: self.peer_certificate,
                         share: frame.share,
                     });
                 }
@@ -82,15 +89,28 @@ impl PeerFrames {
         self.frames.take_trailers().unwrap_or_default()
     }
 
+    /// The certificate among those that came ahead which the envelope's signature names.
+    fn named_by(&self, envelope: &Envelope) -> Option<KnownCertificate> {
+        let form = envelope.signature.as_ref()?.form.as_ref()?;
+        let Form::CadesV1(signature) = form else {
+            return None;
+        };
+        let digest = Digest::from_slice(&signature.certificate_digest)?;
+        self.known
+            .iter()
+            .find(|known| known.facts.digest == digest)
+            .cloned()
+    }
+
     fn learn(&mut self, server: &Server, material: &TrustMaterial) -> Result<(), Refusal> {
-        self.material += 1;
-        if self.material > MATERIAL_LIMIT {
+        if self.known.len() >= MATERIAL_LIMIT {
             return Err(malformed("more certificates than messages could need"));
         }
         let snapshot = server.configuration_in_force()?;
-        server
-            .certificates()
-            .learn(material, &snapshot, server.clock().seconds())
+        let at = server.clock().seconds();
+        self.known
+            .push(server.certificates().learn(material, &snapshot, at)?);
+        Ok(())
     }
 }
 

@@ -138,7 +138,7 @@ impl Server {
     ) -> Result<(), Refusal> {
         match refused.exchange {
             Some(exchange) => {
-                self.refuse_signed(&exchange, refused.refused, answers)
+                self.refuse_request(&exchange, refused.refused, answers)
                     .await
             }
             None => Err(refused.refused.refusal),
@@ -146,7 +146,7 @@ impl Server {
     }
 
     /// Refuses a verified request: signed, and recorded together with what it refuses.
-    async fn refuse_signed(
+    async fn refuse_request(
         &self,
         exchange: &Provision,
         refused: RefusedRequest,
@@ -154,7 +154,7 @@ impl Server {
     ) -> Result<(), Refusal> {
         let reply = self.sign_refusal(exchange, &refused.refusal)?;
         let reply = self.record_refusal(exchange, &refused, reply).await?;
-        let stated = self.stated(Side::Provider, refused.refusal.into());
+        let stated = self.stated(Side::Provider, &refused.refusal.into());
         self.log_refused(Side::Provider, &exchange.parties, &stated);
         // Recorded; a peer that is gone is not told.
         let _ = answers.send(exchange, reply).await;
@@ -174,28 +174,47 @@ impl Server {
                 self.log_answered(Side::Provider, &exchange.parties, &exchange.counts());
                 return Ok(());
             }
-            Err(Interruption::RefusedRequest(refused)) => {
-                return self.refuse_signed(exchange, *refused, answers).await;
-            }
             Err(interruption) => interruption,
         };
-        let stated = self.stated(Side::Provider, interruption);
-        if let Some(refusal) = stated.refusal.as_ref().filter(|refusal| is_signed(refusal))
-            && let Ok(reply) = self.sign_refusal(exchange, refusal)
-            && let Ok(reply) = self.record(exchange, reply).await
-        {
-            self.log_refused(Side::Provider, &exchange.parties, &stated);
-            let _ = answers.send(exchange, reply).await;
-        } else {
+        let stated = self.stated(Side::Provider, &interruption);
+        let signed = answers.can_follow()
+            && match interruption {
+                Interruption::RefusedRequest(refused) => self
+                    .refuse_request(exchange, *refused, answers)
+                    .await
+                    .is_ok(),
+                Interruption::Refused(refusal) if is_signed(&refusal) => self
+                    .refuse_exchange(exchange, &refusal, answers)
+                    .await
+                    .is_ok(),
+                Interruption::Refused(_) | Interruption::Said(_) => false,
+            };
+        if !signed {
             self.close_provision(exchange, &stated).await;
             answers.end_with(refusal_trailers(&stated.status));
         }
         Ok(())
     }
 
+    /// Refuses an open exchange: the refusal is its final reply.
+    async fn refuse_exchange(
+        &self,
+        exchange: &Provision,
+        refusal: &Refusal,
+        answers: &mut Answers,
+    ) -> Result<(), Refusal> {
+        let reply = self.sign_refusal(exchange, refusal)?;
+        let reply = self.record(exchange, reply).await?;
+        let stated = self.stated(Side::Provider, &refusal.clone().into());
+        self.log_refused(Side::Provider, &exchange.parties, &stated);
+        // Recorded; a peer that is gone is not told.
+        let _ = answers.send(exchange, reply).await;
+        Ok(())
+    }
+
     /// Refuses a peer whose message could not be verified: typed, unsigned, and noted.
     async fn refuse_peer(&self, peer: &Digest, refusal: Refusal, mut answers: Answers) {
-        let stated = self.stated(Side::Provider, refusal.into());
+        let stated = self.stated(Side::Provider, &refusal.into());
         let source = self.name_of_peer(peer);
         self.note_refusal(&source, None, &stated).await;
         answers.end_with(refusal_trailers(&stated.status));

@@ -182,30 +182,32 @@ impl Recorder {
     /// The supporting records that the log does not hold yet.
     fn support(&self, record: &MessageRecord<'_>) -> Vec<Record> {
         let configuration: &Configuration = record.snapshot.configuration();
-        let keys = self.evidence_keys(record);
-        let kept = self.lock();
+        let head = configuration.head();
+        let mut missing = self.evidence_keys(record);
+        let (root_documents, head_kept, certificate_kept) = {
+            let kept = self.lock();
+            if kept.state_root == Some(head.state_root()) {
+                missing.retain(|key| !kept.memberships.contains(&key.to_string()));
+            }
+            let certificate = &record.certificate.facts.digest;
+            let certificate_kept = kept.certificates.contains(certificate);
+            (
+                kept.root_documents,
+                kept.head == Some(head.digest()),
+                certificate_kept,
+            )
+        };
         let mut records = Vec::new();
-        for document in record
-            .snapshot
-            .root_documents()
-            .iter()
-            .skip(kept.root_documents)
-        {
+        for document in record.snapshot.root_documents().iter().skip(root_documents) {
             records.push(self.local_bytes(RecordKind::RootDocument, document.clone()));
         }
-        if kept.head != Some(configuration.head().digest()) {
-            let head = configuration.head().encoded().clone();
-            records.push(self.local_bytes(RecordKind::Head, head));
+        if !head_kept {
+            records.push(self.local_bytes(RecordKind::Head, head.encoded().clone()));
         }
-        let same_state = kept.state_root == Some(configuration.head().state_root());
-        let missing: Vec<StateKey> = keys
-            .into_iter()
-            .filter(|key| !same_state || !kept.memberships.contains(&key.to_string()))
-            .collect();
         for membership in configuration.state().prove(&missing) {
             records.push(self.local(RecordKind::Membership, &membership));
         }
-        if !kept.certificates.contains(&record.certificate.facts.digest) {
+        if !certificate_kept {
             for certificate in &record.certificate.chain {
                 let body = CertificateRecord {
                     certificate: certificate.clone(),

@@ -71,36 +71,35 @@ pub(crate) struct Stated {
     pub(crate) code: String,
     pub(crate) status: RefusalStatus,
     pub(crate) explanation: String,
-    /// The refusal itself, when it is our own.
-    pub(crate) refusal: Option<Refusal>,
+    /// What a closing record calls it.
+    outcome: &'static str,
 }
 
 impl Server {
     /// States why a route stopped.
-    pub(crate) fn stated(&self, side: Side, interruption: Interruption) -> Stated {
-        match interruption {
-            Interruption::RefusedRequest(refused) => self.stated(side, refused.refusal.into()),
-            Interruption::Refused(refusal) => {
-                let statement = refusal.clone().said_by(side, self.id().clone());
-                Stated {
-                    code: statement.code(),
-                    status: RefusalStatus::from(&statement),
-                    explanation: refusal.explanation.clone(),
-                    refusal: Some(refusal),
-                }
-            }
+    pub(crate) fn stated(&self, side: Side, interruption: &Interruption) -> Stated {
+        let refusal = match interruption {
+            Interruption::Refused(refusal) => refusal,
+            Interruption::RefusedRequest(refused) => &refused.refusal,
             Interruption::Said(status) => {
                 let code = status
                     .trailers
                     .iter()
                     .find(|(name, _)| *name == REFUSAL_TRAILER);
-                Stated {
+                return Stated {
                     code: code.map(|(_, code)| code.clone()).unwrap_or_default(),
+                    outcome: "refused",
                     explanation: format!("said without a signature: {}", status.message),
-                    status: *status,
-                    refusal: None,
-                }
+                    status: (**status).clone(),
+                };
             }
+        };
+        let statement = refusal.clone().said_by(side, self.id().clone());
+        Stated {
+            code: statement.code(),
+            outcome: refusal.reason.name(),
+            status: RefusalStatus::from(&statement),
+            explanation: refusal.explanation.clone(),
         }
     }
 
@@ -145,14 +144,10 @@ impl Server {
         stated: &Stated,
     ) {
         if requests.newest_recorded().is_some() && !replies.is_recorded_to_its_end() {
-            let outcome = stated
-                .refusal
-                .as_ref()
-                .map_or("refused", |known| known.reason.name());
             let closing = closing(
                 side,
                 parties.exchange.as_bytes(),
-                outcome,
+                stated.outcome,
                 &stated.explanation,
             )
             .with(requests.newest_recorded(), replies.newest_recorded());

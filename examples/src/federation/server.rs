@@ -342,6 +342,9 @@ key = "signing-key.pem"
 [configuration]
 sources = ["{registry}"]
 interval = 0.2
+
+[limits]
+stop_grace_seconds = 1
 "#,
         id = plan.id(),
         member = plan.member,

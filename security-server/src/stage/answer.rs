@@ -15,6 +15,8 @@ use crate::{
 pub(crate) struct Answers {
     writer: BodyWriter,
     introduced: bool,
+    /// A recorded reply is being sent. When that is interrupted no other may follow it.
+    sending: bool,
     trailers: HeaderMap,
 }
 
@@ -25,6 +27,7 @@ impl Answers {
         Self {
             writer,
             introduced: false,
+            sending: false,
             trailers,
         }
     }
@@ -56,6 +59,7 @@ impl Answers {
         reply: Recorded<SignedReply>,
     ) -> Result<(), Interruption> {
         let gone = |_| Interruption::cancelled();
+        self.sending = true;
         if !self.introduced {
             self.introduced = true;
             let material = exchange.signer.material();
@@ -66,7 +70,14 @@ impl Answers {
         let SignedReply { message, share, .. } = reply.message;
         write_envelope(&self.writer, &message, share)
             .await
-            .map_err(gone)
+            .map_err(gone)?;
+        self.sending = false;
+        Ok(())
+    }
+
+    /// Whether another reply may follow: every recorded one was sent.
+    pub(crate) const fn can_follow(&self) -> bool {
+        !self.sending
     }
 
     /// Ends the stream, when it ends, with a refusal that is not signed.

@@ -110,7 +110,17 @@ impl Server {
     pub(crate) fn still_allowed(&self, exchange: &Provision) -> Result<Arc<Snapshot>, Refusal> {
         let snapshot = self.configuration_in_force()?;
         let parties = &exchange.parties;
-        let hosts = snapshot.configuration().hosts_of(&parties.client);
+        let configuration = snapshot.configuration();
+        if configuration.server_of(&exchange.peer_certificate) != Some(&parties.consumer) {
+            return Err(Refusal::new(
+                Reason::UnknownServer,
+                format!(
+                    "the connection's certificate is no longer that of {}",
+                    parties.consumer
+                ),
+            ));
+        }
+        let hosts = configuration.hosts_of(&parties.client);
         if !hosts.contains(&parties.consumer) {
             return Err(Refusal::new(
                 Reason::NotRegisteredAtServer,
@@ -126,7 +136,9 @@ impl Server {
 
     fn right_of(&self, exchange: &Provision) -> Result<u64, Refusal> {
         let parties = &exchange.parties;
-        self.local_state().decide(&Question {
+        let state = self.local_state();
+        state.service(&parties.service, &parties.method)?;
+        state.decide(&Question {
             client: &parties.client,
             service: &parties.service,
             method: &parties.method,
@@ -170,6 +182,7 @@ impl Server {
             deadline,
             signer,
             service,
+            request.peer_certificate,
         )))
     }
 }

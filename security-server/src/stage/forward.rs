@@ -54,6 +54,8 @@ impl Server {
                 format!("{provider} shows no certificate"),
             )
         })?;
+        // Set once: an exchange has one connection.
+        let _ = exchange.peer_certificate.set(peer_certificate);
         let (writer, body) = body::channel();
         let call = Request::builder()
             .method(Method::POST)

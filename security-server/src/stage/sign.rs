@@ -49,6 +49,7 @@ impl Server {
         part: Part,
     ) -> Result<SignedRequest, Refusal> {
         let snapshot = self.configuration_in_force()?;
+        self.check_still_open(exchange, &snapshot)?;
         let certificate = self.own_certificate(&exchange.signer, &snapshot)?;
         let is_final = part.is_final;
         let (content, share) = part.into_content(random::bytes());
@@ -82,6 +83,30 @@ impl Server {
             certificate,
             share,
         })
+    }
+
+    /// Asks again, for each message, whether the client is enabled here and the other end of the
+    /// connection still is the provider.
+    fn check_still_open(&self, exchange: &Consumption, snapshot: &Snapshot) -> Result<(), Refusal> {
+        let parties = &exchange.parties;
+        if self.local_state().subsystems.get(&parties.client) != Some(&true) {
+            return Err(Refusal::new(
+                Reason::SubsystemDisabled,
+                format!("{} is disabled at this server", parties.client),
+            ));
+        }
+        let connected = exchange.peer_certificate.get();
+        let server = connected.map(|digest| snapshot.configuration().server_of(digest));
+        if server.is_some_and(|server| server != Some(&parties.provider)) {
+            return Err(Refusal::new(
+                Reason::PeerLost,
+                format!(
+                    "the connection's certificate is no longer that of {}",
+                    parties.provider
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Signs one part of a reply, if the right that allowed the call still holds.

@@ -107,6 +107,7 @@ impl Server {
     fn verify(&self, received: ReceivedEnvelope) -> Result<Verified, Refusal> {
         let ReceivedEnvelope {
             envelope,
+            certificate,
             peer_certificate,
             share,
         } = received;
@@ -119,7 +120,11 @@ impl Server {
             &peer_certificate,
             self.id(),
         )?;
-        let certificate = self.certificate(&unverified.certificate_digest())?;
+        let certificate = certificate.ok_or_else(|| {
+            let digest = unverified.certificate_digest();
+            let what = format!("the signing certificate {digest} was not sent");
+            Refusal::new(Reason::UnknownCertificate, what)
+        })?;
         let message = unverified.verify(&certificate.facts)?;
         configuration.check_speaker(
             message.header(),
@@ -136,15 +141,6 @@ impl Server {
             certificate,
             peer_certificate,
             share,
-        })
-    }
-
-    fn certificate(&self, digest: &Digest) -> Result<KnownCertificate, Refusal> {
-        self.certificates().find(digest).ok_or_else(|| {
-            Refusal::new(
-                Reason::UnknownCertificate,
-                format!("the signing certificate {digest} was not sent"),
-            )
         })
     }
 }
