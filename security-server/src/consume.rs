@@ -129,6 +129,7 @@ impl Server {
         call: &ClientCall,
     ) -> Result<(Consumption, OpenExchange), Refusal> {
         let open = self.exchanges().enter()?;
+        self.reference_time()?; //                                  a clock behind its log refuses
         let client = self.identify_client(call)?; //                which subsystem is calling?
         let exchange = self.resolve(&client, id, call)?; //         which server provides it?
         Ok((exchange, open))

@@ -159,14 +159,17 @@ impl Counts {
 
 /// Counts the exchanges under way, so that a server that stops can bring them to an end.
 pub(crate) struct OpenExchanges {
+    limit: usize,
     count: watch::Sender<usize>,
     stopping: AtomicBool,
     cut: CancellationToken,
 }
 
-impl Default for OpenExchanges {
-    fn default() -> Self {
+impl OpenExchanges {
+    /// At most `limit` at a time.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
+            limit,
             count: watch::Sender::new(0),
             stopping: AtomicBool::new(false),
             cut: CancellationToken::new(),
@@ -183,7 +186,7 @@ impl OpenExchanges {
     /// Counts in one more.
     ///
     /// # Errors
-    /// `ShuttingDown` when the server takes no more.
+    /// `ShuttingDown` when the server takes no more, `Busy` when it has as many as it can carry.
     pub(crate) fn enter(&self) -> Result<OpenExchange, Refusal> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Refusal::new(
@@ -191,7 +194,15 @@ impl OpenExchanges {
                 "this server is being stopped",
             ));
         }
-        self.count.send_modify(|count| *count += 1);
+        let entered = self.count.send_if_modified(|count| {
+            let room = *count < self.limit;
+            *count += usize::from(room);
+            room
+        });
+        if !entered {
+            let what = format!("{} exchanges are under way at this server", self.limit);
+            return Err(Refusal::new(Reason::Busy, what));
+        }
         Ok(OpenExchange {
             count: self.count.clone(),
         })

@@ -59,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) peers: PeerConnections,
     pub(crate) seen: SeenExchanges,
     pub(crate) newest_record: i64,
+    /// The most exchanges under way.
+    pub(crate) exchanges: usize,
 }
 
 impl Server {
@@ -78,7 +80,7 @@ impl Server {
             seen: Mutex::new(parts.seen),
             newest_record: AtomicI64::new(parts.newest_record),
             notes: RefusalNotes::default(),
-            exchanges: OpenExchanges::default(),
+            exchanges: OpenExchanges::new(parts.exchanges),
         }
     }
 

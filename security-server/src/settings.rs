@@ -153,6 +153,8 @@ pub struct Limits {
     pub calls_per_connection: u32,
     /// Connections at once on one listener.
     pub connections: usize,
+    /// Exchanges under way at once.
+    pub exchanges: usize,
     /// Seconds that open exchanges get to end by themselves when the server stops.
     #[serde(rename = "stop_grace_seconds", deserialize_with = "seconds")]
     pub stop_grace: Duration,
@@ -165,6 +167,7 @@ impl Default for Limits {
             budget_bytes: 256 * 1024 * 1024,
             calls_per_connection: 256,
             connections: 1024,
+            exchanges: 8192,
             stop_grace: Duration::from_secs(10),
         }
     }

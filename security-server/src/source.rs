@@ -132,26 +132,28 @@ impl ConfigurationSource {
         Ok(())
     }
 
-    /// Looks for a newer configuration at each source in turn and puts it in force.
+    /// Looks for a newer configuration at every source, since any of them may lag behind or lie, and
+    /// puts it in force.
     ///
     /// # Errors
     /// The refusal of the last source, when none gave a valid configuration.
     pub(crate) async fn refresh(&mut self) -> Result<(), Refusal> {
-        let mut outcome = Err(Refusal::new(
+        let mut failed = Some(Refusal::new(
             Reason::NoConfiguration,
             "neither server.toml nor the root document names a source of the configuration",
         ));
+        let mut succeeded = false;
         let mut sources = self.sources.clone();
         if sources.is_empty() {
             sources.clone_from(&self.newest_root()?.document().sources);
         }
         for source in sources {
-            outcome = self.refresh_from(source.trim_end_matches('/')).await;
-            if outcome.is_ok() {
-                break;
+            match self.refresh_from(source.trim_end_matches('/')).await {
+                Ok(()) => succeeded = true,
+                Err(refusal) => failed = Some(refusal),
             }
         }
-        outcome
+        failed.filter(|_| !succeeded).map_or(Ok(()), Err)
     }
 
     async fn refresh_from(&mut self, source: &str) -> Result<(), Refusal> {

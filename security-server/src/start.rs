@@ -245,6 +245,7 @@ async fn assemble(
 
         seen: recollection.seen(),
         newest_record: recollection.newest_record,
+        exchanges: settings.limits.exchanges,
         local_state: recollection.local_state,
     });
     Ok((Arc::new(server), source))

@@ -6,7 +6,10 @@ use tokio::time::{Duration, Instant};
 use trust::{Reason, Refusal, access::Question, exchange::ProviderExchange};
 
 use super::verify::{Verified, VerifiedOpening, VerifiedRequest};
-use crate::{exchange::Provision, interruption::Interruption, server::Server, snapshot::Snapshot};
+use crate::{
+    exchange::Provision, interruption::Interruption, local_state::LocalState, server::Server,
+    snapshot::Snapshot,
+};
 
 /// The proof that a verified first request is allowed, with the exchange that it opens.
 pub(crate) struct AuthorisedOpening {
@@ -57,8 +60,9 @@ impl Server {
         opening: VerifiedOpening,
     ) -> Result<AuthorisedOpening, Box<RefusedOpening>> {
         let VerifiedOpening { request, exchange } = opening;
-        let decision = self.decide(&request, &exchange);
-        let provision = self.provision(&request, exchange);
+        let state = self.local_state();
+        let decision = self.decide(&state, &request, &exchange);
+        let provision = self.provision(&state, &request, exchange);
         match (decision, provision) {
             (Ok(right), Ok(exchange)) => Ok(AuthorisedOpening {
                 request,
@@ -70,9 +74,13 @@ impl Server {
         }
     }
 
-    fn decide(&self, request: &Verified, exchange: &ProviderExchange) -> Result<u64, Refusal> {
+    fn decide(
+        &self,
+        state: &LocalState,
+        request: &Verified,
+        exchange: &ProviderExchange,
+    ) -> Result<u64, Refusal> {
         let parties = exchange.parties();
-        let state = self.local_state();
         state.service(&parties.service, &parties.method)?;
         state.decide(&Question {
             client: &parties.client,
@@ -150,12 +158,12 @@ impl Server {
     /// Opens the provider's side of an exchange. Also made for a refusal, which needs its chain.
     fn provision(
         &self,
+        state: &LocalState,
         request: &Verified,
         exchange: ProviderExchange,
     ) -> Result<Arc<Provision>, Refusal> {
         let header = request.message.header();
         let parties = exchange.parties();
-        let state = self.local_state();
         let service = state
             .service(&parties.service, &parties.method)
             .ok()

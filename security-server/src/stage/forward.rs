@@ -77,7 +77,12 @@ impl Server {
         let lost = |error: hyper::Error| lost(provider, &error);
         let answering = async { connection.call(call).await.map_err(lost) };
         let (response, ()) = tokio::try_join!(answering, sending)?;
-        let frames = PeerFrames::new(response.into_body(), peer_certificate, self.budget());
+        let (mut head, body) = response.into_parts();
+        if let Some(status) = Status::take(&mut head.headers) {
+            let what = format!("{provider} takes no exchange: {}", status.message);
+            return Err(Refusal::new(Reason::PeerLost, what).into());
+        }
+        let frames = PeerFrames::new(body, peer_certificate, self.budget());
         let provider = provider.clone();
         Ok((outward, Inward { frames, provider }))
     }
