@@ -163,6 +163,9 @@ pub enum Error {
     /// The log has failed before and appends nothing.
     #[error("the log has failed and must be opened again")]
     Failed(#[source] Arc<Self>),
+    /// The writer stopped in the middle of something; what it had written is on disk or is not.
+    #[error("the writer of the log has panicked, which is a mistake in the program")]
+    WriterStopped,
     /// No random number for a segment's id.
     #[error("the system gives no random numbers")]
     Random,

@@ -20,6 +20,8 @@ use crate::{format::BLOCK, walk::Place};
 
 /// The levels of the tree that are kept.
 const LEVELS: [u8; 5] = [0, 8, 16, 24, 32];
+/// The file without which all views are made again.
+pub(crate) const PLACES: &str = "places";
 const PLACE: u64 = 16;
 const HASH: u64 = 32;
 
@@ -49,7 +51,7 @@ impl FlatView {
                 .open(folder.join(name))
         };
         Ok(Self {
-            places: open("places".to_owned())?,
+            places: open(PLACES.to_owned())?,
             hashes: LEVELS
                 .iter()
                 .map(|level| open(format!("hashes.{level}")))

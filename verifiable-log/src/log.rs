@@ -9,8 +9,8 @@ use std::{
 use aws_lc_rs::signature::Ed25519KeyPair;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use trust::{
-    Digest,
     checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
+    merkle::Frontier,
 };
 
 use crate::{
@@ -32,7 +32,14 @@ pub struct Log {
     room: Arc<Semaphore>,
     units: u32,
     writer: Option<JoinHandle<()>>,
-    checkpoint: Mutex<Option<SignedCheckpoint>>,
+    checkpoint: Mutex<Last>,
+}
+
+/// The last checkpoint, and a tree that is known to extend it: when the log was opened, all that
+/// was read after the checkpoint; since then, what was signed.
+struct Last {
+    signed: Option<SignedCheckpoint>,
+    tree: Frontier,
 }
 
 /// Waiting bytes are counted in units of a kibibyte.
@@ -104,7 +111,10 @@ impl Log {
             room: Arc::new(Semaphore::new(units as usize)),
             units,
             writer: Some(writer),
-            checkpoint: Mutex::new(opened.checkpoint),
+            checkpoint: Mutex::new(Last {
+                signed: opened.checkpoint,
+                tree: opened.tree,
+            }),
         })
     }
 
@@ -184,7 +194,8 @@ impl Log {
         }
         match receipts.await {
             Ok(receipts) => receipts,
-            Err(_) => Err(self.shared.refused_by_failure()),
+            // Everybody is answered, unless the writer panics.
+            Err(_) => Err(AppendError::Failed(self.shared.fail(Error::WriterStopped))),
         }
     }
 
@@ -220,15 +231,18 @@ impl Log {
     }
 
     /// Signs the synced log, keeps the checkpoint and returns it; the last one if nothing was
-    /// appended since. Blocks on files.
+    /// appended since. When no view proves that it extends the last one, what was appended since
+    /// is read again. Blocks on files.
     ///
     /// # Errors
-    /// When it would not extend the last one (the log has then failed), or cannot be kept.
+    /// When it would not extend the last one or the log is damaged (the log has then failed), or
+    /// when it cannot be proven now or cannot be kept.
     pub fn checkpoint(&self, key: &Ed25519KeyPair) -> Result<SignedCheckpoint, Error> {
         let mut last = locked(&self.checkpoint);
         self.shared.must_not_have_failed().map_err(Error::Failed)?;
-        let (size, root) = self.shared.state();
-        if let Some(signed) = &*last {
+        let tree = self.shared.tree();
+        let (size, root) = (tree.size(), tree.root());
+        if let Some(signed) = &last.signed {
             let of_last = signed.unverified();
             let is_current = of_last.size == size && of_last.root == root;
             let is_ours =
@@ -236,7 +250,7 @@ impl Log {
             if is_current && is_ours {
                 return Ok(signed.clone());
             }
-            self.must_extend(of_last, size, root)?;
+            self.must_extend(of_last, &last.tree, &tree)?;
         }
         let origin = self.origin().clone();
         let signed = Checkpoint { origin, size, root }.sign(key);
@@ -244,29 +258,40 @@ impl Log {
         self.shared
             .reserve
             .draw(storage, || files::write_checkpoint(storage, &signed))?;
-        *last = Some(signed.clone());
+        *last = Last {
+            signed: Some(signed.clone()),
+            tree,
+        };
         Ok(signed)
     }
 
     /// The last checkpoint that was signed.
     #[must_use]
     pub fn last_checkpoint(&self) -> Option<SignedCheckpoint> {
-        locked(&self.checkpoint).clone()
+        locked(&self.checkpoint).signed.clone()
     }
 
-    fn must_extend(&self, last: &Checkpoint, size: u64, root: Digest) -> Result<(), Error> {
-        let extends = self.consistency_to(last.size, size).is_ok_and(|proof| {
-            trust::merkle::verify_consistency(last.size, &last.root, size, &root, &proof).is_ok()
-        });
-        if extends {
-            return Ok(());
-        }
-        let error = Error::CheckpointNotExtended {
-            last: last.size,
-            new: size,
+    /// Views are derived: that they prove nothing says nothing about the log. Only its segments
+    /// can make it fail.
+    fn must_extend(
+        &self,
+        last: &Checkpoint,
+        known: &Frontier,
+        tree: &Frontier,
+    ) -> Result<(), Error> {
+        let extends = if tree.size() <= last.size {
+            (tree.size() == last.size && tree.root() == last.root)
+                .then_some(())
+                .ok_or_else(|| Error::CheckpointNotExtended {
+                    last: last.size,
+                    new: tree.size(),
+                })
+        } else if self.views_lead_to(last, tree).is_ok() {
+            Ok(())
+        } else {
+            self.segments_must_lead_to(known, tree)
         };
-        self.shared.fail(error.clone());
-        Err(error)
+        extends.inspect_err(|error| self.fail_if_damaged(error))
     }
 
     pub(crate) fn shared(&self) -> &Shared {

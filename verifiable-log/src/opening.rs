@@ -70,6 +70,8 @@ pub(crate) struct Opened {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Writer,
     pub(crate) checkpoint: Option<SignedCheckpoint>,
+    /// All that was read; it extends the checkpoint.
+    pub(crate) tree: Frontier,
 }
 
 pub(crate) fn open(
@@ -98,6 +100,7 @@ pub(crate) fn open(
         ..
     } = opening;
     let views = (views.to_owned(), read.flat, read.keys);
+    let tree = read.frontier.clone();
     let frontier = read.frontier.clone();
     let shared = Shared::new(Arc::clone(&storage), identity, options, views, frontier);
     shared.reserve.restore(&*storage)?;
@@ -112,6 +115,7 @@ pub(crate) fn open(
         shared,
         writer,
         checkpoint,
+        tree,
     })
 }
 
@@ -165,9 +169,12 @@ impl Opening {
         let place = flat.place(known.checked_sub(1)?).ok()?;
         let storage = Arc::clone(&self.storage);
         let walk = Walk::at_batch(storage, Contents::Check, place.segment, place.batch).ok()?;
-        let frontier = Frontier::read(&flat, walk.index()).ok()?;
         // The last record that the key view knows must be passed, so that its leaf is compared.
-        (walk.index() < known).then_some(Start {
+        if walk.index() >= known {
+            return None;
+        }
+        let frontier = Frontier::read(&flat, walk.index()).ok()?;
+        Some(Start {
             walk,
             frontier,
             flat,

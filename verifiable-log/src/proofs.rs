@@ -5,7 +5,8 @@
 
 use trust::{
     Digest,
-    merkle::{self, Hashes, InvalidProof, ProofError},
+    checkpoint::Checkpoint,
+    merkle::{self, Frontier, Hashes, InvalidProof, ProofError},
 };
 
 use crate::{error::Error, log::Log};
@@ -84,8 +85,20 @@ impl Log {
         }
     }
 
+    /// Proves by the views that the tree extends a checkpoint; those that do not are used no more.
+    pub(crate) fn views_lead_to(&self, last: &Checkpoint, tree: &Frontier) -> Result<(), Error> {
+        let proof = self.consistency_to(last.size, tree.size())?;
+        self.verified(merkle::verify_consistency(
+            last.size,
+            &last.root,
+            tree.size(),
+            &tree.root(),
+            &proof,
+        ))
+    }
+
     /// The proof as the views have it, not yet verified.
-    pub(crate) fn consistency_to(&self, old: u64, new: u64) -> Result<Vec<Digest>, Error> {
+    fn consistency_to(&self, old: u64, new: u64) -> Result<Vec<Digest>, Error> {
         self.must_have(new)?;
         self.shared().views_must_be_usable()?;
         self.proof(merkle::consistency_proof(&self.shared().flat, old, new))

@@ -68,10 +68,36 @@ impl Log {
     /// When the log is damaged or cannot be read.
     pub fn scrub(&self, progress: &mut dyn FnMut(Progress)) -> Result<Progress, Error> {
         let scrubbed = self.scrub_to(self.shared().state(), progress);
-        if let Err(error @ (Error::Damaged(_) | Error::Root { .. })) = &scrubbed {
+        scrubbed.inspect_err(|error| self.fail_if_damaged(error))
+    }
+
+    /// Stops the log when it is certain that it is not what it was.
+    pub(crate) fn fail_if_damaged(&self, error: &Error) {
+        if let Error::Damaged(_) | Error::Root { .. } | Error::CheckpointNotExtended { .. } = error
+        {
             self.shared().fail(error.clone());
         }
-        scrubbed
+    }
+
+    /// Proves without views that the log extends a tree it once had: reads what came after.
+    pub(crate) fn segments_must_lead_to(
+        &self,
+        known: &Frontier,
+        tree: &Frontier,
+    ) -> Result<(), Error> {
+        let storage = Arc::clone(&self.shared().storage);
+        let firsts = segments::segments(&*storage)?;
+        let reached = firsts.into_iter().rev().find(|it| *it <= known.size());
+        let mut walk = Walk::at_segment(storage, Contents::Check, reached.unwrap_or(0))?;
+        let (mut read, size) = (known.clone(), tree.size());
+        while walk.index() < size {
+            let is_new = walk.index() >= read.size();
+            let leaf = self.next_leaf(&mut walk, size)?;
+            if is_new {
+                read.append(leaf);
+            }
+        }
+        (read == *tree).then_some(()).ok_or(Error::Root { size })
     }
 
     fn scrub_to(
@@ -91,18 +117,7 @@ impl Log {
             }
         };
         while frontier.size() < size {
-            let Step::Record(record, place) = walk.step()? else {
-                return Err(Error::NoRecord {
-                    index: frontier.size(),
-                    size,
-                });
-            };
-            let leaf = (self.shared().options.leaf_of)(&record.kept).map_err(|invalid| {
-                let mut damage = walk.damage(place.frame, Fault::Record(invalid));
-                damage.index = record.index;
-                Error::Damaged(damage)
-            })?;
-            frontier.append(leaf.leaf());
+            frontier.append(self.next_leaf(&mut walk, size)?);
             if frontier.size().is_multiple_of(PROGRESS) {
                 progress(reached(&walk));
             }
@@ -111,6 +126,25 @@ impl Log {
             return Err(Error::Root { size });
         }
         Ok(reached(&walk))
+    }
+
+    /// The leaf of the next record, of which there must be `size`.
+    fn next_leaf(&self, walk: &mut Walk, size: u64) -> Result<Digest, Error> {
+        let (record, place) = match walk.step()? {
+            Step::Record(record, place) => (record, place),
+            // What was synced is not torn by any crash.
+            Step::End(tail) => {
+                return Err(tail.torn.map_or(Error::Root { size }, |torn| {
+                    Error::Damaged(walk.damage(torn.offset, torn.fault))
+                }));
+            }
+        };
+        let leaf = (self.shared().options.leaf_of)(&record.kept).map_err(|invalid| {
+            let mut damage = walk.damage(place.frame, Fault::Record(invalid));
+            damage.index = record.index;
+            Error::Damaged(damage)
+        })?;
+        Ok(leaf.leaf())
     }
 
     fn place(&self, index: u64) -> Result<Place, Error> {

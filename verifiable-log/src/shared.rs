@@ -12,7 +12,7 @@ use crate::{
     durable::Storage,
     error::{AppendError, Error},
     files::{Identity, Reserve},
-    flat::FlatView,
+    flat::{FlatView, PLACES},
     options::Options,
     views::KeyView,
 };
@@ -64,6 +64,11 @@ impl Shared {
     pub(crate) fn state(&self) -> (u64, Digest) {
         let synced = locked(&self.synced);
         (synced.size(), synced.root())
+    }
+
+    /// The tree over the synced log.
+    pub(crate) fn tree(&self) -> Frontier {
+        locked(&self.synced).clone()
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -121,8 +126,11 @@ impl Shared {
     pub(crate) fn fail_views(&self, reason: String) -> Error {
         let first = self.view_failure.get_or_init(|| {
             tracing::error!(%reason, "the views of the log are not usable until it is opened again");
-            // If even this fails, the next opening believes the views as far as it verifies them.
-            if let Err(error) = std::fs::write(self.views.join(UNUSABLE), &reason) {
+            // On a full disk there is no room for a mark, but something can always be removed. If even
+            // this fails, the next opening believes the views as far as it verifies them.
+            let marked = std::fs::write(self.views.join(UNUSABLE), &reason)
+                .or_else(|_| std::fs::remove_file(self.views.join(PLACES)));
+            if let Err(error) = marked {
                 tracing::error!(%error, "the views cannot be marked as not usable");
             }
             reason

@@ -368,7 +368,7 @@ impl Walk {
         while offset + (BATCH_HEADER as u64) <= self.window.length() {
             if let Ok(header) = self.window.batch_header(offset, &self.segment.id)?
                 && header.first >= self.index
-                && block_after(header.previous.end) == offset
+                && header.previous.end.checked_next_multiple_of(BLOCK) == Some(offset)
             {
                 return Ok(true);
             }

@@ -16,6 +16,7 @@ use crate::{
         block_after, segment_name,
     },
     record::{KeptPart, Receipt, Record},
+    segments,
     shared::Shared,
     views::Applied,
     walk::{Place, Tail, finish},
@@ -127,6 +128,7 @@ impl Writer {
 
     /// Writes until nobody can append any more, or the log fails.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let _fails = FailsByPanic(Arc::clone(&self.shared));
         let mut held_over = None;
         while let Some(first) = held_over.take().or_else(|| queue.blocking_recv()) {
             let (group, next) = self.gather(first, &mut queue);
@@ -272,14 +274,18 @@ impl Writer {
         let storage = &*self.shared.storage;
         let created = storage.create(&name, &mut header.encode().as_slice(), length);
         if let Err(error) = created {
-            // If the name is there although making it failed, the log must not go on in the old
-            // segment: the new one says where that ended.
-            let listed = storage.list("segments").unwrap_or_default();
-            let is_there = listed.iter().any(|listed| name.ends_with(listed.as_str()));
-            let error = if is_there && !replaces {
-                std::io::Error::other(error)
+            // If the new segment is there although making it failed, the log must not go on in the
+            // old one: the new one says where that ended, or has taken its name.
+            let goes_on = if replaces {
+                segments::open_segment(storage, first)
+                    .is_ok_and(|(_, found)| found.id == self.segment.id)
             } else {
+                segments::segments(storage).is_ok_and(|firsts| !firsts.contains(&first))
+            };
+            let error = if goes_on {
                 error
+            } else {
+                std::io::Error::other(error)
             };
             return Err(Error::storage(format!("making {name}"))(error));
         }
@@ -378,6 +384,18 @@ impl Writer {
         self.write(&frames.iter().collect::<Vec<_>>())?;
         self.enter_keys(first, &frames);
         Ok(())
+    }
+}
+
+/// Tells the owner when the thread of the writer panics: nobody else would notice while no record
+/// is appended.
+struct FailsByPanic(Arc<Shared>);
+
+impl Drop for FailsByPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::WriterStopped);
+        }
     }
 }
 

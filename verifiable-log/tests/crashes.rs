@@ -385,7 +385,9 @@ async fn headers_inside_content_do_not_make_a_crash_look_like_damage() {
         // A header of this segment, whole and of a later batch, but it does not name this place.
         let mut header = segment[512..592].to_vec();
         header[24..32].copy_from_slice(&100_u64.to_le_bytes());
-        header[32..40].copy_from_slice(&600_u64.to_le_bytes());
+        // Nor does any place follow the last number there is.
+        let end = if seed % 2 == 0 { 600 } else { u64::MAX };
+        header[32..40].copy_from_slice(&end.to_le_bytes());
         let checksum = crc32c::crc32c(&header[..76]);
         header[76..80].copy_from_slice(&checksum.to_le_bytes());
         // It stands at every block that the content reaches.
@@ -493,6 +495,59 @@ async fn a_log_that_failed_acknowledges_nothing_more_and_says_so() {
             model.check(&storage, &log);
         }
     }
+}
+
+/// An empty segment that is too small is replaced; if that fails after it is gone, nothing may be
+/// written into the one that the name no longer means.
+#[tokio::test]
+async fn a_segment_that_was_replaced_is_not_written_any_more() {
+    let views = tempfile::tempdir().unwrap();
+    let storage = new_log();
+    let log = open(&storage, views.path()).unwrap();
+    let mut model = Model::default();
+    let mut large = record(1000);
+    large.content = vec![Bytes::from(vec![1; 9000])];
+    storage.arm(1, Fault::FullButPersist);
+    let refused = log.append(large).await.unwrap_err();
+    assert!(storage.triggered());
+    model.append(&log, 1).await.ok();
+    assert!(matches!(refused, AppendError::Failed(_)), "{refused}");
+    drop(log);
+    storage.restart(1);
+    model.check(&storage, &open(&storage, views.path()).unwrap());
+}
+
+/// An empty segment stays in use when the one that should replace it could not be made.
+#[tokio::test]
+async fn a_segment_that_was_not_replaced_is_written_on() {
+    let views = tempfile::tempdir().unwrap();
+    let storage = new_log();
+    let log = open(&storage, views.path()).unwrap();
+    let mut model = Model::default();
+    let mut large = record(1000);
+    large.content = vec![Bytes::from(vec![1; 9000])];
+    storage.limit(Some(storage.used()));
+    let refused = log.append(large).await.unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull), "{refused}");
+    model.append(&log, 1).await.unwrap();
+    drop(log);
+    model.check(&storage, &open(&storage, views.path()).unwrap());
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_fails_the_log() {
+    let views = tempfile::tempdir().unwrap();
+    let storage = new_log();
+    let mut options = options();
+    options.keys_of = |_| panic!("the writer shall panic");
+    let storage = Arc::new(storage);
+    let log = Log::open_in(storage, views.path(), options, &mut |_| ()).unwrap();
+    // The keys come after the receipt.
+    log.append(record(0)).await.unwrap();
+    let refused = log.append(record(1)).await.unwrap_err();
+    assert!(matches!(refused, AppendError::Failed(_)), "{refused}");
+    assert!(matches!(*log.failed().await, Error::WriterStopped));
+    assert!(matches!(log.checkpoint(&key()), Err(Error::Failed(_))));
 }
 
 #[tokio::test]

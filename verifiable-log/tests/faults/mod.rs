@@ -21,6 +21,8 @@ pub enum Fault {
     FailAndNotPersist,
     /// The operation fails although all of it was done and survives.
     FailButPersist,
+    /// The same, and the failure is a lack of space.
+    FullButPersist,
     /// Half of a write is done, then it fails. Other operations fail.
     Short,
 }
@@ -41,6 +43,7 @@ struct State {
     crashed: bool,
     capacity: Option<u64>,
     random: u64,
+    refuse_reads: bool,
     hold_syncs: bool,
     waiting_syncs: u32,
 }
@@ -133,6 +136,11 @@ impl Faulty {
         self.locked().files.keys().cloned().collect()
     }
 
+    /// Lets reading fail for a while.
+    pub fn refuse_reads(&self, refuse: bool) {
+        self.locked().refuse_reads = refuse;
+    }
+
     /// Lets every sync wait until it is released.
     pub fn hold_syncs(&self) {
         self.locked().hold_syncs = true;
@@ -201,6 +209,9 @@ impl State {
 }
 
 fn failed(fault: Fault) -> io::Error {
+    if fault == Fault::FullButPersist {
+        return io::ErrorKind::StorageFull.into();
+    }
     io::Error::other(format!("{fault:?}"))
 }
 
@@ -260,7 +271,7 @@ impl Storage for Faulty {
                 Err(failed(fault))
             }
             Some(fault) => {
-                let done = fault == Fault::FailButPersist || self.locked().chance();
+                let done = fault != Fault::Crash || self.locked().chance();
                 self.replace(if done { name } else { &unfinished }, bytes);
                 Err(failed(fault))
             }
@@ -275,7 +286,7 @@ impl Storage for Faulty {
         let mut state = self.locked();
         let fault = state.operation()?;
         let done = match fault {
-            None | Some(Fault::FailButPersist) => true,
+            None | Some(Fault::FailButPersist | Fault::FullButPersist) => true,
             Some(Fault::Crash) => state.chance(),
             Some(_) => false,
         };
@@ -301,6 +312,9 @@ impl StoredFile for Open {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.storage.locked();
         state.must_run()?;
+        if state.refuse_reads {
+            return Err(io::Error::other("nothing can be read"));
+        }
         let current = &state.files[&self.name].current;
         let from = current.len().min(offset as usize);
         let length = buffer.len().min(current.len() - from);
@@ -320,7 +334,7 @@ impl StoredFile for Open {
         let file = state.files.get_mut(&self.name).unwrap();
         let from = offset as usize;
         file.current[from..from + bytes.len()].copy_from_slice(&bytes);
-        if fault == Some(Fault::FailButPersist) {
+        if let Some(Fault::FailButPersist | Fault::FullButPersist) = fault {
             file.durable.clone_from(&file.current);
         }
         fault.map_or(Ok(()), |fault| Err(failed(fault)))
@@ -339,7 +353,8 @@ impl StoredFile for Open {
             state.waiting_syncs -= 1;
         }
         let fault = state.operation()?;
-        if matches!(fault, None | Some(Fault::FailButPersist)) {
+        let done = Some(Fault::FailButPersist) == fault || Some(Fault::FullButPersist) == fault;
+        if done || fault.is_none() {
             let file = state.files.get_mut(&self.name).unwrap();
             file.durable.clone_from(&file.current);
         }
