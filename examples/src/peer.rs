@@ -43,7 +43,7 @@ use tokio_rustls::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Code, Status, Streaming,
+    Status, Streaming,
     transport::{Channel, Endpoint},
 };
 use trust::{
@@ -203,7 +203,7 @@ impl Conversation {
                 Err(format!("answered with a signed reply: {header:?}").into())
             }
             Ok(None) => Err("the call ended without a word".into()),
-            Err(status) if status.code() == Code::DataLoss => Err(status.into()),
+            Err(status) if refusal_code(&status).is_empty() => Err(status.into()),
             Err(status) => Ok(status),
         }
     }
@@ -330,13 +330,8 @@ fn tls(federation: &Federation, consumer: &str, provider: &str) -> Result<Client
         &consumer.path("authentication.pem"),
         &consumer.path("authentication-key.pem"),
     )?;
-    let shown = CertificateDer::from_pem_file(provider.path("authentication.pem"))?;
     let server: ServerId = provider.endpoint().id.parse()?;
-    let known = KnownProvider {
-        certificate: Digest::of(&shown),
-        server: server.clone(),
-        authorities: read_authorities(&federation.authority.certificate())?.into(),
-    };
+    let known = KnownServer::of(federation, provider)?;
     let tls = PeerTls::new(identity, Arc::new(known)).connector(&server)?;
     Ok(Arc::unwrap_or_clone(tls))
 }
@@ -351,13 +346,24 @@ fn random<const N: usize>() -> Result<[u8; N], Error> {
 }
 
 /// The one server that a handmade peer expects at the other end.
-struct KnownProvider {
+pub(crate) struct KnownServer {
     certificate: Digest,
     server: ServerId,
     authorities: Arc<[TrustedAuthority]>,
 }
 
-impl RegisteredServers for KnownProvider {
+impl KnownServer {
+    pub(crate) fn of(federation: &Federation, server: &Server) -> Result<Self, Error> {
+        let shown = CertificateDer::from_pem_file(server.path("authentication.pem"))?;
+        Ok(Self {
+            certificate: Digest::of(&shown),
+            server: server.endpoint().id.parse()?,
+            authorities: read_authorities(&federation.authority.certificate())?.into(),
+        })
+    }
+}
+
+impl RegisteredServers for KnownServer {
     fn server_of(&self, certificate: &Digest) -> Option<ServerId> {
         (*certificate == self.certificate).then(|| self.server.clone())
     }
