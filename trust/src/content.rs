@@ -5,12 +5,23 @@ use prost::Message;
 
 use crate::{
     Digest,
+    fields::Fields,
     refusal::{Reason, Refusal},
-    wire::evidence::MessageContent,
+    wire::evidence::{MessageContent, Metadata},
 };
 
 /// Length of the salt that makes the digest of a content reveal nothing.
 pub const SALT_LENGTH: usize = 16;
+
+/// The most entries that the metadata, and as many the trailers, of a content may have.
+pub const METADATA_ENTRIES_LIMIT: usize = 512;
+
+/// The most that keys and values of the metadata, and as much those of the trailers, may measure
+/// together, in bytes.
+pub const METADATA_LIMIT: usize = 64 * 1024;
+
+/// The most that the encoded content of a refusal may measure, in bytes.
+pub const REFUSAL_LIMIT: usize = 8 * 1024;
 
 /// Encoded content with its digest, hashed once.
 #[derive(Clone, Debug)]
@@ -48,23 +59,143 @@ impl Content {
     /// Parses the content; the message inside shares the bytes.
     ///
     /// # Errors
-    /// `MalformedEnvelope` when the bytes are no content or carry no salt.
+    /// `MalformedEnvelope` when the bytes are no content, carry no salt, or carry more metadata or
+    /// trailers than [`METADATA_ENTRIES_LIMIT`] and [`METADATA_LIMIT`] allow.
     pub fn parse(&self) -> Result<MessageContent, Refusal> {
-        let content = MessageContent::decode(self.bytes.clone()).map_err(|error| {
-            Refusal::new(
-                Reason::MalformedEnvelope,
-                format!("the content does not parse: {error}"),
-            )
-        })?;
+        self.check_entries()?;
+        let content = MessageContent::decode(self.bytes.clone())
+            .map_err(|error| malformed(format!("the content does not parse: {error}")))?;
         if content.salt.len() != SALT_LENGTH {
-            return Err(Refusal::new(
-                Reason::MalformedEnvelope,
-                format!(
-                    "the content's salt has {} bytes, not {SALT_LENGTH}",
-                    content.salt.len()
-                ),
+            return Err(malformed(format!(
+                "the content's salt has {} bytes, not {SALT_LENGTH}",
+                content.salt.len()
+            )));
+        }
+        check_size("metadata", content.metadata.as_ref())?;
+        check_size("trailers", content.trailers.as_ref())?;
+        Ok(content)
+    }
+
+    /// Whether this may be the content of a refusal: a status, and nothing that is delivered. Who
+    /// may sign a refusal need not be the one who may speak, and nobody keeps what it carries.
+    pub(crate) fn check_refusal(&self) -> Result<(), Refusal> {
+        if self.bytes.len() > REFUSAL_LIMIT {
+            return Err(malformed(format!(
+                "a refusal has a content of {} bytes, more than {REFUSAL_LIMIT}",
+                self.bytes.len()
+            )));
+        }
+        let content = self.parse()?;
+        let status = MessageContent {
+            salt: content.salt.clone(),
+            status_message: content.status_message.clone(),
+            status_details: content.status_details.clone(),
+            ..MessageContent::default()
+        };
+        if content.message.is_some() {
+            return Err(malformed("a refusal carries a message"));
+        }
+        if content != status {
+            return Err(malformed(
+                "a refusal carries more than its status message and details",
             ));
         }
-        Ok(content)
+        Ok(())
+    }
+
+    /// Counts entries before they are decoded: an empty one has two bytes and would take fifty.
+    fn check_entries(&self) -> Result<(), Refusal> {
+        let (mut metadata, mut trailers) = (0, 0);
+        // Bytes that are no fields end the walk here and are refused by the decoder.
+        for (number, field) in Fields(self.bytes.clone()).flatten() {
+            let (name, entries) = match number {
+                METADATA_FIELD => ("metadata", &mut metadata),
+                TRAILERS_FIELD => ("trailers", &mut trailers),
+                _ => continue,
+            };
+            *entries += Fields(field.unwrap_or_default())
+                .filter(|field| matches!(field, Ok((ENTRIES_FIELD, _))))
+                .take(METADATA_ENTRIES_LIMIT + 1)
+                .count();
+            if *entries > METADATA_ENTRIES_LIMIT {
+                return Err(malformed(format!(
+                    "the content's {name} have more than {METADATA_ENTRIES_LIMIT} entries"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of fields of `MessageContent` and `Metadata`.
+const METADATA_FIELD: u32 = 2;
+const TRAILERS_FIELD: u32 = 5;
+const ENTRIES_FIELD: u32 = 1;
+
+fn check_size(name: &str, metadata: Option<&Metadata>) -> Result<(), Refusal> {
+    let entries = metadata.map_or(&[][..], |metadata| &metadata.entries);
+    let size: usize = entries
+        .iter()
+        .map(|entry| entry.key.len() + entry.value.len())
+        .sum();
+    if size > METADATA_LIMIT {
+        return Err(malformed(format!(
+            "the content's {name} measure {size} bytes, more than {METADATA_LIMIT}"
+        )));
+    }
+    Ok(())
+}
+
+fn malformed(what: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::MalformedEnvelope, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::evidence::MetadataEntry;
+
+    #[test]
+    fn metadata_in_pieces_is_counted_and_measured_together() {
+        let piece = |entries: usize, value: &'static [u8]| MessageContent {
+            salt: Bytes::from_static(&[6; SALT_LENGTH]),
+            metadata: Some(Metadata {
+                entries: vec![
+                    MetadataEntry {
+                        key: String::new(),
+                        value: Bytes::from_static(value)
+                    };
+                    entries
+                ],
+            }),
+            ..MessageContent::default()
+        };
+        let twice = |piece: MessageContent| {
+            let bytes = piece.encode_to_vec();
+            Content::received([bytes.as_slice(), &bytes].concat().into()).parse()
+        };
+        assert!(twice(piece(256, b"")).is_ok());
+        let refusal = twice(piece(257, b"")).unwrap_err();
+        assert!(refusal.explanation.contains("512 entries"), "{refusal}");
+        assert!(twice(piece(1, &[0; METADATA_LIMIT / 2])).is_ok());
+        let refusal = twice(piece(1, &[0; METADATA_LIMIT / 2 + 1])).unwrap_err();
+        assert!(refusal.explanation.contains("65538 bytes"), "{refusal}");
+    }
+
+    #[test]
+    fn the_content_of_a_refusal_is_small() {
+        let refusal = |length| {
+            Content::encode(&MessageContent {
+                salt: Bytes::from_static(&[6; SALT_LENGTH]),
+                status_message: "x".repeat(length),
+                ..MessageContent::default()
+            })
+        };
+        let largest = refusal(REFUSAL_LIMIT - 2 - SALT_LENGTH - 3);
+        assert_eq!(largest.bytes().len(), REFUSAL_LIMIT);
+        largest.check_refusal().unwrap();
+        let larger = refusal(REFUSAL_LIMIT - 2 - SALT_LENGTH - 2);
+        let refused = larger.check_refusal().unwrap_err();
+        assert!(refused.explanation.contains("8193 bytes"), "{refused}");
     }
 }

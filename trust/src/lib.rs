@@ -6,6 +6,7 @@ pub mod configuration;
 pub mod content;
 pub mod digest;
 pub mod exchange;
+mod fields;
 pub mod header;
 pub mod identifier;
 pub mod leaf;

@@ -170,17 +170,14 @@ impl UnverifiedMessage {
     }
 
     /// Verifies the signature; see [`KeptMessage::verify`]. Then asks what only the content tells:
-    /// a refusal, which others may sign and whose content nobody keeps, carries no message.
+    /// a refusal, which others may sign and whose content nobody keeps, carries a status alone.
     ///
     /// # Errors
     /// `UnknownCertificate`, `ExpiredCertificate`, `InvalidSignature` or `MalformedEnvelope`.
     pub fn verify(self, certificate: &SigningCertificate) -> Result<SignedMessage, Refusal> {
         let digest = self.kept.verify(certificate)?;
-        if self.kept.header.refusal_code.is_some() && self.content.parse()?.message.is_some() {
-            return Err(Refusal::new(
-                Reason::MalformedEnvelope,
-                "a refusal carries a message",
-            ));
+        if self.kept.header.refusal_code.is_some() {
+            self.content.check_refusal()?;
         }
         Ok(SignedMessage {
             header: self.kept.header,

@@ -64,7 +64,9 @@ fn contents_are_encoded_and_refused_as_in_the_vectors() {
             }
             Err(refusal) => refused(&refusal),
         };
-        output["encoded"] = hex::encode(&encoded).into();
+        if encoded.len() < 1024 {
+            output["encoded"] = hex::encode(&encoded).into();
+        }
         output["digest"] = content.digest().to_string().into();
         output
     });

@@ -2,7 +2,8 @@
 //!
 //! Bytes are hexadecimal, or an object that says what they are: `{"text": ...}`,
 //! `{"sha256_of": ...}` of any bytes, `{"repeat": N, "byte": B}`, or
-//! `{"message": TYPE, "fields": {...}}` for an encoded message inside.
+//! `{"message": TYPE, "fields": {...}}` for an encoded message inside. In a list,
+//! `{"repeat": N, "of": ...}` stands for N equal elements.
 //!
 //! The encoder is prost-reflect's over the committed descriptors, not the one that the program
 //! uses: two encoders agree on every vector.
@@ -64,7 +65,7 @@ fn dynamic(descriptor: MessageDescriptor, fields: &Value) -> DynamicMessage {
             Value::Array(elements) => Wire::List(
                 elements
                     .iter()
-                    .map(|element| one(&field, element))
+                    .flat_map(|element| repeated(&field, element))
                     .collect(),
             ),
             value => one(&field, value),
@@ -72,6 +73,16 @@ fn dynamic(descriptor: MessageDescriptor, fields: &Value) -> DynamicMessage {
         message.set_field(&field, wire);
     }
     message
+}
+
+fn repeated(field: &FieldDescriptor, element: &Value) -> Vec<Wire> {
+    match (
+        element.get("repeat").and_then(Value::as_u64),
+        element.get("of"),
+    ) {
+        (Some(count), Some(element)) => vec![one(field, element); count as usize],
+        _ => vec![one(field, element)],
+    }
 }
 
 fn one(field: &FieldDescriptor, value: &Value) -> Wire {
