@@ -12,6 +12,18 @@ pub const REFLECTION_SERVICES: [&str; 2] = [
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
+/// The most methods that one right may name.
+pub const METHODS_LIMIT: usize = 256;
+
+/// The most purposes that one right may name.
+pub const PURPOSES_LIMIT: usize = 64;
+
+/// The most that one method or purpose of a right may measure, in bytes.
+pub const NAME_LIMIT: usize = 512;
+
+/// The most of the names of a right that a refusal repeats, in bytes.
+const REPEATED_LIMIT: usize = 1024;
+
 /// One right, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessRight {
@@ -35,6 +47,27 @@ impl TryFrom<&evidence::AccessRight> for AccessRight {
     type Error = InvalidIdentifier;
 
     fn try_from(wire: &evidence::AccessRight) -> Result<Self, InvalidIdentifier> {
+        if wire.methods.len() > METHODS_LIMIT {
+            let given = format!("{} methods", wire.methods.len());
+            return Err(InvalidIdentifier::new(
+                &given,
+                "at most 256 methods in one right",
+            ));
+        }
+        if wire.purposes.len() > PURPOSES_LIMIT {
+            let given = format!("{} purposes", wire.purposes.len());
+            return Err(InvalidIdentifier::new(
+                &given,
+                "at most 64 purposes in one right",
+            ));
+        }
+        let too_long = |name: &&String| name.len() > NAME_LIMIT;
+        if let Some(name) = wire.methods.iter().chain(&wire.purposes).find(too_long) {
+            return Err(InvalidIdentifier::new(
+                name,
+                "a method or purpose of at most 512 bytes",
+            ));
+        }
         for method in &wire.methods {
             MethodPath::new(&wire.grpc_service, method)?;
         }
@@ -143,7 +176,7 @@ fn explain(closest: Option<(Miss, &AccessRight)>, question: &Question<'_>) -> Re
             Reason::MethodNotAllowed,
             format!(
                 "the right of {client} covers only {}, not {call}",
-                right.methods.join(", ")
+                listed(&right.methods)
             ),
         ),
         Some((Miss::Expired, right)) => Refusal::new(
@@ -164,7 +197,7 @@ fn explain(closest: Option<(Miss, &AccessRight)>, question: &Question<'_>) -> Re
             Reason::PurposeNotAllowed,
             format!(
                 "{client} may call {call} for {} and stated {}",
-                right.purposes.join(", "),
+                listed(&right.purposes),
                 if question.purpose.is_empty() {
                     "no purpose"
                 } else {
@@ -172,6 +205,21 @@ fn explain(closest: Option<(Miss, &AccessRight)>, question: &Question<'_>) -> Re
                 },
             ),
         ),
+    }
+}
+
+/// The names, as many as a refusal has room for.
+fn listed(names: &[String]) -> String {
+    let mut room = REPEATED_LIMIT;
+    let fits = |name: &&String| {
+        let rest = room.checked_sub(name.len() + 2);
+        room = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    let shown: Vec<&str> = names.iter().take_while(fits).map(String::as_str).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

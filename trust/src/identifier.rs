@@ -17,7 +17,7 @@ impl InvalidIdentifier {
         Self::new(text, "a key of the configuration (KIND/NAME)")
     }
 
-    fn new(text: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         Self {
             text: text
                 .chars()
@@ -292,6 +292,13 @@ impl ExchangeId {
         Self(uuid::Builder::from_unix_timestamp_millis(milliseconds, random).into_uuid())
     }
 
+    /// The time within it: milliseconds since 1970 (UTC).
+    #[must_use]
+    pub fn milliseconds(&self) -> u64 {
+        let time = self.as_bytes().iter().take(6);
+        time.fold(0, |time, byte| time << 8 | u64::from(*byte))
+    }
+
     /// The 16 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
@@ -302,11 +309,14 @@ impl ExchangeId {
 impl FromStr for ExchangeId {
     type Err = InvalidIdentifier;
 
+    /// Reads the one text of an id, hyphenated and in lower case: who searches for it finds it.
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        const EXPECTED: &str = "an exchange id (UUID version 7, hyphenated, in lower case)";
         uuid::Uuid::parse_str(text)
             .ok()
             .and_then(|id| Self::from_slice(id.as_bytes()))
-            .ok_or_else(|| InvalidIdentifier::new(text, "an exchange id (UUID version 7)"))
+            .filter(|id| id.to_string() == text)
+            .ok_or_else(|| InvalidIdentifier::new(text, EXPECTED))
     }
 }
 
@@ -375,6 +385,15 @@ mod tests {
     fn an_exchange_id_is_a_uuid_of_version_7_only() {
         let id = ExchangeId::from_parts(1_700_000_000_000, &[7; 10]);
         assert_eq!(id.to_string().parse::<ExchangeId>().unwrap(), id);
+        assert_eq!(id.milliseconds(), 1_700_000_000_000);
+        for text in [
+            id.to_string().to_uppercase(),
+            id.to_string().replace('-', ""),
+            format!("{{{id}}}"),
+            format!("urn:uuid:{id}"),
+        ] {
+            assert!(text.parse::<ExchangeId>().is_err(), "{text}");
+        }
         assert!(
             "b2f7e2c2-7c1b-4f0e-9a55-0a4ef0d9a3f1"
                 .parse::<ExchangeId>()

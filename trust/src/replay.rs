@@ -39,31 +39,46 @@ pub fn reference_time(clock: i64, newest_record: i64) -> Result<i64, Refusal> {
 /// # Errors
 /// `StaleMessage`.
 pub fn check_freshness(created_at: i64, reference: i64) -> Result<(), Refusal> {
-    let distance = created_at.abs_diff(reference);
+    check_window("request", created_at, reference)
+}
+
+fn check_window(what: &str, made_at: i64, reference: i64) -> Result<(), Refusal> {
+    let distance = made_at.abs_diff(reference);
     if distance > FRESHNESS_SECONDS.unsigned_abs() {
-        let side = if created_at < reference {
+        let side = if made_at < reference {
             "before"
         } else {
             "after"
         };
         return Err(Refusal::new(
             Reason::StaleMessage,
-            format!("the request was made {distance} seconds {side} our time"),
+            format!("the {what} was made {distance} seconds {side} our time"),
         ));
     }
     Ok(())
 }
 
+/// Checks the time within an exchange's id against [`reference_time`], so that no id is fresh again
+/// once it is forgotten.
+///
+/// # Errors
+/// `StaleMessage`.
+pub fn check_exchange_time(exchange: &ExchangeId, reference_seconds: i64) -> Result<(), Refusal> {
+    let seconds = i64::try_from(exchange.milliseconds() / 1000).unwrap_or(i64::MAX);
+    check_window("exchange id", seconds, reference_seconds)
+}
+
 /// The exchanges seen lately, in two generations so that forgetting costs nothing.
 #[derive(Debug, Default)]
 pub struct SeenExchanges {
-    current: HashSet<(SubsystemId, ExchangeId)>,
-    previous: HashSet<(SubsystemId, ExchangeId)>,
+    current: HashSet<ExchangeId>,
+    previous: HashSet<ExchangeId>,
     current_since: i64,
 }
 
 impl SeenExchanges {
-    /// Remembers an exchange at `reference` time, before its first request is recorded.
+    /// Remembers an exchange at `reference` time, before its first request is recorded: by its id
+    /// alone, which is what logs and auditors find it by. `client` is who asks.
     ///
     /// # Errors
     /// `Replayed` when it is remembered already, `Busy` when the memory is full.
@@ -77,11 +92,10 @@ impl SeenExchanges {
             self.previous = std::mem::take(&mut self.current);
             self.current_since = reference;
         }
-        let key = (client.clone(), exchange);
-        if self.previous.contains(&key) || self.current.contains(&key) {
+        if self.previous.contains(&exchange) || self.current.contains(&exchange) {
             return Err(Refusal::new(
                 Reason::Replayed,
-                format!("exchange {exchange} of {client} was seen before"),
+                format!("exchange {exchange}, opened now by {client}, was seen before"),
             ));
         }
         if self.current.len() >= MEMORY_LIMIT {
@@ -90,7 +104,7 @@ impl SeenExchanges {
                 "more exchanges than this server can remember arrived within ten minutes",
             ));
         }
-        self.current.insert(key);
+        self.current.insert(exchange);
         Ok(())
     }
 }
@@ -111,6 +125,36 @@ mod tests {
             let again = seen.insert(&client, id, 1_000_000 + later);
             assert_eq!(again.unwrap_err().reason, Reason::Replayed, "{later}");
         }
+    }
+
+    #[test]
+    fn an_exchange_is_remembered_for_every_client() {
+        let id = ExchangeId::from_parts(1, &[1; 10]);
+        let mut seen = SeenExchanges::default();
+        let [desk, archive] = ["VN/GOV/A/desk", "VN/GOV/A/archive"].map(|id| id.parse().unwrap());
+        seen.insert(&desk, id, 1_000_000).unwrap();
+        let other = seen.insert(&archive, id, 1_000_000).unwrap_err();
+        assert_eq!(other.reason, Reason::Replayed);
+    }
+
+    #[test]
+    fn an_exchange_id_is_forgotten_only_when_its_own_time_has_passed() {
+        let made_at = 1_800_000_000;
+        let id = ExchangeId::from_parts(1_800_000_000_999, &[1; 10]);
+        let stale = |reference| {
+            let checked = check_exchange_time(&id, reference);
+            checked.map_err(|refusal| refusal.reason) == Err(Reason::StaleMessage)
+        };
+        for (distance, expected) in [(-301, true), (-300, false), (300, false), (301, true)] {
+            assert_eq!(stale(made_at + distance), expected, "{distance}");
+        }
+        let accepted = FRESHNESS_SECONDS * 2;
+        assert!(
+            accepted <= MEMORY_SECONDS,
+            "accepted longer than remembered"
+        );
+        let last = ExchangeId::from_parts((1 << 48) - 1, &[1; 10]);
+        assert!(check_exchange_time(&last, i64::MAX).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use trust::{
     header::Header,
     message::SigningCertificate,
     refusal::Side,
-    replay::{SeenExchanges, check_freshness, reference_time},
+    replay::{SeenExchanges, check_exchange_time, check_freshness, reference_time},
     signature::PublicKey,
     wire::evidence,
 };
@@ -95,15 +95,15 @@ fn state_keys_are_read_as_in_the_vectors() {
 #[test]
 fn access_is_decided_as_in_the_vectors() {
     vectors::check("access-right", |_, input| {
-        let rights: Vec<AccessRight> = input["rights"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|right| {
-                let wire: evidence::AccessRight = fields::decode("evidence.v1.AccessRight", right);
-                AccessRight::try_from(&wire).unwrap()
-            })
-            .collect();
+        let rights = input["rights"].as_array().unwrap().iter();
+        let rights = rights.map(|right| {
+            let wire: evidence::AccessRight = fields::decode("evidence.v1.AccessRight", right);
+            AccessRight::try_from(&wire)
+        });
+        let rights: Vec<AccessRight> = match rights.collect() {
+            Ok(rights) => rights,
+            Err(error) => return json!({ "no_right": error.to_string() }),
+        };
         let question = &input["question"];
         let client = text(question, "client").parse().unwrap();
         let service = text(question, "service").parse().unwrap();
@@ -130,10 +130,14 @@ fn freshness_is_decided_as_in_the_vectors() {
     vectors::check("freshness", |_, input| {
         match reference_time(number(input, "clock"), number(input, "newest_record")) {
             Err(refusal) => refused(&refusal),
-            Ok(reference) => match check_freshness(number(input, "created_at"), reference) {
-                Ok(()) => json!({ "reference": reference, "fresh": true }),
-                Err(refusal) => refused(&refusal),
-            },
+            Ok(reference) => {
+                let exchange: ExchangeId = text(input, "exchange").parse().unwrap();
+                let fresh = check_freshness(number(input, "created_at"), reference);
+                match fresh.and_then(|()| check_exchange_time(&exchange, reference)) {
+                    Ok(()) => json!({ "reference": reference, "fresh": true }),
+                    Err(refusal) => refused(&refusal),
+                }
+            }
         }
     });
 }
