@@ -259,6 +259,7 @@ reasons! {
     MessageTooLarge "message_too_large" RESOURCE_EXHAUSTED Client "send smaller messages, or ask the operator for a higher limit.";
     DeadlineExceeded "deadline_exceeded" DEADLINE_EXCEEDED Client "allow more time, or ask the provider why it is slow; the call may have been carried out.";
     Cancelled "cancelled" CANCELLED Client "nothing, if you cancelled the call; it may have been carried out.";
+    TooManyRefusals "too_many_refusals" RESOURCE_EXHAUSTED Client "pause; too many of your calls were refused in the last minute.";
 
     // A security server that cannot serve now.
     Busy "busy" RESOURCE_EXHAUSTED Speaker "try again after a pause.";
@@ -267,7 +268,7 @@ reasons! {
     ClockBehind "clock_behind" UNAVAILABLE Speaker "its operator must correct the clock, or accept it with accept-clock.";
     NoSigningKey "no_signing_key" FAILED_PRECONDITION Speaker "its operator must install a signing key and certificate for the member.";
     SubsystemDisabled "subsystem_disabled" UNAVAILABLE Speaker "ask its operator when the subsystem is enabled again.";
-    ShuttingDown "shutting_down" UNAVAILABLE Speaker "try again; the call was not carried out by this server.";
+    ShuttingDown "shutting_down" UNAVAILABLE Speaker "try again; if the exchange had begun, find out with its id whether it was carried out.";
 
     // The peer's message.
     MalformedEnvelope "malformed_envelope" INVALID_ARGUMENT Peer "its operator must find out why it sends messages that are not of this protocol.";
