@@ -10,7 +10,7 @@ mod state;
 pub use directory::Configuration;
 pub use fold::{Fold, InvalidEntry};
 pub use head::{CLOCK_SKEW_SECONDS, VerifiedHead};
-pub use key::StateKey;
+pub use key::{KEY_LIMIT, StateKey};
 pub use root::{Anchor, ROOT_SIGNATURE_CONTEXT, RootDocument};
 pub use state::{
     Applied, ENTRY_LIMIT, OFFICER_SIGNATURE_CONTEXT, RejectedChange, State, pair_leaf,

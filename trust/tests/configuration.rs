@@ -4,12 +4,15 @@
 
 mod support;
 
-use prost::bytes::Bytes;
+use prost::{Message, bytes::Bytes};
 use serde_json::json;
 use support::{fields, registry};
 use trust::{
     Digest, Reason,
-    configuration::{Anchor, Configuration, RejectedChange, State, VerifiedHead},
+    configuration::{
+        Anchor, Configuration, ENTRY_LIMIT, KEY_LIMIT, RejectedChange, State, StateKey,
+        VerifiedHead,
+    },
     merkle,
     wire::configuration::{Change, Publication},
 };
@@ -111,9 +114,11 @@ fn a_state_must_be_the_one_that_the_head_names() {
     let head = configuration.head().clone();
     assert!(Configuration::new(head.clone(), other).is_err());
     assert!(Configuration::new(head.clone(), State::empty("VN".parse().unwrap())).is_err());
-    assert_eq!(
-        configuration.renewed(head).unwrap().serial(),
-        configuration.serial()
+    let renewed = configuration.renewed(head).unwrap();
+    assert_eq!(renewed.serial(), configuration.serial());
+    assert!(
+        std::ptr::eq(renewed.state(), configuration.state()),
+        "the state is shared"
     );
     let mut log = registry::Log::default();
     log.publish("VN", publication("another", NOW));
@@ -334,10 +339,105 @@ fn a_snapshot_out_of_order_is_refused() {
     assert!(State::from_snapshot("VN".parse().unwrap(), snapshot).is_err());
 }
 
+/// An encoded field that has a length.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    prost::encode_length_delimiter(bytes.len(), &mut field).unwrap();
+    [field.as_slice(), bytes].concat()
+}
+
+fn pair(key: &str, value: &[u8]) -> Vec<u8> {
+    field(1, &[field(1, key.as_bytes()), field(2, value)].concat())
+}
+
+#[test]
+fn a_published_snapshot_is_read_as_far_as_it_can_be_right() {
+    let read =
+        |bytes: Vec<u8>, size| State::from_published("VN".parse().unwrap(), bytes.into(), size);
+    let state = full();
+    let size = state.len() as u64;
+    let published = state.to_snapshot().encode_to_vec();
+    assert_eq!(read(published.clone(), size).unwrap(), state);
+    assert!(read(Vec::new(), 0).unwrap().is_empty());
+    let largest = pair(&"k".repeat(KEY_LIMIT), &vec![0; ENTRY_LIMIT]);
+    assert_eq!(read(largest, 1).unwrap().len(), 1);
+
+    for (snapshot, size, problem) in [
+        (published.clone(), size - 1, "more than the"),
+        (published.clone(), size + 1, "keys, not the"),
+        (
+            b"\x0a\x00".repeat(100_000),
+            100_000,
+            "0 bytes, not 1 to 512",
+        ),
+        ([pair("b", b""), pair("a", b"")].concat(), 2, "not in order"),
+        ([pair("a", b""), pair("a", b"")].concat(), 2, "not in order"),
+        (pair(&"k".repeat(KEY_LIMIT + 1), b""), 1, "has 513 bytes"),
+        (pair("a", &vec![0; ENTRY_LIMIT + 1]), 1, "has 61441 bytes"),
+        (
+            [published.clone(), field(2, b"")].concat(),
+            size,
+            "unknown field 2",
+        ),
+        (b"\x08\x00".to_vec(), 1, "unknown field 1"),
+        (
+            field(1, &[field(1, b"a"), field(3, b"")].concat()),
+            1,
+            "unknown field 3",
+        ),
+        (
+            field(1, &[field(1, b"a"), field(1, b"b")].concat()),
+            1,
+            "a field twice",
+        ),
+        (field(1, &field(1, b"\xff")), 1, "no text"),
+        (
+            published[..published.len() - 1].to_vec(),
+            size,
+            "does not parse",
+        ),
+    ] {
+        let refusal = read(snapshot, size).expect_err(problem);
+        assert_eq!(refusal.reason, Reason::InvalidConfiguration);
+        assert!(
+            refusal.explanation.contains(problem),
+            "{problem}: {refusal}"
+        );
+    }
+}
+
+#[test]
+fn a_configuration_proves_what_its_state_proves() {
+    let configuration = registry::published(full());
+    let state = configuration.state();
+    let keys = state
+        .pairs()
+        .map(|(key, _)| StateKey::parse(state.instance(), key).unwrap());
+    let mut keys: Vec<StateKey> = keys.collect();
+    keys.reverse();
+    keys.push(keys[0].clone());
+    keys.push(StateKey::Officer("nobody".into()));
+    let proven = configuration.prove(&keys);
+    assert_eq!(proven, state.prove(&keys));
+    let named: Vec<&str> = proven
+        .iter()
+        .map(|membership| membership.key.as_str())
+        .collect();
+    let all: Vec<&str> = state.pairs().map(|(key, _)| key).collect();
+    assert_eq!(named, all, "each once, in the order of the state");
+    for membership in proven {
+        assert_eq!(
+            membership.state_root,
+            configuration.head().state_root().to_bytes()
+        );
+        trust::configuration::verify_membership(&membership).unwrap();
+    }
+}
+
 #[test]
 fn a_membership_proof_is_of_one_key_value_and_root() {
     let state = full();
-    let key = trust::configuration::StateKey::Member("VN/GOV/G01".parse().unwrap());
+    let key = StateKey::Member("VN/GOV/G01".parse().unwrap());
     let [membership] = state.prove(&[key]).try_into().unwrap();
     trust::configuration::verify_membership(&membership).unwrap();
     let mut other = membership.clone();

@@ -9,16 +9,24 @@ use super::{State, StateKey, VerifiedHead, invalid};
 use crate::{
     Digest, MemberId, ServerId, SubsystemId,
     header::Header,
+    merkle::Tree,
     message::SigningCertificate,
     refusal::{Reason, Refusal},
-    wire::configuration as wire,
+    wire::{configuration as wire, evidence::Membership},
 };
 
 /// One configuration: a verified head and the state that it names. Immutable, shared.
 #[derive(Debug)]
 pub struct Configuration {
     head: VerifiedHead,
+    directory: Arc<Directory>,
+}
+
+/// A state with all that is made of it once, for every head that names it.
+#[derive(Debug)]
+struct Directory {
     state: State,
+    tree: Tree,
     addresses: HashMap<ServerId, String>,
     hosts: HashMap<SubsystemId, Vec<ServerId>>,
     registered: HashSet<(ServerId, SubsystemId)>,
@@ -33,78 +41,26 @@ impl Configuration {
     /// `InvalidConfiguration` when the state is not the one that the head names, or a key of it
     /// cannot be read.
     pub fn new(head: VerifiedHead, state: State) -> Result<Arc<Self>, Refusal> {
-        let publication = head.publication();
-        if state.root() != head.state_root() || state.len() as u64 != publication.state_size {
+        let tree = state.tree();
+        let size = head.publication().state_size;
+        if tree.root() != head.state_root() || tree.size() != size {
             return Err(invalid("the state is not the one that the head publishes"));
         }
-        Self::index(head, state)
+        let directory = Arc::new(Directory::index(state, tree)?);
+        Ok(Arc::new(Self { head, directory }))
     }
 
-    /// The same state under a newer head that names the same root.
+    /// The same state, shared, under a newer head that names the same root.
     ///
     /// # Errors
-    /// `InvalidConfiguration` when the root differs.
+    /// `InvalidConfiguration` when root or size differ.
     pub fn renewed(&self, head: VerifiedHead) -> Result<Arc<Self>, Refusal> {
-        if head.state_root() != self.head.state_root() {
+        let size = head.publication().state_size;
+        if head.state_root() != self.head.state_root() || size != self.directory.tree.size() {
             return Err(invalid("the newer head names another state"));
         }
-        Self::index(head, self.state.clone())
-    }
-
-    fn index(head: VerifiedHead, state: State) -> Result<Arc<Self>, Refusal> {
-        let mut configuration = Self {
-            addresses: HashMap::new(),
-            hosts: HashMap::new(),
-            registered: HashSet::new(),
-            server_certificates: HashMap::new(),
-            authorities: HashMap::new(),
-            head,
-            state: State::empty(state.instance().clone()),
-        };
-        for (text, _) in state.pairs() {
-            let key = StateKey::parse(state.instance(), text)
-                .map_err(|error| invalid(format!("a key of the state: {error}")))?;
-            configuration.index_pair(&state, key)?;
-        }
-        configuration.state = state;
-        Ok(Arc::new(configuration))
-    }
-
-    fn index_pair(&mut self, state: &State, key: StateKey) -> Result<(), Refusal> {
-        let unreadable = || invalid(format!("the value of {key} does not parse"));
-        match &key {
-            StateKey::Server(server) => {
-                let value: wire::SecurityServer = state.decoded(&key).ok_or_else(unreadable)?;
-                self.addresses.insert(server.clone(), value.address);
-            }
-            StateKey::Registration(server, subsystem) => {
-                let value: wire::Registration = state.decoded(&key).ok_or_else(unreadable)?;
-                if value.enabled {
-                    self.hosts
-                        .entry(subsystem.clone())
-                        .or_default()
-                        .push(server.clone());
-                    self.registered.insert((server.clone(), subsystem.clone()));
-                }
-            }
-            StateKey::Authentication(digest) => {
-                let value: wire::AuthenticationCertificate =
-                    state.decoded(&key).ok_or_else(unreadable)?;
-                let server = format!("{}/{}", state.instance(), value.server);
-                let server = server.parse().map_err(|_| unreadable())?;
-                self.server_certificates.insert(*digest, server);
-            }
-            StateKey::Authority(digest) => {
-                let value: wire::Authority = state.decoded(&key).ok_or_else(unreadable)?;
-                self.authorities.insert(*digest, value);
-            }
-            StateKey::Member(_)
-            | StateKey::Subsystem(_)
-            | StateKey::Log(..)
-            | StateKey::Service(..)
-            | StateKey::Officer(_) => {}
-        }
-        Ok(())
+        let directory = Arc::clone(&self.directory);
+        Ok(Arc::new(Self { head, directory }))
     }
 
     /// The head in force.
@@ -115,8 +71,15 @@ impl Configuration {
 
     /// The state.
     #[must_use]
-    pub const fn state(&self) -> &State {
-        &self.state
+    pub fn state(&self) -> &State {
+        &self.directory.state
+    }
+
+    /// Proofs that the keys have their values under the root of the head; keys without a value are
+    /// passed over.
+    #[must_use]
+    pub fn prove(&self, keys: &[StateKey]) -> Vec<Membership> {
+        self.directory.state.prove_in(&self.directory.tree, keys)
     }
 
     /// The serial that records name.
@@ -128,38 +91,41 @@ impl Configuration {
     /// The server that a TLS certificate is registered for.
     #[must_use]
     pub fn server_of(&self, certificate: &Digest) -> Option<&ServerId> {
-        self.server_certificates.get(certificate)
+        self.directory.server_certificates.get(certificate)
     }
 
     /// Where a server listens for others: host:port.
     #[must_use]
     pub fn address_of(&self, server: &ServerId) -> Option<&str> {
-        self.addresses.get(server).map(String::as_str)
+        self.directory.addresses.get(server).map(String::as_str)
     }
 
     /// The servers that host a subsystem, in order of their names.
     #[must_use]
     pub fn hosts_of(&self, subsystem: &SubsystemId) -> &[ServerId] {
-        self.hosts.get(subsystem).map_or(&[], Vec::as_slice)
+        self.directory
+            .hosts
+            .get(subsystem)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The approved authorities with the digests of their certificates.
     pub fn authorities(&self) -> impl Iterator<Item = (&Digest, &wire::Authority)> {
-        self.authorities.iter()
+        self.directory.authorities.iter()
     }
 
     /// Whether a gRPC service is registered for a subsystem.
     #[must_use]
     pub fn has_service(&self, subsystem: &SubsystemId, grpc_service: &str) -> bool {
         let key = StateKey::Service(subsystem.clone(), grpc_service.to_owned());
-        self.state.value(&key).is_some()
+        self.directory.state.value(&key).is_some()
     }
 
     /// The public key of a server's log.
     #[must_use]
     pub fn log_key(&self, server: &ServerId, generation: u32) -> Option<[u8; 32]> {
         let key = StateKey::Log(server.clone(), generation);
-        let value: wire::LogKey = self.state.decoded(&key)?;
+        let value: wire::LogKey = self.directory.state.decoded(&key)?;
         value.public_key.as_ref().try_into().ok()
     }
 
@@ -188,7 +154,11 @@ impl Configuration {
             return Ok(());
         }
         let speaker = header.speaker();
-        if !self.registered.contains(&(sender.clone(), speaker.clone())) {
+        if !self
+            .directory
+            .registered
+            .contains(&(sender.clone(), speaker.clone()))
+        {
             return Err(Refusal::new(
                 Reason::NotRegisteredAtServer,
                 format!("{speaker} is not registered and enabled at {sender}"),
@@ -207,7 +177,7 @@ impl Configuration {
         peer_certificate: &Digest,
         ours: &ServerId,
     ) -> Result<(), Refusal> {
-        if header.parties.instance != *self.state.instance() {
+        if header.parties.instance != *self.directory.state.instance() {
             return Err(Refusal::new(
                 Reason::WrongInstance,
                 format!("the message is of instance {}", header.parties.instance),
@@ -242,6 +212,7 @@ impl Configuration {
 
     fn check_certificate(&self, certificate: &SigningCertificate, at: i64) -> Result<(), Refusal> {
         let approved = self
+            .directory
             .authorities
             .get(&certificate.authority)
             .is_some_and(|found| found.signing);
@@ -282,6 +253,64 @@ impl Configuration {
         ];
         keys.extend(peer_certificate.map(|digest| StateKey::Authentication(*digest)));
         keys
+    }
+}
+
+impl Directory {
+    fn index(state: State, tree: Tree) -> Result<Self, Refusal> {
+        let mut directory = Self {
+            addresses: HashMap::new(),
+            hosts: HashMap::new(),
+            registered: HashSet::new(),
+            server_certificates: HashMap::new(),
+            authorities: HashMap::new(),
+            state: State::empty(state.instance().clone()),
+            tree,
+        };
+        for (text, _) in state.pairs() {
+            let key = StateKey::parse(state.instance(), text)
+                .map_err(|error| invalid(format!("a key of the state: {error}")))?;
+            directory.index_pair(&state, key)?;
+        }
+        directory.state = state;
+        Ok(directory)
+    }
+
+    fn index_pair(&mut self, state: &State, key: StateKey) -> Result<(), Refusal> {
+        let unreadable = || invalid(format!("the value of {key} does not parse"));
+        match &key {
+            StateKey::Server(server) => {
+                let value: wire::SecurityServer = state.decoded(&key).ok_or_else(unreadable)?;
+                self.addresses.insert(server.clone(), value.address);
+            }
+            StateKey::Registration(server, subsystem) => {
+                let value: wire::Registration = state.decoded(&key).ok_or_else(unreadable)?;
+                if value.enabled {
+                    self.hosts
+                        .entry(subsystem.clone())
+                        .or_default()
+                        .push(server.clone());
+                    self.registered.insert((server.clone(), subsystem.clone()));
+                }
+            }
+            StateKey::Authentication(digest) => {
+                let value: wire::AuthenticationCertificate =
+                    state.decoded(&key).ok_or_else(unreadable)?;
+                let server = format!("{}/{}", state.instance(), value.server);
+                let server = server.parse().map_err(|_| unreadable())?;
+                self.server_certificates.insert(*digest, server);
+            }
+            StateKey::Authority(digest) => {
+                let value: wire::Authority = state.decoded(&key).ok_or_else(unreadable)?;
+                self.authorities.insert(*digest, value);
+            }
+            StateKey::Member(_)
+            | StateKey::Subsystem(_)
+            | StateKey::Log(..)
+            | StateKey::Service(..)
+            | StateKey::Officer(_) => {}
+        }
+        Ok(())
     }
 }
 

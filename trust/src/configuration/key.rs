@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::{Digest, InstanceId, InvalidIdentifier, MemberId, MethodPath, ServerId, SubsystemId};
 
+/// The most that the text of a key may measure, in bytes.
+pub const KEY_LIMIT: usize = 512;
+
 /// A parsed key. Its text names nothing of the instance, which the whole state belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StateKey {
@@ -34,6 +37,9 @@ impl StateKey {
     /// When the text is no key.
     pub fn parse(instance: &InstanceId, text: &str) -> Result<Self, InvalidIdentifier> {
         let invalid = || InvalidIdentifier::key(text);
+        if text.len() > KEY_LIMIT {
+            return Err(invalid());
+        }
         let (kind, rest) = text.split_once('/').ok_or_else(invalid)?;
         let full = |local: &str| format!("{instance}/{local}");
         let digest = |text: &str| Digest::from_hex(text).ok_or_else(invalid);
@@ -116,6 +122,7 @@ mod tests {
             "service/GOV/G01/population/vn.population.v1.Population".to_owned(),
             format!("authority/{digest}"),
             "officer/first".to_owned(),
+            format!("service/GOV/G01/population/{}", "s".repeat(KEY_LIMIT - 27)),
         ] {
             let key = StateKey::parse(&instance, &text).unwrap();
             assert_eq!(key.to_string(), text);
@@ -128,6 +135,7 @@ mod tests {
             "log/GOV/G01/server-1/-1".to_owned(),
             format!("authority/{}", digest.to_string().to_uppercase()),
             "officer/a/b".to_owned(),
+            format!("service/GOV/G01/population/{}", "s".repeat(KEY_LIMIT - 26)),
             "colour/red".to_owned(),
             String::new(),
         ] {

@@ -1,6 +1,11 @@
 //! The state: the fold of all changes, its root, and proofs that a key has a value.
 
-use std::{collections::BTreeMap, ops::Bound};
+mod snapshot;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use bytes::Bytes;
@@ -12,7 +17,7 @@ use crate::{
     merkle::{self, Tree},
     refusal::Refusal,
     wire::{
-        configuration::{self as wire, Change, ChangeSet, Changes, Snapshot},
+        configuration::{self as wire, Change, ChangeSet, Changes},
         evidence::Membership,
     },
 };
@@ -93,35 +98,6 @@ impl State {
         }
     }
 
-    /// The state of a published snapshot; its root says whether it is the right one.
-    ///
-    /// # Errors
-    /// `InvalidConfiguration` when keys are not sorted and different.
-    pub fn from_snapshot(instance: InstanceId, snapshot: Snapshot) -> Result<Self, Refusal> {
-        let sorted = snapshot.pairs.is_sorted_by(|one, next| one.key < next.key);
-        if !sorted {
-            return Err(invalid("the keys of the snapshot are not in order"));
-        }
-        let pairs = snapshot
-            .pairs
-            .into_iter()
-            .map(|pair| (pair.key, pair.value))
-            .collect();
-        Ok(Self { instance, pairs })
-    }
-
-    /// The state as it is published.
-    #[must_use]
-    pub fn to_snapshot(&self) -> Snapshot {
-        let pair = |(key, value): (&String, &Bytes)| wire::Pair {
-            key: key.clone(),
-            value: value.clone(),
-        };
-        Snapshot {
-            pairs: self.pairs.iter().map(pair).collect(),
-        }
-    }
-
     /// The instance.
     #[must_use]
     pub const fn instance(&self) -> &InstanceId {
@@ -157,35 +133,35 @@ impl State {
         self.tree().root()
     }
 
-    /// Proofs that the keys have their values; keys without a value are passed over.
+    /// Proofs that the keys have their values; keys without a value are passed over. Hashes the
+    /// whole state: a `Configuration` has its tree at hand.
     #[must_use]
     pub fn prove(&self, keys: &[StateKey]) -> Vec<Membership> {
-        let tree = self.tree();
-        let root = tree.root().to_bytes();
-        let named: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        let found = self
-            .pairs
-            .iter()
-            .zip(0..)
-            .filter(|((key, _), _)| named.contains(*key));
-        found
-            .map(|((key, value), index)| Membership {
-                state_root: root.clone(),
-                key: key.clone(),
-                value: value.clone(),
-                index,
-                size: tree.size(),
-                proof: tree
-                    .inclusion_proof(index)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(Digest::to_bytes)
-                    .collect(),
-            })
-            .collect()
+        self.prove_in(&self.tree(), keys)
     }
 
-    fn tree(&self) -> Tree {
+    /// The same from the tree of this state.
+    pub(super) fn prove_in(&self, tree: &Tree, keys: &[StateKey]) -> Vec<Membership> {
+        let root = tree.root().to_bytes();
+        let named: BTreeSet<String> = keys.iter().map(ToString::to_string).collect();
+        let found = named.into_iter().filter_map(|key| {
+            let value = self.pairs.get(&key)?.clone();
+            let index = self.pairs.range(..key.clone()).count() as u64;
+            let proof = tree.inclusion_proof(index)?;
+            Some(Membership {
+                state_root: root.clone(),
+                key,
+                value,
+                index,
+                size: tree.size(),
+                proof: proof.into_iter().map(Digest::to_bytes).collect(),
+            })
+        });
+        found.collect()
+    }
+
+    /// The RFC 6962 tree over the sorted pairs.
+    pub(super) fn tree(&self) -> Tree {
         Tree::new(
             self.pairs
                 .iter()
