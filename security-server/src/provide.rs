@@ -138,6 +138,8 @@ impl Server {
     ) -> Result<(), Refusal> {
         match refused.exchange {
             Some(exchange) => {
+                let client = &exchange.parties.client;
+                self.notes().may_sign(client, self.clock().seconds())?;
                 self.refuse_request(&exchange, refused.refused, answers)
                     .await
             }

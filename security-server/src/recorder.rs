@@ -204,7 +204,7 @@ impl Recorder {
         if !head_kept {
             records.push(self.local_bytes(RecordKind::Head, head.encoded().clone()));
         }
-        for membership in configuration.state().prove(&missing) {
+        for membership in configuration.prove(&missing) {
             records.push(self.local(RecordKind::Membership, &membership));
         }
         if !certificate_kept {

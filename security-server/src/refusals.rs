@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use proto::refusal::{REFUSAL_TRAILER, RefusalStatus};
 use trust::{
-    Digest, ExchangeId, Reason, Refusal,
+    Digest, ExchangeId, Reason, Refusal, SubsystemId,
     exchange::Chain,
     header::Parties,
     refusal::Side,
@@ -21,28 +21,66 @@ use crate::{
     server::Server,
 };
 
-/// Security records about one peer or client in one minute; more are counted, not recorded.
-const NOTES_PER_MINUTE: u64 = 10;
-
 /// How many peers and clients are kept apart; beyond, counting starts anew.
 const SOURCES: usize = 4096;
 
-/// Counts refusals by who caused them, so that nobody fills our disk.
-#[derive(Default)]
+/// Counts refusals by who caused them, so that nobody fills our disk or has us sign without end.
 pub(crate) struct RefusalNotes {
+    /// Security records about one peer or client; more are counted, not recorded.
+    recorded: PerMinute,
+    /// Refusals signed for one client; more are said without a signature.
+    signed: PerMinute,
+}
+
+impl Default for RefusalNotes {
+    fn default() -> Self {
+        Self {
+            recorded: PerMinute::new(10),
+            signed: PerMinute::new(120),
+        }
+    }
+}
+
+impl RefusalNotes {
+    /// Whether one more refusal may be signed for a client, at a time in seconds.
+    ///
+    /// # Errors
+    /// `TooManyRefusals`.
+    pub(crate) fn may_sign(&self, client: &SubsystemId, at: i64) -> Result<(), Refusal> {
+        let what = || {
+            let what = format!("too many calls of {client} were refused in this minute");
+            Refusal::new(Reason::TooManyRefusals, what)
+        };
+        self.signed
+            .count(client.as_str(), at)
+            .map(drop)
+            .ok_or_else(what)
+    }
+}
+
+/// Lets so many events of one source pass in a minute.
+struct PerMinute {
+    limit: u64,
     sources: Mutex<HashMap<String, Minute>>,
 }
 
 #[derive(Default)]
 struct Minute {
     minute: i64,
-    recorded: u64,
-    passed_over: u64,
+    passed: u64,
+    held_back: u64,
 }
 
-impl RefusalNotes {
-    /// Counts one event at a time in seconds; gives how many events a record now stands for, or
-    /// none when it is not to be recorded.
+impl PerMinute {
+    fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            sources: Mutex::default(),
+        }
+    }
+
+    /// Counts one event at a time in seconds. None when it is held back; else how many events it
+    /// stands for, those held back before it included.
     fn count(&self, source: &str, at: i64) -> Option<u64> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.len() >= SOURCES && !sources.contains_key(source) {
@@ -53,16 +91,16 @@ impl RefusalNotes {
         if entry.minute != minute {
             *entry = Minute {
                 minute,
-                recorded: 0,
-                passed_over: entry.passed_over,
+                passed: 0,
+                held_back: entry.held_back,
             };
         }
-        if entry.recorded >= NOTES_PER_MINUTE {
-            entry.passed_over += 1;
+        if entry.passed >= self.limit {
+            entry.held_back += 1;
             return None;
         }
-        entry.recorded += 1;
-        Some(1 + std::mem::take(&mut entry.passed_over))
+        entry.passed += 1;
+        Some(1 + std::mem::take(&mut entry.held_back))
     }
 }
 
@@ -197,7 +235,7 @@ impl Server {
     ) {
         let (code, why) = (&stated.code, &stated.explanation);
         tracing::info!(source, code, why, "refused");
-        let Some(count) = self.notes().count(source, self.clock().seconds()) else {
+        let Some(count) = self.notes().recorded.count(source, self.clock().seconds()) else {
             return;
         };
         let event = SecurityEvent {
@@ -264,5 +302,24 @@ impl ClosingRecord {
             .map(|(_, digest)| digest.to_bytes())
             .unwrap_or_default();
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_back_is_counted_by_the_next_that_passes() {
+        let events = PerMinute::new(2);
+        let passed = |source, at| events.count(source, at);
+        assert_eq!(
+            [passed("a", 0), passed("a", 1), passed("a", 2)],
+            [Some(1), Some(1), None]
+        );
+        assert_eq!(passed("b", 2), Some(1));
+        assert_eq!(passed("a", 59), None);
+        assert_eq!(passed("a", 60), Some(3));
+        assert_eq!(passed("a", 61), Some(1));
     }
 }

@@ -12,11 +12,10 @@ use hyper_util::{
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use trust::{
-    Reason, Refusal,
+    InstanceId, Reason, Refusal,
     configuration::{Anchor, Configuration, RootDocument, State, VerifiedHead},
     merkle::{ProofError, consistency_proof},
     tile::{MissingTile, TiledTree},
-    wire::configuration::Snapshot as StateSnapshot,
 };
 
 use crate::{clock::SharedClock, durable, snapshot::Newest};
@@ -125,10 +124,10 @@ impl ConfigurationSource {
         let path = self.state_path(&head);
         let state = fs::read(&path)
             .map_err(|error| unusable(format!("cannot read {}: {error}", path.display())))?;
-        let state = self.parse_state(&head, state.into())?;
+        let instance = self.newest_root()?.instance().clone();
+        let configuration = configuration(instance, head, state.into())?;
         self.newest_issued_at = kept.newest_issued_at;
-        self.newest
-            .replace(Configuration::new(head, state)?, self.signed_roots());
+        self.newest.replace(configuration, self.signed_roots());
         Ok(())
     }
 
@@ -189,8 +188,8 @@ impl ConfigurationSource {
             _ => {
                 let url = format!("{source}/snapshot/{}", head.serial());
                 let bytes = self.required(&url, SNAPSHOT_LIMIT).await?;
-                let state = self.parse_state(&head, bytes)?;
-                Configuration::new(head, state)?
+                let instance = self.newest_root()?.instance().clone();
+                off_the_runtime(move || configuration(instance, head, bytes)).await?
             }
         };
         self.newest_issued_at = self
@@ -236,19 +235,6 @@ impl ConfigurationSource {
                 )));
             }
         }
-    }
-
-    fn parse_state(&self, head: &VerifiedHead, bytes: Bytes) -> Result<State, Refusal> {
-        let snapshot = StateSnapshot::decode(bytes).map_err(|error| {
-            Refusal::new(
-                Reason::InvalidConfiguration,
-                format!(
-                    "the snapshot of serial {} does not parse: {error}",
-                    head.serial()
-                ),
-            )
-        })?;
-        State::from_snapshot(self.newest_root()?.instance().clone(), snapshot)
     }
 
     fn follow_root(&mut self, document: Bytes) -> Result<(), Refusal> {
@@ -347,6 +333,30 @@ impl ConfigurationSource {
             .await
             .unwrap_or_else(|_| Err(failed("no answer within 30 seconds".to_owned())))
     }
+}
+
+/// A head with the state that it publishes. Hashes the whole state.
+fn configuration(
+    instance: InstanceId,
+    head: VerifiedHead,
+    snapshot: Bytes,
+) -> Result<Arc<Configuration>, Refusal> {
+    let size = head.publication().state_size;
+    Configuration::new(head, State::from_published(instance, snapshot, size)?)
+}
+
+/// Does long work without holding up what else the runtime has to do.
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| {
+            Err(Refusal::new(
+                Reason::InvalidConfiguration,
+                error.to_string(),
+            ))
+        })
 }
 
 /// The innermost words of an error, which say what happened.

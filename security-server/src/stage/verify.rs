@@ -7,7 +7,7 @@ use trust::{
     exchange::ProviderExchange,
     header::Direction,
     message::{SignedMessage, UnverifiedMessage},
-    replay::check_freshness,
+    replay::{check_exchange_time, check_freshness},
     wire::evidence::MessageContent,
 };
 
@@ -67,6 +67,7 @@ impl Server {
         let exchange = ProviderExchange::open(header, request.message.digest())?;
         let reference = self.reference_time()?;
         check_freshness(header.created_at, reference)?;
+        check_exchange_time(&header.parties.exchange, reference)?;
         self.remember(&header.parties, reference)?;
         Ok(VerifiedOpening { request, exchange })
     }
