@@ -30,7 +30,7 @@ pub struct RefusalStatus {
 
 impl From<&Statement> for RefusalStatus {
     fn from(statement: &Statement) -> Self {
-        let code = statement.refusal.reason.status();
+        let code = statement.status();
         let message = statement.to_string();
         let facts = [
             ("fault".to_owned(), statement.fault().name().to_owned()),

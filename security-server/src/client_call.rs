@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 use trust::{
     ExchangeId, MethodPath, Reason, Refusal, SubsystemId,
+    content::METADATA_ENTRIES_LIMIT,
     header::{Statements, TEXT_LIMIT},
 };
 
@@ -67,6 +68,19 @@ impl ClientCall {
         let timeout = timeout::parse(&self.headers)?;
         // A deadline beyond what the clock can tell is none.
         Ok(timeout.and_then(|timeout| self.arrived.checked_add(timeout)))
+    }
+
+    /// Whether the call has no more fields than a message may carry; their size is bounded by the
+    /// listener.
+    ///
+    /// # Errors
+    /// `InvalidMetadata`.
+    pub(crate) fn check_metadata(&self) -> Result<(), Refusal> {
+        if self.headers.len() <= METADATA_ENTRIES_LIMIT {
+            return Ok(());
+        }
+        let what = format!("the call has more than {METADATA_ENTRIES_LIMIT} metadata entries");
+        Err(Refusal::new(Reason::InvalidMetadata, what))
     }
 
     /// The method called.

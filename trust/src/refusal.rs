@@ -52,6 +52,16 @@ impl Statement {
         format!("{}.{}", self.side.name(), self.refusal.reason.name())
     }
 
+    /// The gRPC status code. What the provider's server did wrong is not the calling system's doing:
+    /// said by the consumer's server it is INTERNAL, whatever the reason.
+    #[must_use]
+    pub const fn status(&self) -> u32 {
+        match self.side {
+            Side::Consumer if self.refusal.reason.blames_peer() => status::INTERNAL,
+            Side::Consumer | Side::Provider => self.refusal.reason.status(),
+        }
+    }
+
     /// Who has to change something.
     #[must_use]
     pub const fn fault(&self) -> Fault {
@@ -329,6 +339,8 @@ mod tests {
         assert_eq!(by_provider.fault(), Fault::Consumer);
         let by_consumer = refusal.said_by(Side::Consumer, server);
         assert_eq!(by_consumer.fault(), Fault::Provider);
+        assert_eq!(by_provider.status(), status::UNAUTHENTICATED);
+        assert_eq!(by_consumer.status(), status::INTERNAL);
         assert!(
             by_consumer
                 .to_string()

@@ -26,9 +26,12 @@ fn status_of(refusal: &str) -> tonic::Code {
     let (_, name) = refusal.split_once('.').unwrap();
     let mut reasons = Reason::ALL.iter();
     let reason = reasons.find(|reason| reason.name() == name);
-    let status = reason
-        .unwrap_or_else(|| panic!("{refusal} is no code"))
-        .status();
+    let reason = reason.unwrap_or_else(|| panic!("{refusal} is no code"));
+    // What the provider's server did wrong is not the calling system's doing.
+    if refusal.starts_with("consumer.") && reason.blames_peer() {
+        return tonic::Code::Internal;
+    }
+    let status = reason.status();
     tonic::Code::from_i32(i32::try_from(status).unwrap())
 }
 

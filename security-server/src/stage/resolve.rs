@@ -23,6 +23,7 @@ impl Server {
         call: &ClientCall,
     ) -> Result<Consumption, Refusal> {
         let snapshot = self.configuration_in_force()?;
+        call.check_metadata()?;
         let method = call.method()?;
         let service = call.named_service(&method)?;
         self.check_registered(&snapshot, client.subsystem())?;
