@@ -15,20 +15,23 @@ const ROUTES: [(&str, &[(&str, &str)]); 2] = [
         &[
             ("server.sign_request(exchange, part)?", "part"),
             ("server.record(exchange, request).await?", "request"),
-            ("server.verify_reply(exchange, envelope)?", "envelope"),
+            ("server.verify_reply(exchange, envelope).await?", "envelope"),
             ("server.record(exchange, answer).await?", "answer"),
         ],
     ),
     (
         "provide.rs",
         &[
-            ("server.verify_opening(envelope)?", "envelope"),
+            ("server.verify_opening(envelope).await?", "envelope"),
             (
                 "server.authorise_opening(request)",
                 "Ok::<_, Box<RefusedOpening>>(request)",
             ),
             ("server.record(&*exchange, request).await?", "request"),
-            ("server.verify_request(exchange, envelope)?", "envelope"),
+            (
+                "server.verify_request(exchange, envelope).await?",
+                "envelope",
+            ),
             ("server.authorise(exchange, request)?", "request"),
             ("server.record(exchange, request).await?", "request"),
             ("server.sign_reply(exchange, part)?", "part"),

@@ -114,7 +114,7 @@ async fn carry_replies(
     while !exchange.lock().replies().is_finished() {
         let envelope = interrupt.unless(inward.next(server));
         let envelope = reply.unless_gone(envelope).await?;
-        let answer = server.verify_reply(exchange, envelope)?; //   bound to our own requests
+        let answer = server.verify_reply(exchange, envelope).await?; // bound to our requests
         let answer = server.record(exchange, answer).await?; //     durable before it is delivered
         interrupt.unless(reply.deliver(answer)).await?;
     }

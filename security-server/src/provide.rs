@@ -61,7 +61,7 @@ async fn provide(
 ) -> Result<(), Refusal> {
     let _open = server.exchanges().enter()?;
     let envelope = answers.unless_gone(frames.next(server)).await?;
-    let request = server.verify_opening(envelope)?; //              signature, speaker, fresh, new
+    let request = server.verify_opening(envelope).await?; //        signature, speaker, fresh, new
     let request = match server.authorise_opening(request) {
         //      after the signature, not before
         Ok(request) => request,
@@ -102,7 +102,7 @@ async fn carry_requests(
     interrupt.unless(to_adapter.send_opening()).await?;
     while !exchange.lock().requests().is_finished() {
         let envelope = interrupt.unless(frames.next(server)).await?;
-        let request = server.verify_request(exchange, envelope)?; //   and follows the last one
+        let request = server.verify_request(exchange, envelope).await?; // and follows the last
         let request = server.authorise(exchange, request)?; //         after the signature
         let request = server.record(exchange, request).await?; //      before it is acted on
         interrupt.unless(to_adapter.send(request)).await?;

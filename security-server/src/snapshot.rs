@@ -1,10 +1,20 @@
 //! One configuration as all stages of one message see it: taken once, never mixed.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use certs::{TrustedAuthority, tls::RegisteredServers};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use trust::{Digest, Reason, Refusal, ServerId, configuration::Configuration};
 
 use crate::clock::SharedClock;
@@ -57,12 +67,54 @@ impl Snapshot {
 }
 
 /// The newest configuration, replaced while the server runs.
-#[derive(Default)]
 pub(crate) struct Newest {
     snapshot: ArcSwapOption<Snapshot>,
+    /// Asks whoever fetches the configuration to look for a newer one now.
+    wanted: mpsc::Sender<Fetched>,
+    /// Milliseconds since 1970 (UTC) of the last such question.
+    asked_at: AtomicI64,
 }
 
+/// Told when a look for a newer configuration is over.
+pub(crate) type Fetched = oneshot::Sender<()>;
+
+/// How often a peer's word can make us look for a newer configuration, in milliseconds.
+const FETCH_INTERVAL: i64 = 1000;
+
+/// How long a decision waits for a newer configuration.
+const FETCH_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Newest {
+    /// No configuration yet; the second value is for whoever fetches it.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Fetched>) {
+        let (wanted, wishes) = mpsc::channel(1);
+        let newest = Self {
+            snapshot: ArcSwapOption::empty(),
+            wanted,
+            asked_at: AtomicI64::new(0),
+        };
+        (newest, wishes)
+    }
+
+    /// Looks for a newer configuration now, at most once a second; false when it was not looked for.
+    pub(crate) async fn fetch(&self, clock: &SharedClock) -> bool {
+        let now = clock.milliseconds();
+        let due = |asked_at| (now - asked_at >= FETCH_INTERVAL).then_some(now);
+        let order = Ordering::AcqRel;
+        if self
+            .asked_at
+            .fetch_update(order, Ordering::Acquire, due)
+            .is_err()
+        {
+            return false;
+        }
+        let (fetched, over) = oneshot::channel();
+        self.wanted.try_send(fetched).is_ok()
+            && timeout(FETCH_PATIENCE, over)
+                .await
+                .is_ok_and(|over| over.is_ok())
+    }
+
     /// Puts a newer configuration in force.
     pub(crate) fn replace(&self, configuration: Arc<Configuration>, root_documents: Vec<Bytes>) {
         self.snapshot

@@ -7,7 +7,11 @@ use certs::{
     tls::{PeerTls, client_listener},
 };
 use serde::Serialize;
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use trust::{Refusal, configuration::Anchor};
 use verifiable_log::Log;
@@ -27,7 +31,7 @@ use crate::{
     server::{Parts, Server},
     settings::Settings,
     signer::{SignerError, Signers},
-    snapshot::Newest,
+    snapshot::{Fetched, Newest},
     source::{ConfigurationSource, KeptError},
 };
 
@@ -147,7 +151,7 @@ pub async fn run(
     let anchor = read_anchor(&settings)?;
     let opened = log::open(&settings, &clock).map_err(StartError::Log)?;
     let identities = Identities::load(&settings)?;
-    let (server, source) = assemble(&settings, &clock, &anchor, &identities, opened).await?;
+    let (server, fetching) = assemble(&settings, &clock, &anchor, &identities, opened).await?;
     let key = Arc::new(LogKey::load(&settings.log_key.key)?);
     // From here on there is always a checkpoint for an auditor to begin with.
     log::checkpoint(&server, &key).await;
@@ -157,7 +161,7 @@ pub async fn run(
     parts.spawn(administer(Arc::clone(&server), &settings, stop.clone())?);
     write_addresses(&settings, &listeners.addresses)?;
     parts.spawn(identities.reload_on_hangup(Arc::clone(&server)));
-    parts.spawn(refresh(source, settings.configuration.interval));
+    parts.spawn(refresh(fetching, settings.configuration.interval));
     let interval = settings.log_key.interval;
     parts.spawn(checkpoint(Arc::clone(&server), Arc::clone(&key), interval));
     log::scrub(Arc::clone(&server));
@@ -203,8 +207,9 @@ async fn assemble(
     anchor: &Anchor,
     identities: &Identities,
     (log, recollection): (Log, Recollection),
-) -> Result<(Arc<Server>, ConfigurationSource), StartError> {
-    let newest = Arc::new(Newest::default());
+) -> Result<(Arc<Server>, Fetching), StartError> {
+    let (newest, wishes) = Newest::new();
+    let newest = Arc::new(newest);
     let source = ConfigurationSource::open(
         anchor,
         settings.configuration.sources.clone(),
@@ -248,7 +253,7 @@ async fn assemble(
         exchanges: settings.limits.exchanges,
         local_state: recollection.local_state,
     });
-    Ok((Arc::new(server), source))
+    Ok((Arc::new(server), Fetching { source, wishes }))
 }
 
 async fn bind(address: &str) -> Result<Listener, StartError> {
@@ -377,16 +382,31 @@ fn write_addresses(settings: &Settings, addresses: &Addresses) -> Result<(), Sta
     written.map_err(|source| StartError::Unwritable { path, source })
 }
 
-/// Looks for a newer configuration again and again; says it once when that begins to fail.
-async fn refresh(mut source: ConfigurationSource, interval: Duration) {
+/// What fetches the configuration, and those who want it to look now.
+struct Fetching {
+    source: ConfigurationSource,
+    wishes: mpsc::Receiver<Fetched>,
+}
+
+/// Looks for a newer configuration again and again, and when somebody wants one; says it once when
+/// that begins to fail.
+async fn refresh(mut fetching: Fetching, interval: Duration) {
     let mut told = None;
+    let mut wish = None;
     loop {
-        let failure = source.refresh().await.err();
+        let failure = fetching.source.refresh().await.err();
         if let Some(why) = failure.as_ref().filter(|_| failure != told) {
             tracing::warn!(%why, "no newer configuration; the last good one stays");
         }
         told = failure;
-        tokio::time::sleep(interval).await;
+        if let Some(fetched) = wish.take() {
+            // Whoever wanted it may have stopped waiting.
+            let _: Result<(), ()> = Fetched::send(fetched, ());
+        }
+        wish = timeout(interval, fetching.wishes.recv())
+            .await
+            .ok()
+            .flatten();
     }
 }
 

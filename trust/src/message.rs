@@ -134,6 +134,7 @@ pub fn signature_value(signature: &Signature) -> &[u8] {
 }
 
 /// A message that was parsed and not verified: good for routing an error, for nothing else.
+#[derive(Clone)]
 pub struct UnverifiedMessage {
     kept: KeptMessage,
     content: Content,
@@ -192,6 +193,7 @@ impl UnverifiedMessage {
 }
 
 /// Header and signature of a message, as a log keeps them when the content is gone.
+#[derive(Clone)]
 pub struct KeptMessage {
     header: Header,
     header_bytes: Bytes,

@@ -31,6 +31,13 @@ pub(crate) struct Verified {
     pub(super) share: Share,
 }
 
+/// A message that one configuration has accepted.
+struct Decided {
+    message: SignedMessage,
+    snapshot: Arc<Snapshot>,
+    certificate: KnownCertificate,
+}
+
 /// A verified first request, with the exchange that it opens.
 pub(crate) struct VerifiedOpening {
     pub(super) request: Verified,
@@ -52,11 +59,11 @@ impl Server {
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub(crate) fn verify_opening(
+    pub(crate) async fn verify_opening(
         &self,
         envelope: ReceivedEnvelope,
     ) -> Result<VerifiedOpening, Refusal> {
-        let request = self.verify(envelope)?;
+        let request = self.verify(envelope).await?;
         let header = request.message.header();
         if header.direction != Direction::Request || header.sequence != 0 {
             return Err(Refusal::new(
@@ -76,12 +83,12 @@ impl Server {
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub(crate) fn verify_request(
+    pub(crate) async fn verify_request(
         &self,
         exchange: &Provision,
         envelope: ReceivedEnvelope,
     ) -> Result<VerifiedRequest, Refusal> {
-        let request = self.verify(envelope)?;
+        let request = self.verify(envelope).await?;
         exchange
             .lock()
             .accept_request(request.message.header(), request.message.digest())?;
@@ -92,35 +99,62 @@ impl Server {
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub(crate) fn verify_reply(
+    pub(crate) async fn verify_reply(
         &self,
         exchange: &Consumption,
         envelope: ReceivedEnvelope,
     ) -> Result<VerifiedReply, Refusal> {
-        let reply = self.verify(envelope)?;
+        let reply = self.verify(envelope).await?;
         exchange
             .lock()
             .accept_reply(reply.message.header(), reply.message.digest())?;
         Ok(VerifiedReply { reply })
     }
 
-    /// What holds for every message: connection, signature, who may speak for whom.
-    fn verify(&self, received: ReceivedEnvelope) -> Result<Verified, Refusal> {
-        let ReceivedEnvelope {
-            envelope,
-            certificate,
-            peer_certificate,
-            share,
-        } = received;
+    /// What holds for every message, by our newest configuration. When that refuses and the sender
+    /// says that it has a newer one, we look for it and decide again; its word alone decides nothing.
+    async fn verify(&self, received: ReceivedEnvelope) -> Result<Verified, Refusal> {
         let snapshot = self.configuration_in_force()?;
+        let message = UnverifiedMessage::parse(received.envelope)?;
+        let certificate = received.certificate.as_ref();
+        let claimed = message.claimed_header().configuration_serial;
+        let again = (claimed > snapshot.configuration().serial()).then(|| message.clone());
+        let peer = received.peer_certificate;
+        let mut decided = self.verify_by(snapshot, message, certificate, &peer);
+        if let (Err(_), Some(message)) = (&decided, again)
+            && self.newest().fetch(self.clock()).await
+        {
+            let newer = self.configuration_in_force()?;
+            decided = self.verify_by(newer, message, certificate, &peer);
+        }
+        let Decided {
+            message,
+            snapshot,
+            certificate,
+        } = decided?;
+        let content = message.content().parse()?;
+        let share = received.share;
+        Ok(Verified {
+            message,
+            content,
+            snapshot,
+            certificate,
+            peer_certificate: peer,
+            share,
+        })
+    }
+
+    /// Connection, signature, who may speak for whom.
+    fn verify_by(
+        &self,
+        snapshot: Arc<Snapshot>,
+        unverified: UnverifiedMessage,
+        certificate: Option<&KnownCertificate>,
+        peer_certificate: &Digest,
+    ) -> Result<Decided, Refusal> {
         let configuration = snapshot.configuration();
-        let unverified = UnverifiedMessage::parse(envelope)?;
         // Cheap, and spares the signature check of what came over the wrong connection.
-        configuration.check_connection(
-            unverified.claimed_header(),
-            &peer_certificate,
-            self.id(),
-        )?;
+        configuration.check_connection(unverified.claimed_header(), peer_certificate, self.id())?;
         let certificate = certificate.ok_or_else(|| {
             let digest = unverified.certificate_digest();
             let what = format!("the signing certificate {digest} was not sent");
@@ -130,18 +164,14 @@ impl Server {
         configuration.check_speaker(
             message.header(),
             &certificate.facts,
-            &peer_certificate,
+            peer_certificate,
             self.id(),
             self.clock().seconds(),
         )?;
-        let content = message.content().parse()?;
-        Ok(Verified {
+        Ok(Decided {
             message,
-            content,
             snapshot,
-            certificate,
-            peer_certificate,
-            share,
+            certificate: certificate.clone(),
         })
     }
 }
