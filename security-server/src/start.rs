@@ -1,19 +1,18 @@
 //! Starting and stopping a security server: what is opened, in which order, and how it ends.
 
+mod background;
+mod error;
+
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use certs::{
-    FileError, LogKey,
+    LogKey,
     tls::{PeerTls, client_listener},
 };
 use serde::Serialize;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-use trust::{Refusal, configuration::Anchor};
+use trust::configuration::Anchor;
 use verifiable_log::Log;
 
 use crate::{
@@ -30,90 +29,16 @@ use crate::{
     recorder::Recorder,
     server::{Parts, Server},
     settings::Settings,
-    signer::{SignerError, Signers},
-    snapshot::{Fetched, Newest},
-    source::{ConfigurationSource, KeptError},
+    signer::Signers,
+    snapshot::Newest,
+    source::ConfigurationSource,
 };
+
+use background::{Fetching, checkpoint, refresh};
+pub use error::StartError;
 
 /// How long connections may take to close when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Why a server did not start, or stopped by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A file cannot be read.
-    #[error("cannot read {path}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file cannot be written.
-    #[error("cannot write {path}")]
-    Unwritable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The anchor is not one.
-    #[error("{path}: {refusal}")]
-    Anchor {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The server is of another instance than the anchor.
-    #[error("server.toml is for {server}, but the anchor is of instance {instance}")]
-    OtherInstance {
-        /// As in server.toml.
-        server: trust::ServerId,
-        /// As in the anchor.
-        instance: trust::InstanceId,
-    },
-    /// A key or certificate cannot be used.
-    #[error(transparent)]
-    Certificate(#[from] FileError),
-    /// A signing key cannot be used.
-    #[error(transparent)]
-    Signer(#[from] SignerError),
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls(#[from] rustls::Error),
-    /// The message log cannot be opened.
-    #[error("the message log cannot be opened")]
-    Log(#[source] log::LogError),
-    /// The kept configuration cannot be used.
-    #[error(transparent)]
-    Kept(#[from] KeptError),
-    /// A listener cannot be opened.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// Where.
-        address: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// A plaintext listener would be reachable from outside.
-    #[error(
-        "{address} is plain text and can be reached from outside this machine; use loopback, a Unix socket or [clients.tls]"
-    )]
-    PlaintextOutside {
-        /// Where.
-        address: String,
-    },
-    /// The message log stopped taking records.
-    #[error("the message log takes no more records, so the server stops")]
-    LogFailed(#[source] Arc<verifiable_log::Error>),
-    /// An exchange that was open at the last stop cannot be closed.
-    #[error("exchanges that were open at the last stop cannot be closed: {0}")]
-    NotClosed(Refusal),
-    /// A task of the server ended.
-    #[error("a part of the server ended unexpectedly: {0}")]
-    PartEnded(String),
-}
 
 /// The addresses that a started server listens on, as written to `addresses.json`.
 #[derive(Debug, Clone, Serialize)]
@@ -380,40 +305,4 @@ fn write_addresses(settings: &Settings, addresses: &Addresses) -> Result<(), Sta
         .map_err(io::Error::other)
         .and_then(|text| durable::replace(&path, &text));
     written.map_err(|source| StartError::Unwritable { path, source })
-}
-
-/// What fetches the configuration, and those who want it to look now.
-struct Fetching {
-    source: ConfigurationSource,
-    wishes: mpsc::Receiver<Fetched>,
-}
-
-/// Looks for a newer configuration again and again, and when somebody wants one; says it once when
-/// that begins to fail.
-async fn refresh(mut fetching: Fetching, interval: Duration) {
-    let mut told = None;
-    let mut wish = None;
-    loop {
-        let failure = fetching.source.refresh().await.err();
-        if let Some(why) = failure.as_ref().filter(|_| failure != told) {
-            tracing::warn!(%why, "no newer configuration; the last good one stays");
-        }
-        told = failure;
-        if let Some(fetched) = wish.take() {
-            // Whoever wanted it may have stopped waiting.
-            let _: Result<(), ()> = Fetched::send(fetched, ());
-        }
-        wish = timeout(interval, fetching.wishes.recv())
-            .await
-            .ok()
-            .flatten();
-    }
-}
-
-/// Signs a checkpoint again and again, while there is something new.
-async fn checkpoint(server: Arc<Server>, key: Arc<LogKey>, interval: Duration) {
-    loop {
-        tokio::time::sleep(interval).await;
-        log::checkpoint(&server, &key).await;
-    }
 }
