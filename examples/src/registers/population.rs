@@ -175,7 +175,7 @@ mod tests {
             let digit: u64 = person.number[3..4].parse().unwrap();
             let year = 1900 + 100 * (digit / 2) + person.number[4..6].parse::<u64>().unwrap();
             assert_eq!(person.born_on[..4], year.to_string());
-            assert_eq!(digit % 2 == 0, person.sex == "1");
+            assert_eq!(digit.is_multiple_of(2), person.sex == "1");
         }
     }
 }
