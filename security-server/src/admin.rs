@@ -61,7 +61,10 @@ impl SecurityServerAdministration for Administration {
 
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ApplyReply>, Status> {
         let unix_user = user_of(&request)?;
-        let mut changes = request.into_inner().changes;
+        let ApplyRequest {
+            mut changes,
+            dry_run,
+        } = request.into_inner();
         if changes.len() > CHANGES_LIMIT {
             return Err(Status::invalid_argument("more than 10,000 changes at once"));
         }
@@ -69,7 +72,9 @@ impl SecurityServerAdministration for Administration {
             change.unix_user = unix_user;
         }
         let applied = changes.len() as u64;
-        if applied > 0 {
+        if dry_run {
+            self.try_out(&changes)?;
+        } else if applied > 0 {
             let administration = self.clone();
             to_its_end(async move { administration.change(changes).await }).await?;
         }
@@ -104,14 +109,20 @@ impl Administration {
         Ok(clock)
     }
 
-    /// Tries the changes on a copy, records them, and only then puts them in force.
-    async fn change(&self, changes: Vec<Change>) -> Result<(), Status> {
-        let _changing = self.server.changing.lock().await;
+    /// Tries the changes on a copy of the state.
+    fn try_out(&self, changes: &[Change]) -> Result<(), Status> {
         let mut next = (*self.server.local_state()).clone();
-        for change in &changes {
+        for change in changes {
             next.apply(0, change)
                 .map_err(|error| Status::failed_precondition(error.to_string()))?;
         }
+        Ok(())
+    }
+
+    /// Tries the changes on a copy, records them, and only then puts them in force.
+    async fn change(&self, changes: Vec<Change>) -> Result<(), Status> {
+        let _changing = self.server.changing.lock().await;
+        self.try_out(&changes)?;
         let receipt = self.server.recorder().record_changes(&changes).await;
         let last = receipt
             .map_err(|refusal| Status::unavailable(refusal.explanation))?

@@ -183,6 +183,9 @@ impl ClientCall {
         let Ok(ascii) = value.to_str() else {
             return refused("is not percent-encoded UTF-8");
         };
+        if !is_percent_encoded(ascii) {
+            return refused("is not percent-encoded UTF-8");
+        }
         match percent_decode_str(ascii).decode_utf8() {
             Ok(text) if text.len() <= TEXT_LIMIT => Ok(text.into_owned()),
             Ok(_) => refused("is longer than 1024 bytes"),
@@ -196,6 +199,15 @@ fn is_grpc(head: &http::request::Parts) -> bool {
     let rest = content_type.strip_prefix("application/grpc");
     let known = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']));
     known && head.method == http::Method::POST
+}
+
+/// Whether every percent sign begins an escape.
+fn is_percent_encoded(text: &str) -> bool {
+    let mut escapes = text.split('%').skip(1);
+    escapes.all(|rest| {
+        rest.get(..2)
+            .is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    })
 }
 
 fn invalid(name: &str, error: &trust::InvalidIdentifier) -> Refusal {
@@ -227,5 +239,20 @@ impl ClientParts {
             is_final,
             ending: None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percent_sign_always_begins_an_escape() {
+        for text in ["", "birth", "birth%20registration", "%E1%BB%87", "100%25"] {
+            assert!(is_percent_encoded(text), "{text}");
+        }
+        for text in ["%", "%z", "%zz", "100%", "a%2", "%%20", "%2é"] {
+            assert!(!is_percent_encoded(text), "{text}");
+        }
     }
 }

@@ -85,6 +85,13 @@ pub(crate) fn open(
     Ok((log, recollection))
 }
 
+/// Whether a key is the one that signed the last checkpoint; any key may sign the first.
+pub(crate) fn is_key_of(log: &Log, key: &LogKey) -> bool {
+    let public = trust::checkpoint::LogKey::from_slice(&key.public_key());
+    log.last_checkpoint()
+        .is_none_or(|last| public.is_some_and(|public| last.verify(log.origin(), &public).is_ok()))
+}
+
 /// Signs a checkpoint if there is something new.
 pub(crate) async fn checkpoint(server: &Arc<Server>, key: &Arc<LogKey>) {
     let (server, key) = (Arc::clone(server), Arc::clone(key));

@@ -57,7 +57,7 @@ enum Command {
         /// The state file; what it does not mention is removed.
         #[arg(short, long)]
         file: PathBuf,
-        /// Only print the difference.
+        /// Only print the difference, if the server would accept it.
         #[arg(long)]
         dry_run: bool,
         /// Print the difference as JSON.
@@ -192,22 +192,23 @@ async fn apply(path: &Path, file: &Path, dry_run: bool, json: bool) -> Outcome {
     let base = file.parent().unwrap_or_else(|| Path::new("."));
     let wanted = StateFile::load(file)?.changes(base)?;
     let difference = Difference::between(&shown(&settings).await?.state, wanted);
+    let (summary, told) = (difference.summary(), difference.to_string());
+    if !difference.is_empty() {
+        let request = ApplyRequest {
+            changes: difference.into_changes(),
+            dry_run,
+        };
+        connect(&settings)
+            .await?
+            .apply(request)
+            .await
+            .map_err(in_words)?;
+    }
     if json {
-        println!("{}", serde_json::to_string_pretty(&difference.summary())?);
+        println!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
-        print!("{difference}");
+        print!("{told}");
     }
-    if dry_run || difference.is_empty() {
-        return Ok(());
-    }
-    let request = ApplyRequest {
-        changes: difference.into_changes(),
-    };
-    connect(&settings)
-        .await?
-        .apply(request)
-        .await
-        .map_err(in_words)?;
     Ok(())
 }
 

@@ -78,6 +78,11 @@ pub async fn run(
     let identities = Identities::load(&settings)?;
     let (server, fetching) = assemble(&settings, &clock, &anchor, &identities, opened).await?;
     let key = Arc::new(LogKey::load(&settings.log_key.key)?);
+    if !log::is_key_of(server.recorder().log(), &key) {
+        return Err(StartError::OtherLogKey {
+            path: settings.log_key.key,
+        });
+    }
     // From here on there is always a checkpoint for an auditor to begin with.
     log::checkpoint(&server, &key).await;
     let mut parts = JoinSet::new();

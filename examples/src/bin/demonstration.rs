@@ -4,7 +4,12 @@
     reason = "this is the file of the program that prints"
 )]
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::ExitCode,
+    time::Instant,
+};
 
 use clap::Parser;
 use examples::{
@@ -65,7 +70,7 @@ async fn stopped() {
 
 async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let begun = Instant::now();
-    prepare(arguments)?;
+    let _lock = prepare(arguments)?;
     let mut account = Account::default();
     account.chapter("A registry, three security servers and two adapters start on this machine");
     let stage = unless_stopped(Stage::set(&arguments.out)).await?;
@@ -100,17 +105,27 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     Ok(failed == 0)
 }
 
-/// Makes the directory, emptying one of an earlier run and no other.
-fn prepare(arguments: &Arguments) -> Result<(), Error> {
+/// Makes the directory, emptying one of an earlier run and no other; it is ours while the lock is.
+fn prepare(arguments: &Arguments) -> Result<File, Error> {
     let out = &arguments.out;
+    let mark = out.join(MARK);
     if out.exists() {
         let empty = fs::read_dir(out)?.next().is_none();
-        if !empty && !out.join(MARK).exists() {
+        if !empty && !mark.exists() {
             return Err(format!("{} exists and is not from an earlier run", out.display()).into());
         }
-        fs::remove_dir_all(out)?;
     }
     fs::create_dir_all(out)?;
-    fs::write(out.join(MARK), "")?;
-    Ok(())
+    let lock = File::create(&mark)?;
+    lock.try_lock()
+        .map_err(|_| format!("another demonstration runs in {}", out.display()))?;
+    for entry in fs::read_dir(out)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(&path)?;
+        } else if path != mark {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(lock)
 }

@@ -18,6 +18,9 @@ pub struct ShowReply {
 pub struct ApplyRequest {
     #[prost(message, repeated, tag = "1")]
     pub changes: ::prost::alloc::vec::Vec<::trust::wire::evidence::Change>,
+    /// Only say whether the changes could be made.
+    #[prost(bool, tag = "2")]
+    pub dry_run: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApplyReply {

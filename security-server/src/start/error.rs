@@ -51,6 +51,12 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
+    /// The log key is not the one that signed the log's last checkpoint.
+    #[error("{path} is not the key of this log: its last checkpoint was signed with another one")]
+    OtherLogKey {
+        /// The key file.
+        path: PathBuf,
+    },
     /// The message log cannot be opened.
     #[error("the message log cannot be opened")]
     Log(#[source] log::LogError),
