@@ -42,8 +42,15 @@ impl KeyView {
         let database = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE)
+            // No thread of its own: what is not on disk after a crash is made again.
+            .flush_every_ms(None)
             .open()?;
         Ok(Self { database, version })
+    }
+
+    /// Writes out what is in memory, so that less has to be made again after a crash.
+    pub(crate) fn write_out(&self) -> Result<(), sled::Error> {
+        self.database.flush().map(drop)
     }
 
     /// How far it has come; none if it is empty or was made for other keys.
