@@ -273,8 +273,8 @@ impl Graph {
         let built = built_crates();
         let metadata = MetadataCommand::new()
             .manifest_path(root().join("Cargo.toml"))
-            // What is locked and fetched is what counts; the registry is not asked.
-            .other_options(["--offline".to_owned()])
+            // The lock file decides. A new machine lacks the crates of other platforms: they are fetched.
+            .other_options(["--locked".to_owned()])
             .exec()
             .expect("cargo metadata works here");
         Self::new(&metadata, &built)
@@ -359,7 +359,7 @@ fn built_crates() -> BTreeSet<String> {
     let tree = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args([
             "tree",
-            "--offline",
+            "--locked",
             "--workspace",
             "--target",
             "all",

@@ -158,7 +158,7 @@ pub enum Error {
         size: u64,
     },
     /// A view is wrong or not usable; nothing is lost.
-    #[error("a view of the log is not usable ({0}); it is rebuilt when the log is next opened")]
+    #[error("a view of the log is not usable ({0}); it is made again when the log is next opened")]
     View(String),
     /// The log has failed before and appends nothing.
     #[error("the log has failed and must be opened again")]

@@ -10,7 +10,7 @@
 //!                                  time at the same place <segment>.<offset>.2.torn, and so on
 //! reserve                          space for closing records when the disk is full
 //! lock                             held by the one process that writes
-//! views/                           derived, never needed: keys (sled), places, hashes.0, .8, ...
+//! views/                           derived, never needed: places, hashes.0, hashes.8, ...
 //! *.new                            files being made when a crash came; removed at opening
 //! ```
 //!
@@ -31,13 +31,16 @@
 //! segment, offset, length and SHA-256 (`src/torn.rs`). If a stored checkpoint has more records
 //! than would be left, nothing is touched and the log does not open.
 //!
-//! [`Log`] is the one writer; [`Reader`] reads beside it, trusts nothing, and needs no views.
+//! [`Log`] is the one writer; [`Reader`] reads beside it, trusts nothing, and needs no views. An
+//! [`Index`] finds records by keys for those who read; it is kept in a folder of its own.
 
 mod durable;
 mod error;
 mod files;
 mod flat;
+mod following;
 mod format;
+mod index;
 mod log;
 mod opening;
 mod options;
@@ -55,9 +58,10 @@ mod writer;
 
 pub use durable::{Directory, Storage, StoredFile};
 pub use error::{AppendError, Damage, Error, Fault, InvalidRecord};
+pub use index::{Index, Indexing, KeysOf};
 pub use log::Log;
 pub use opening::Progress;
-pub use options::{AnnexOf, KeysOf, Options, SegmentIdOf};
+pub use options::{AnnexOf, Options, SegmentIdOf};
 pub use reader::{End, ReadRecord, Reader, Reading};
 pub use record::{
     KeptPart, LeafOf, MAX_ANNEX, MAX_CONTENT, MAX_HEADER, MAX_SIGNATURE, RawRecord, Receipt,

@@ -262,10 +262,6 @@ impl Log {
             signed: Some(signed.clone()),
             tree,
         };
-        // Opening reads on from here; what the key view lacks then would be read again.
-        if let Err(error) = self.shared.keys.write_out() {
-            self.shared.fail_views(error.to_string());
-        }
         Ok(signed)
     }
 

@@ -9,14 +9,14 @@ use trust::{
 
 use crate::{
     durable::Storage,
-    error::{Error, Fault},
+    error::Error,
     files::{self, Identity},
     flat::{Additions, FlatView},
     format::{Chain, segment_name},
     options::Options,
+    reader::leaf_of_record,
     shared::{Shared, UNUSABLE},
     torn,
-    views::{Applied, KeyView},
     walk::{Step, Tail, Walk},
     window::Contents,
     writer::{Writer, new_segment_header},
@@ -99,7 +99,7 @@ pub(crate) fn open(
         checkpoint,
         ..
     } = opening;
-    let views = (views.to_owned(), read.flat, read.keys);
+    let views = (views.to_owned(), read.flat);
     let tree = read.frontier.clone();
     let frontier = read.frontier.clone();
     let shared = Shared::new(Arc::clone(&storage), identity, options, views, frontier);
@@ -131,7 +131,6 @@ struct Read {
     tail: Tail,
     frontier: Frontier,
     flat: FlatView,
-    keys: KeyView,
 }
 
 /// Where reading starts, and what the views know.
@@ -139,8 +138,6 @@ struct Start {
     walk: Walk,
     frontier: Frontier,
     flat: FlatView,
-    keys: KeyView,
-    applied: Option<Applied>,
 }
 
 impl Opening {
@@ -163,13 +160,11 @@ impl Opening {
         }
         let signed = self.checkpoint.as_ref()?.unverified().size;
         let flat = FlatView::open(views).ok()?;
-        let keys = KeyView::open(&views.join("keys"), self.options.keys_version).ok()?;
-        let applied = keys.applied().ok()??;
-        let known = signed.min(flat.size().ok()?).min(applied.size);
+        let known = signed.min(flat.size().ok()?);
         let place = flat.place(known.checked_sub(1)?).ok()?;
         let storage = Arc::clone(&self.storage);
         let walk = Walk::at_batch(storage, Contents::Check, place.segment, place.batch).ok()?;
-        // The last record that the key view knows must be passed, so that its leaf is compared.
+        // The checkpoint must be reached, so that its root is compared.
         if walk.index() >= known {
             return None;
         }
@@ -178,8 +173,6 @@ impl Opening {
             walk,
             frontier,
             flat,
-            keys,
-            applied: Some(applied),
         })
     }
 
@@ -191,15 +184,11 @@ impl Opening {
             _ => {}
         }
         let flat = FlatView::open(views).map_err(Error::storage("making the views"))?;
-        let keys = KeyView::open(&views.join("keys"), self.options.keys_version)
-            .map_err(|error| Error::View(error.to_string()))?;
         let storage = Arc::clone(&self.storage);
         Ok(Start {
             walk: Walk::start(storage, Contents::Check, self.identity.digest)?,
             frontier: Frontier::new(),
             flat,
-            keys,
-            applied: None,
         })
     }
 
@@ -208,35 +197,27 @@ impl Opening {
             mut walk,
             mut frontier,
             flat,
-            keys,
-            applied,
         } = start;
-        let mut pending = Pending::new(&flat, &keys, applied, &frontier)?;
+        flat.truncate(frontier.size()).map_err(writing_views)?;
+        let mut additions = Additions::after(&frontier);
         loop {
             let (record, place) = match walk.step()? {
                 Step::Record(record, place) => (record, place),
                 Step::End(tail) => {
-                    pending.finish(&frontier)?;
+                    flat.write(&additions).map_err(writing_views)?;
                     return Ok(Read {
                         tail,
                         frontier,
                         flat,
-                        keys,
                     });
                 }
             };
-            let leaf = (self.options.leaf_of)(&record.kept)
-                .map_err(|invalid| {
-                    let mut damage = walk.damage(place.frame, Fault::Record(invalid));
-                    damage.index = record.index;
-                    Error::Damaged(damage)
-                })?
-                .leaf();
-            pending.additions.push(&mut frontier, leaf, place);
-            pending.enter(record.index, leaf, || (self.options.keys_of)(&record.kept))?;
+            let leaf = leaf_of_record(self.options.leaf_of, &record, place)?.leaf();
+            additions.push(&mut frontier, leaf, place);
             self.checkpoint_must_match(&frontier)?;
             if frontier.size().is_multiple_of(PROGRESS) {
-                pending.write(&frontier)?;
+                flat.write(&additions).map_err(writing_views)?;
+                additions = Additions::after(&frontier);
                 let (bytes, of_bytes) = walk.progress();
                 progress(Progress {
                     records: frontier.size(),
@@ -267,76 +248,6 @@ impl Opening {
             }
             _ => Ok(()),
         }
-    }
-}
-
-/// What was read and is not yet in the views.
-struct Pending<'a> {
-    flat: &'a FlatView,
-    keys: &'a KeyView,
-    applied: Option<Applied>,
-    additions: Additions,
-    entries: Vec<(u64, crate::views::ViewKey)>,
-    last_leaf: Option<trust::Digest>,
-}
-
-impl<'a> Pending<'a> {
-    fn new(
-        flat: &'a FlatView,
-        keys: &'a KeyView,
-        applied: Option<Applied>,
-        frontier: &Frontier,
-    ) -> Result<Self, Error> {
-        flat.truncate(frontier.size()).map_err(writing_views)?;
-        Ok(Self {
-            flat,
-            keys,
-            applied,
-            additions: Additions::after(frontier),
-            entries: Vec::new(),
-            last_leaf: None,
-        })
-    }
-
-    /// Enters the keys of a record, unless the key view has them.
-    fn enter(
-        &mut self,
-        index: u64,
-        leaf: trust::Digest,
-        keys: impl FnOnce() -> Vec<crate::views::ViewKey>,
-    ) -> Result<(), Error> {
-        let size = self.applied.map_or(0, |applied| applied.size);
-        if index >= size {
-            self.entries
-                .extend(keys().into_iter().map(|key| (index, key)));
-            self.last_leaf = Some(leaf);
-        } else if index + 1 == size && self.applied.is_some_and(|applied| applied.leaf != leaf) {
-            return Err(Error::View(format!("it has another record {index}")));
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, frontier: &Frontier) -> Result<(), Error> {
-        self.flat.write(&self.additions).map_err(writing_views)?;
-        self.additions = Additions::after(frontier);
-        let entries = std::mem::take(&mut self.entries);
-        if let Some(leaf) = self.last_leaf.take() {
-            let size = frontier.size();
-            let applied = Applied { size, leaf };
-            self.keys
-                .apply(entries, applied)
-                .map_err(|error| Error::View(error.to_string()))?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, frontier: &Frontier) -> Result<(), Error> {
-        let known = self.applied.map_or(0, |applied| applied.size);
-        if known > frontier.size() {
-            let reason = format!("it has {known} records, the log {}", frontier.size());
-            return Err(Error::View(reason));
-        }
-        self.write(frontier)
     }
 }
 

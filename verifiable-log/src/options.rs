@@ -4,15 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{
-    error::Error,
-    format::BLOCK,
-    record::{KeptPart, LeafOf},
-    views::ViewKey,
-};
+use crate::{error::Error, format::BLOCK, record::LeafOf};
 
-/// Computes the keys under which a record is found. Pure: the views are made again by it.
-pub type KeysOf = fn(&KeptPart) -> Vec<ViewKey>;
 /// Makes the annex of a local record of this kind: time, configuration in force, fresh salt.
 pub type AnnexOf = Arc<dyn Fn(u8) -> Bytes + Send + Sync>;
 /// Makes a random id for a segment; none if there is no randomness.
@@ -23,10 +16,6 @@ pub type SegmentIdOf = fn() -> Option<[u8; 16]>;
 pub struct Options {
     /// Computes leaves when the log is read.
     pub leaf_of: LeafOf,
-    /// Computes the keys of the views.
-    pub keys_of: KeysOf,
-    /// The version of `keys_of`: when it changes, the views are made again.
-    pub keys_version: u32,
     /// Makes the annexes of the records that the log itself appends.
     pub annex_of: AnnexOf,
     /// Makes the ids of segments.
@@ -43,13 +32,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual sizes, and no keys.
+    /// The usual sizes.
     #[must_use]
     pub fn new(leaf_of: LeafOf, annex_of: AnnexOf) -> Self {
         Self {
             leaf_of,
-            keys_of: |_| Vec::new(),
-            keys_version: 0,
             annex_of,
             segment_id_of: random_segment_id,
             segment_size: 16 * 1024 * 1024,

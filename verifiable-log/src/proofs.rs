@@ -1,4 +1,4 @@
-//! Finding records by key, and proving them: what a log answers from its views.
+//! Proving records: what a log answers from its views.
 //!
 //! Views are derived and could be wrong. A proof is verified against the root of the synced log
 //! before it is given out; a view that does not lead to that root is used no more.
@@ -102,76 +102,6 @@ impl Log {
         self.must_have(new)?;
         self.shared().views_must_be_usable()?;
         self.proof(merkle::consistency_proof(&self.shared().flat, old, new))
-    }
-
-    /// The records found under exactly this key, from record `from` on, in order; at most `limit`.
-    /// A record is found some moments after its receipt: see [`Self::keyed`]. Blocks on files.
-    ///
-    /// # Errors
-    /// When the view is not usable.
-    pub fn find(&self, view: u8, key: &[u8], from: u64, limit: usize) -> Result<Vec<u64>, Error> {
-        self.ask_keys(|keys| keys.find(view, key, from, limit))
-    }
-
-    /// The newest record found under exactly this key. Blocks on files.
-    ///
-    /// # Errors
-    /// When the view is not usable.
-    pub fn find_newest(&self, view: u8, key: &[u8]) -> Result<Option<u64>, Error> {
-        self.ask_keys(|keys| keys.newest(view, key))
-    }
-
-    /// Keys and records from key `from` up to, but without, key `until`, in order of the key and
-    /// then the record; at most `limit`. Blocks on files.
-    ///
-    /// # Errors
-    /// When the view is not usable.
-    pub fn find_range(
-        &self,
-        view: u8,
-        from: &[u8],
-        until: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, Error> {
-        self.ask_keys(|keys| keys.range(view, from, until, limit))
-    }
-
-    /// Keys and records whose key begins with `start`, in order of the key and then the record; at
-    /// most `limit`. Blocks on files.
-    ///
-    /// # Errors
-    /// When the view is not usable.
-    pub fn find_beginning_with(
-        &self,
-        view: u8,
-        start: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, Error> {
-        self.ask_keys(|keys| keys.beginning_with(view, start, limit))
-    }
-
-    /// Waits until the first `size` records are found by their keys.
-    ///
-    /// # Errors
-    /// When the view is not usable, or the log has failed.
-    pub async fn keyed(&self, size: u64) -> Result<(), Error> {
-        let mut failure = self.shared().failure().subscribe();
-        let mut keyed = self.shared().keyed().subscribe();
-        tokio::select! {
-            biased;
-            _ = keyed.wait_for(|keyed| *keyed >= size) => self.shared().views_must_be_usable(),
-            _ = failure.wait_for(Option::is_some) => {
-                self.shared().must_not_have_failed().map_err(Error::Failed)
-            }
-        }
-    }
-
-    fn ask_keys<T, E: std::fmt::Display>(
-        &self,
-        find: impl FnOnce(&crate::views::KeyView) -> Result<T, E>,
-    ) -> Result<T, Error> {
-        self.shared().views_must_be_usable()?;
-        find(&self.shared().keys).map_err(|error| self.shared().fail_views(error.to_string()))
     }
 
     fn or_fail_views<T>(&self, read: std::io::Result<T>) -> Result<T, Error> {

@@ -13,9 +13,10 @@ use crate::{
     durable::{Directory, Storage},
     error::{Damage, Error, Fault},
     files::{self, Identity},
+    following::Following,
     record::{LeafOf, RawRecord},
     torn::{TornFile, torn_files},
-    walk::{Step, Walk},
+    walk::{Place, Step, Walk},
     window::Contents,
 };
 
@@ -24,7 +25,7 @@ pub struct Reader {
     storage: Arc<dyn Storage>,
     identity: Identity,
     leaf_of: LeafOf,
-    walk: Walk,
+    following: Following,
     frontier: Frontier,
     /// The iterator has told of damage and ends.
     stopped: bool,
@@ -80,7 +81,7 @@ impl Reader {
             storage,
             identity,
             leaf_of,
-            walk,
+            following: Following::new(walk, 0),
             frontier: Frontier::new(),
             stopped: false,
         })
@@ -119,46 +120,23 @@ impl Reader {
     /// # Errors
     /// Damage, with segment, offset and record; asking again after damage finds it again.
     pub fn read(&mut self) -> Result<Reading, Error> {
-        match self.step() {
-            // A batch that was half written when it was read and is whole now, or a new segment,
-            // looks like damage or an end: what stands there is read once more.
-            Err(Error::Damaged(_)) | Ok(Reading::End(_)) => {
-                self.walk.look_again()?;
-                self.step()
+        let (record, place) = match self.following.read()? {
+            Step::Record(record, place) => (record, place),
+            Step::End(tail) => {
+                let unfinished = tail
+                    .torn
+                    .map(|torn| self.following.walk().damage(torn.offset, torn.fault));
+                let (size, root) = self.state();
+                return Ok(Reading::End(End {
+                    size,
+                    root,
+                    unfinished,
+                }));
             }
-            outcome => outcome,
-        }
-    }
-
-    fn step(&mut self) -> Result<Reading, Error> {
-        loop {
-            let (record, place) = match self.walk.step()? {
-                // Read before, and going back to the start of its batch.
-                Step::Record(record, _) if record.index < self.frontier.size() => continue,
-                Step::Record(record, place) => (record, place),
-                Step::End(tail) => {
-                    let unfinished = tail
-                        .torn
-                        .map(|torn| self.walk.damage(torn.offset, torn.fault));
-                    let (size, root) = self.state();
-                    return Ok(Reading::End(End {
-                        size,
-                        root,
-                        unfinished,
-                    }));
-                }
-            };
-            let leaf = (self.leaf_of)(&record.kept).map_err(|invalid| {
-                Error::Damaged(Damage {
-                    segment: place.segment,
-                    offset: place.frame,
-                    index: record.index,
-                    fault: Fault::Record(invalid),
-                })
-            })?;
-            self.frontier.append(leaf.leaf());
-            return Ok(Reading::Record(ReadRecord { record, leaf }));
-        }
+        };
+        let leaf = leaf_of_record(self.leaf_of, &record, place)?;
+        self.frontier.append(leaf.leaf());
+        Ok(Reading::Record(ReadRecord { record, leaf }))
     }
 }
 
@@ -179,4 +157,20 @@ impl Iterator for Reader {
             }
         }
     }
+}
+
+/// What the leaf of a record is made of; a record that has none is damage at its place.
+pub(crate) fn leaf_of_record(
+    leaf_of: LeafOf,
+    record: &RawRecord,
+    place: Place,
+) -> Result<LeafPreimage, Error> {
+    leaf_of(&record.kept).map_err(|invalid| {
+        Error::Damaged(Damage {
+            segment: place.segment,
+            offset: place.frame,
+            index: record.index,
+            fault: Fault::Record(invalid),
+        })
+    })
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use trust::{Digest, merkle::Frontier};
 
 use crate::{
-    error::{Damage, Error, Fault},
+    error::Error,
     log::Log,
     opening::{PROGRESS, Progress},
+    reader::leaf_of_record,
     record::RawRecord,
     segments,
     walk::{Place, Step, Walk},
@@ -21,24 +22,13 @@ impl Log {
     /// When there is no such record, it is damaged, or the views do not lead to it.
     pub fn read(&self, index: u64) -> Result<RawRecord, Error> {
         let place = self.place(index)?;
-        let (kept, content) = segments::read_at(&*self.shared().storage, place, index)?;
-        let leaf = (self.shared().options.leaf_of)(&kept).map_err(|invalid| {
-            Error::Damaged(Damage {
-                segment: place.segment,
-                offset: place.frame,
-                index,
-                fault: Fault::Record(invalid),
-            })
-        })?;
+        let record = segments::read_at(&*self.shared().storage, place, index)?;
+        let leaf = leaf_of_record(self.shared().options.leaf_of, &record, place)?;
         if leaf.leaf() != self.leaf(index)? {
             let reason = format!("it names another record than {index}");
             return Err(self.shared().fail_views(reason));
         }
-        Ok(RawRecord {
-            index,
-            kept,
-            content,
-        })
+        Ok(record)
     }
 
     /// Reads records in order from `from` to the end of the log as it is now, holding one at a
@@ -139,12 +129,7 @@ impl Log {
                 }));
             }
         };
-        let leaf = (self.shared().options.leaf_of)(&record.kept).map_err(|invalid| {
-            let mut damage = walk.damage(place.frame, Fault::Record(invalid));
-            damage.index = record.index;
-            Error::Damaged(damage)
-        })?;
-        Ok(leaf.leaf())
+        Ok(leaf_of_record(self.shared().options.leaf_of, &record, place)?.leaf())
     }
 
     fn place(&self, index: u64) -> Result<Place, Error> {

@@ -4,7 +4,7 @@ use crate::{
     durable::Storage,
     error::{Damage, Error, Fault},
     format::{BLOCK, SegmentHeader, parse_segment_name, segment_name},
-    record::KeptPart,
+    record::RawRecord,
     walk::Place,
     window::{Contents, FrameAt, Window},
 };
@@ -21,16 +21,18 @@ pub(crate) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
 }
 
 /// Reads the one record at a place that a view has named.
-pub(crate) fn read_at(
-    storage: &dyn Storage,
-    place: Place,
-    index: u64,
-) -> Result<(KeptPart, bytes::Bytes), Error> {
+pub(crate) fn read_at(storage: &dyn Storage, place: Place, index: u64) -> Result<RawRecord, Error> {
     let (mut window, segment) = open_segment(storage, place.segment)?;
     let frame = FrameAt::read(&mut window, place.frame, &segment.id, Contents::Load)
         .map_err(reading(place.segment))?;
     let fault = match frame {
-        FrameAt::Record(frame) => return Ok((frame.kept, frame.content)),
+        FrameAt::Record(frame) => {
+            return Ok(RawRecord {
+                index,
+                kept: frame.kept,
+                content: frame.content,
+            });
+        }
         FrameAt::End => Fault::Frame("nothing stands there"),
         FrameAt::Bad(fault) => fault,
     };

@@ -14,7 +14,6 @@ use crate::{
     files::{Identity, Reserve},
     flat::{FlatView, PLACES},
     options::Options,
-    views::KeyView,
 };
 
 /// A file among the views which says that they must be made again.
@@ -27,13 +26,10 @@ pub(crate) struct Shared {
     pub(crate) reserve: Reserve,
     views: PathBuf,
     pub(crate) flat: FlatView,
-    pub(crate) keys: KeyView,
     /// The tree over the synced records; the flat views cover at least these.
     synced: Mutex<Frontier>,
     /// Why the views are not usable, once they are not.
     view_failure: OnceLock<String>,
-    /// How many records the key view covers.
-    keyed: watch::Sender<u64>,
     failure: watch::Sender<Option<Arc<Error>>>,
 }
 
@@ -42,7 +38,7 @@ impl Shared {
         storage: Arc<dyn Storage>,
         identity: Identity,
         options: Options,
-        views: (PathBuf, FlatView, KeyView),
+        views: (PathBuf, FlatView),
         frontier: Frontier,
     ) -> Self {
         Self {
@@ -52,8 +48,6 @@ impl Shared {
             options,
             views: views.0,
             flat: views.1,
-            keys: views.2,
-            keyed: watch::Sender::new(frontier.size()),
             synced: Mutex::new(frontier),
             view_failure: OnceLock::new(),
             failure: watch::Sender::new(None),
@@ -77,10 +71,6 @@ impl Shared {
 
     pub(crate) fn publish(&self, frontier: &Frontier) {
         locked(&self.synced).clone_from(frontier);
-    }
-
-    pub(crate) fn keyed(&self) -> &watch::Sender<u64> {
-        &self.keyed
     }
 
     pub(crate) fn failure(&self) -> &watch::Sender<Option<Arc<Error>>> {

@@ -1,13 +1,15 @@
-//! The key view: record indices by keys, in sled. Holds nothing that cannot be computed again.
+//! The key view: places of records by keys, in sled. Holds nothing that cannot be computed again.
 //!
-//! An entry is `1, view, key, 0, 0, index`: zeros in the key are written as `0, 255`, so that
-//! entries sort by key and no key is the beginning of another. The entry `0` names the number of
-//! records that are in the view, the leaf of the last one, and the version of the keys; sled
-//! writes it in one atomic batch with the entries.
+//! The name of an entry is `1, view, key, 0, 0, index`: zeros in the key are written as `0, 255`, so
+//! that entries sort by key and no key is the beginning of another. Its value is the place. The
+//! entry `0` names the number of records that are in the view, the leaf and the place of the last
+//! one, and the version of the keys; sled writes it in one atomic batch with the entries.
 
 use std::path::Path;
 
 use trust::Digest;
+
+use crate::walk::Place;
 
 /// A key under which a record is found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,11 +26,19 @@ pub(crate) struct KeyView {
     version: u32,
 }
 
-/// How far the view has come: the number of records, and the leaf of the last one.
+/// How far the view has come: the number of records, and the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Applied {
     pub(crate) size: u64,
     pub(crate) leaf: Digest,
+    pub(crate) place: Place,
+}
+
+/// A record that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) index: u64,
+    pub(crate) place: Place,
 }
 
 const APPLIED: &[u8] = &[0];
@@ -57,10 +67,12 @@ impl KeyView {
     pub(crate) fn applied(&self) -> Result<Option<Applied>, sled::Error> {
         Ok(self.database.get(APPLIED)?.and_then(|value| {
             let (version, rest) = value.split_first_chunk()?;
-            let (size, leaf) = rest.split_first_chunk()?;
+            let (size, rest) = rest.split_first_chunk()?;
+            let (leaf, place) = rest.split_first_chunk::<32>()?;
             let applied = Applied {
                 size: u64::from_be_bytes(*size),
-                leaf: Digest::from_slice(leaf)?,
+                leaf: Digest::from(*leaf),
+                place: decode_place(place)?,
             };
             (u32::from_be_bytes(*version) == self.version).then_some(applied)
         }))
@@ -69,19 +81,18 @@ impl KeyView {
     /// Enters keys of records, and how far that brings the view.
     pub(crate) fn apply(
         &self,
-        keys: impl IntoIterator<Item = (u64, ViewKey)>,
+        keys: impl IntoIterator<Item = (Entry, ViewKey)>,
         applied: Applied,
     ) -> Result<(), sled::Error> {
         let mut batch = sled::Batch::default();
-        for (index, key) in keys {
-            let mut entry = prefix(key.view, &key.key);
-            entry.extend([0, 0]);
-            entry.extend(index.to_be_bytes());
-            batch.insert(entry, &[]);
+        for (entry, key) in keys {
+            let name = bound(key.view, &key.key, entry.index);
+            batch.insert(name, &encode_place(entry.place));
         }
         let mut value = self.version.to_be_bytes().to_vec();
         value.extend(applied.size.to_be_bytes());
         value.extend(applied.leaf.as_bytes());
+        value.extend(encode_place(applied.place));
         batch.insert(APPLIED, value);
         self.database.apply_batch(batch)
     }
@@ -93,63 +104,61 @@ impl KeyView {
         key: &[u8],
         from: u64,
         limit: usize,
-    ) -> Result<Vec<u64>, sled::Error> {
+    ) -> Result<Vec<Entry>, sled::Error> {
         let (first, last) = (bound(view, key, from), bound(view, key, u64::MAX));
-        self.database
-            .range(first..=last)
-            .keys()
-            .take(limit)
-            .filter_map(|entry| entry.map(|entry| index_of(&entry)).transpose())
-            .collect()
+        entries(self.database.range(first..=last), limit)
     }
 
-    /// The newest record with exactly this key.
-    pub(crate) fn newest(&self, view: u8, key: &[u8]) -> Result<Option<u64>, sled::Error> {
-        let newest = self
-            .database
-            .range(bound(view, key, 0)..=bound(view, key, u64::MAX))
-            .keys()
-            .next_back()
-            .transpose()?;
-        Ok(newest.and_then(|entry| index_of(&entry)))
-    }
-
-    /// Keys from `from` up to but without `until`, in order of key and then index.
+    /// The records with a key from `from` up to but without `until`, in order of key and index.
     pub(crate) fn range(
         &self,
         view: u8,
         from: &[u8],
         until: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, sled::Error> {
+    ) -> Result<Vec<Entry>, sled::Error> {
         if from >= until {
             return Ok(Vec::new());
         }
         let (first, last) = (bound(view, from, 0), bound(view, until, 0));
-        self.entries(self.database.range(first..last), limit)
+        entries(self.database.range(first..last), limit)
     }
+}
 
-    /// Keys that begin with `start`, in order of key and then index.
-    pub(crate) fn beginning_with(
-        &self,
-        view: u8,
-        start: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, sled::Error> {
-        self.entries(self.database.scan_prefix(prefix(view, start)), limit)
-    }
+/// At most `limit` entries; what does not have the form of one is not one.
+fn entries(found: sled::Iter, limit: usize) -> Result<Vec<Entry>, sled::Error> {
+    found
+        .take(limit)
+        .filter_map(|entry| {
+            entry
+                .map(|(name, place)| {
+                    Some(Entry {
+                        index: name.last_chunk().copied().map(u64::from_be_bytes)?,
+                        place: decode_place(&place)?,
+                    })
+                })
+                .transpose()
+        })
+        .collect()
+}
 
-    fn entries(&self, found: sled::Iter, limit: usize) -> Result<Vec<(Vec<u8>, u64)>, sled::Error> {
-        found
-            .keys()
-            .take(limit)
-            .filter_map(|entry| {
-                entry
-                    .map(|entry| Some((key_of(&entry)?, index_of(&entry)?)))
-                    .transpose()
-            })
-            .collect()
+fn encode_place(place: Place) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    let parts = [place.segment, place.batch, place.frame];
+    for (bytes, part) in bytes.chunks_exact_mut(8).zip(parts) {
+        bytes.copy_from_slice(&part.to_be_bytes());
     }
+    bytes
+}
+
+fn decode_place(bytes: &[u8]) -> Option<Place> {
+    let (segment, rest) = bytes.split_first_chunk()?;
+    let (batch, rest) = rest.split_first_chunk()?;
+    Some(Place {
+        segment: u64::from_be_bytes(*segment),
+        batch: u64::from_be_bytes(*batch),
+        frame: u64::from_be_bytes(*rest.first_chunk()?),
+    })
 }
 
 fn prefix(view: u8, key: &[u8]) -> Vec<u8> {
@@ -170,23 +179,6 @@ fn bound(view: u8, key: &[u8], index: u64) -> Vec<u8> {
     entry
 }
 
-fn index_of(entry: &[u8]) -> Option<u64> {
-    entry.last_chunk().copied().map(u64::from_be_bytes)
-}
-
-fn key_of(entry: &[u8]) -> Option<Vec<u8>> {
-    let escaped = entry.get(2..entry.len().checked_sub(10)?)?;
-    let mut key = Vec::with_capacity(escaped.len());
-    let mut after_zero = false;
-    for byte in escaped {
-        if !after_zero {
-            key.push(*byte);
-        }
-        after_zero = *byte == 0 && !after_zero;
-    }
-    Some(key)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,34 +190,42 @@ mod tests {
         ];
         let folder = tempfile::tempdir().unwrap();
         let view = KeyView::open(folder.path(), 1).unwrap();
-        let leaf = Digest::of(b"");
+        let entry = |index| Entry {
+            index,
+            place: Place {
+                segment: index / 10,
+                batch: 512 * index,
+                frame: index + 7,
+            },
+        };
+        let applied = Applied {
+            size: 200,
+            leaf: Digest::of(b""),
+            place: entry(199).place,
+        };
         let entries = keys.iter().enumerate().flat_map(|(n, key)| {
             let key = ViewKey {
                 view: 3,
                 key: key.to_vec(),
             };
-            [(n as u64, key.clone()), (n as u64 + 100, key)]
+            [(entry(n as u64), key.clone()), (entry(n as u64 + 100), key)]
         });
-        view.apply(entries, Applied { size: 200, leaf }).unwrap();
+        view.apply(entries, applied).unwrap();
         for (n, key) in keys.iter().enumerate() {
             let n = n as u64;
-            assert_eq!(view.find(3, key, 0, 10).unwrap(), [n, n + 100]);
-            assert_eq!(view.find(3, key, n + 1, 10).unwrap(), [n + 100]);
-            assert_eq!(view.find(3, key, 0, 1).unwrap(), [n]);
-            assert_eq!(view.newest(3, key).unwrap(), Some(n + 100));
+            assert_eq!(
+                view.find(3, key, 0, 10).unwrap(),
+                [entry(n), entry(n + 100)]
+            );
+            assert_eq!(view.find(3, key, n + 1, 10).unwrap(), [entry(n + 100)]);
+            assert_eq!(view.find(3, key, 0, 1).unwrap(), [entry(n)]);
             assert!(view.find(2, key, 0, 10).unwrap().is_empty());
         }
-        let ordered = view.beginning_with(3, b"", 100).unwrap();
-        let expected: Vec<_> = keys
-            .iter()
-            .enumerate()
-            .flat_map(|(n, key)| [(key.to_vec(), n as u64), (key.to_vec(), n as u64 + 100)])
-            .collect();
-        assert_eq!(ordered, expected);
         let range = view.range(3, b"\0\0", b"a\0", 100).unwrap();
-        assert_eq!(range, expected[4..12]);
-        assert_eq!(view.beginning_with(3, b"a", 2).unwrap(), expected[10..12]);
+        let expected: Vec<_> = (2..6).flat_map(|n| [entry(n), entry(n + 100)]).collect();
+        assert_eq!(range, expected);
+        assert_eq!(view.range(3, b"\0\0", b"a\0", 3).unwrap(), expected[..3]);
         assert_eq!(view.range(3, b"b", b"a", 9).unwrap(), []);
-        assert_eq!(view.applied().unwrap(), Some(Applied { size: 200, leaf }));
+        assert_eq!(view.applied().unwrap(), Some(applied));
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     record::{KeptPart, Receipt, Record},
     segments,
     shared::Shared,
-    views::Applied,
     walk::{Place, Tail, finish},
 };
 
@@ -187,13 +186,12 @@ impl Writer {
                 let error = self.shared.fail(error);
                 refuse_all(group, &AppendError::Failed(error));
             }
-            Ok(()) => self.give_receipts(first, group),
+            Ok(()) => Self::give_receipts(first, group),
         }
     }
 
-    fn give_receipts(&self, first: u64, group: Vec<Waiting>) {
+    fn give_receipts(first: u64, group: Vec<Waiting>) {
         let mut index = first;
-        let mut written = Vec::new();
         for waiting in group {
             let receipts = waiting.frames.iter().map(|frame| {
                 let receipt = Receipt::new(index, frame.leaf);
@@ -202,9 +200,7 @@ impl Writer {
             });
             // Whoever no longer waits does not need it: the record is there.
             waiting.reply.send(Ok(receipts.collect())).ok();
-            written.extend(waiting.frames);
         }
-        self.enter_keys(first, &written);
     }
 
     /// Makes room for a group. On a full disk, refuses those of it that may not use the reserve.
@@ -348,26 +344,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Brings the key view up to date; nobody waits for this.
-    fn enter_keys(&self, first: u64, frames: &[Frame]) {
-        let Some(last) = frames.last() else { return };
-        let shared = &self.shared;
-        let keys = (first..).zip(frames).flat_map(|(index, frame)| {
-            let keys = (shared.options.keys_of)(&frame.kept);
-            keys.into_iter().map(move |key| (index, key))
-        });
-        let applied = Applied {
-            size: first + frames.len() as u64,
-            leaf: last.leaf,
-        };
-        if shared.views_must_be_usable().is_ok()
-            && let Err(error) = shared.keys.apply(keys, applied)
-        {
-            shared.fail_views(error.to_string());
-        }
-        shared.keyed().send_replace(applied.size);
-    }
-
     /// Appends records of the log itself while it is being opened.
     pub(crate) fn append_at_start(&mut self, records: Vec<Record>) -> Result<(), Error> {
         let frames = records
@@ -380,10 +356,7 @@ impl Writer {
             let full = std::io::ErrorKind::StorageFull.into();
             return Err(Error::storage("writing what opening found")(full));
         }
-        let first = self.frontier.size();
-        self.write(&frames.iter().collect::<Vec<_>>())?;
-        self.enter_keys(first, &frames);
-        Ok(())
+        self.write(&frames.iter().collect::<Vec<_>>())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The log as its owner uses it: append, read, find, prove, checkpoint, close and open again.
+//! The log as its owner uses it: append, read, prove, checkpoint, close and open again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{path::Path, sync::Arc};
@@ -11,8 +11,8 @@ use trust::{
     merkle,
 };
 use verifiable_log::{
-    AppendError, Error, KeptPart, Log, Options, Progress, RawRecord, Reader, Reading, Record,
-    ViewKey, leaf_of_local_record,
+    AppendError, Error, Log, Options, Progress, RawRecord, Reader, Reading, Record,
+    leaf_of_local_record,
 };
 
 const KIND: u8 = 4;
@@ -29,17 +29,7 @@ fn options() -> Options {
     let mut options = Options::new(leaf_of_local_record, Arc::new(|_| Bytes::from_static(b"a")));
     options.segment_size = 8 * 1024;
     options.reserve_size = 16 * 1024;
-    options.keys_of = keys_of;
     options
-}
-
-/// View 1 has the whole header, view 2 its first byte.
-fn keys_of(kept: &KeptPart) -> Vec<ViewKey> {
-    let key = |view, key: &[u8]| ViewKey {
-        view,
-        key: key.to_vec(),
-    };
-    vec![key(1, &kept.header), key(2, &kept.header[..1])]
 }
 
 fn record(number: u64) -> Record {
@@ -180,7 +170,6 @@ async fn proofs_and_roots_verify_for_every_size() {
     }
     // Whatever the views say wrongly is not given out, and made again by the next opening even
     // where that would not look.
-    log.keyed(600).await.unwrap();
     log.append(record(600)).await.unwrap();
     log.checkpoint(&key()).unwrap();
     let leaf_hashes = folder.path().join("views/hashes.0");
@@ -193,43 +182,6 @@ async fn proofs_and_roots_verify_for_every_size() {
     drop(log);
     let log = open(folder.path());
     log.inclusion(590, 600).unwrap();
-}
-
-#[tokio::test]
-async fn records_are_found_by_their_keys_also_after_the_views_are_deleted() {
-    let folder = tempfile::tempdir().unwrap();
-    Log::create(folder.path(), &origin(), &options()).unwrap();
-    let log = open(folder.path());
-    fill(&log, 50).await;
-    let check = |log: &Log| {
-        assert_eq!(log.find(1, b"100007", 0, 9).unwrap(), [7]);
-        assert_eq!(log.find(2, b"1", 0, 100).unwrap().len(), 17);
-        assert_eq!(log.find(2, b"1", 8, 2).unwrap(), [10, 13]);
-        assert_eq!(log.find_newest(2, b"1").unwrap(), Some(49));
-        assert_eq!(log.find_newest(2, b"7").unwrap(), None);
-        let found = log.find_beginning_with(1, b"2", 2).unwrap();
-        assert_eq!(found, [(b"200002".to_vec(), 2), (b"200005".to_vec(), 5)]);
-        let found = log.find_range(1, b"200005", b"200009", 9).unwrap();
-        assert_eq!(found, [(b"200005".to_vec(), 5), (b"200008".to_vec(), 8)]);
-    };
-    log.keyed(50).await.unwrap();
-    check(&log);
-    drop(log);
-    check(&open(folder.path()));
-    std::fs::remove_dir_all(folder.path().join("views")).unwrap();
-    check(&open(folder.path()));
-    // Other keys: made again without being asked.
-    let mut other = options();
-    other.keys_version = 1;
-    other.keys_of = |_| {
-        vec![ViewKey {
-            view: 9,
-            key: b"all".to_vec(),
-        }]
-    };
-    let log = Log::open(folder.path(), other, &mut |_| ()).unwrap();
-    assert_eq!(log.find(9, b"all", 0, 100).unwrap().len(), 50);
-    assert!(log.find(2, b"1", 0, 100).unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -270,7 +222,6 @@ async fn opening_reads_on_from_the_checkpoint() {
         let records = (part * 500..(part + 1) * 500).map(record).collect();
         log.append_all(records).await.unwrap();
     }
-    log.keyed(3000).await.unwrap();
     let reads = |folder: &Path| {
         let mut told: Vec<Progress> = Vec::new();
         let log = Log::open(folder, wide.clone(), &mut |progress| told.push(progress)).unwrap();
