@@ -269,7 +269,7 @@ fn keeper_of(origin: &Origin) -> Option<(ServerId, u32)> {
 
 /// The leaf of every record, so that the reader can go on: one that cannot be computed gets the
 /// leaf of a local record, which stands in no tree that anybody has signed.
-fn leaf_of(kept: &KeptPart) -> Result<LeafPreimage, InvalidRecord> {
+pub(crate) fn leaf_of(kept: &KeptPart) -> Result<LeafPreimage, InvalidRecord> {
     let leaf = trust::record::leaf_preimage(kept.kind, &kept.header, &kept.signature, &kept.annex);
     Ok(
         leaf.unwrap_or_else(|_| {

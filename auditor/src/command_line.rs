@@ -1,19 +1,20 @@
-//! The command line: `auditor verify LOG... --anchor ANCHOR`.
+//! The command line: `auditor verify`, `list`, `show`.
 
-use std::{fs, io, path::PathBuf};
+mod list;
+mod show;
+mod verify;
 
-use clap::{Parser, Subcommand};
-use serde_json::{Value, json};
-use trust::configuration::Anchor;
-
-use crate::{
-    audit::{NotAudited, audit},
-    check::Check,
-    files::in_words,
-    report::Report,
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
 };
 
-/// Check message logs offline, trusting nothing but the anchor.
+use clap::{Parser, Subcommand};
+use trust::configuration::Anchor;
+
+use crate::{audit::NotAudited, files::in_words};
+
+/// Check message logs offline, trusting nothing but the anchor; find and read what is in them.
 #[derive(Debug, Parser)]
 #[command(name = "auditor", version)]
 pub struct Arguments {
@@ -27,24 +28,17 @@ enum Command {
     ///
     /// Prints each kind of check with its count, what does not hold, and a verdict. Exits with 0
     /// if every check holds, with 1 if one fails, with 2 if there is nothing to check.
-    Verify(Verify),
-}
-
-#[derive(Debug, Parser)]
-struct Verify {
-    /// The folders of the logs.
-    #[arg(required = true, value_name = "LOG")]
-    logs: Vec<PathBuf>,
-    /// The anchor (anchor.json) of the instance: the only thing that is trusted.
-    #[arg(long, value_name = "FILE")]
-    anchor: PathBuf,
-    /// The time of the audit, e.g. 2026-01-31T12:00:00Z; nothing may be recorded after it. The
-    /// clock of this machine if not given.
-    #[arg(long, value_name = "TIME")]
-    at: Option<jiff::Timestamp>,
-    /// Print the report as JSON.
-    #[arg(long)]
-    json: bool,
+    Verify(verify::Verify),
+    /// List the exchanges of a log: who asked what of whom, when, and how it ended.
+    ///
+    /// Says what the log says and verifies only its checksums: for proof, `auditor verify`. Exits
+    /// with 0 if an exchange was found, with 1 if none was, with 2 if the log cannot be read.
+    List(list::List),
+    /// Print an exchange, or one record, readably.
+    ///
+    /// Says what the log says and verifies only its checksums: for proof, `auditor verify`. Exits
+    /// with 0 if it was found, with 1 if not, with 2 if the log cannot be read.
+    Show(show::Show),
 }
 
 /// What is wrong with the order, not with a log.
@@ -70,13 +64,30 @@ pub enum WrongUse {
     /// There is no log.
     #[error(transparent)]
     NotAudited(#[from] NotAudited),
+    /// The log or its index cannot be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The folder of the log.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: verifiable_log::Error,
+    },
+    /// A file with descriptors cannot be used.
+    #[error("cannot use the descriptors in {path}: {problem}")]
+    Descriptors {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
 }
 
 /// What a command has to say.
 pub struct Outcome {
     /// For standard output.
     pub text: String,
-    /// Whether every check held.
+    /// Whether every check held, or what was looked for was found.
     pub holds: bool,
 }
 
@@ -87,89 +98,22 @@ impl Arguments {
     /// # Errors
     /// When there is nothing that could be checked.
     pub fn run(&self, now: i64, progress: &mut dyn FnMut(u64)) -> Result<Outcome, WrongUse> {
-        let Command::Verify(verify) = &self.command;
-        verify.run(now, progress)
+        match &self.command {
+            Command::Verify(verify) => verify.run(now, progress),
+            Command::List(list) => list.run(progress),
+            Command::Show(show) => show.run(progress),
+        }
     }
 }
 
-impl Verify {
-    fn run(&self, now: i64, progress: &mut dyn FnMut(u64)) -> Result<Outcome, WrongUse> {
-        let anchor = self.read_anchor()?;
-        let at = self.at.map_or(now, jiff::Timestamp::as_second);
-        let reports = self
-            .logs
-            .iter()
-            .map(|folder| audit(folder, &anchor, at, progress))
-            .collect::<Result<Vec<_>, _>>()?;
-        let holds = reports.iter().all(Report::holds);
-        let text = if self.json {
-            let logs: Vec<Value> = reports.iter().map(to_json).collect();
-            let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
-            let whole = json!({
-                "holds": holds,
-                "records": total(|report| report.facts.records),
-                "records_after_checkpoint": total(|report| report.facts.records_after_checkpoint),
-                "failures": total(Report::failures),
-                "logs": logs,
-            });
-            format!("{whole:#}\n")
-        } else {
-            let texts: Vec<String> = reports.iter().map(ToString::to_string).collect();
-            texts.join("\n")
-        };
-        Ok(Outcome { text, holds })
-    }
-
-    fn read_anchor(&self) -> Result<Anchor, WrongUse> {
-        let path = &self.anchor;
-        let text = fs::read_to_string(path).map_err(|source| WrongUse::Anchor {
-            path: path.clone(),
-            source,
-        })?;
-        Anchor::from_json(&text).map_err(|refusal| WrongUse::NoAnchor {
-            path: path.clone(),
-            problem: refusal.explanation,
-        })
-    }
-}
-
-/// The same facts for machines.
-fn to_json(report: &Report) -> Value {
-    let checks: Vec<Value> = Check::ALL
-        .iter()
-        .map(|check| {
-            let tally = report.tally(*check);
-            json!({
-                "check": check.name(),
-                "words": check.words(),
-                "held": tally.held,
-                "failed": tally.failed,
-                "unchecked": tally.unchecked,
-            })
-        })
-        .collect();
-    let findings: Vec<Value> = report
-        .findings()
-        .iter()
-        .map(|finding| {
-            json!({
-                "check": finding.check.name(),
-                "record": finding.record,
-                "segment": finding.place.map(|place| place.segment),
-                "offset": finding.place.map(|place| place.offset),
-                "problem": finding.problem,
-            })
-        })
-        .collect();
-    json!({
-        "log": report.facts.log,
-        "holds": report.holds(),
-        "failures": report.failures(),
-        "verdict": report.verdict(),
-        "facts": report.facts,
-        "checks": checks,
-        "findings": findings,
-        "notes": report.sentences(),
+fn read_anchor(path: &Path) -> Result<Anchor, WrongUse> {
+    let text = fs::read_to_string(path).map_err(|source| WrongUse::Anchor {
+        path: path.to_owned(),
+        source,
+    })?;
+    Anchor::from_json(&text).map_err(|refusal| WrongUse::NoAnchor {
+        path: path.to_owned(),
+        problem: refusal.explanation,
     })
 }
 

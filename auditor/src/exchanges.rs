@@ -8,11 +8,11 @@ use trust::{
     header::{Direction, Header},
     refusal::Side,
     replay::SeenExchanges,
-    wire::evidence::{Closing, Stage},
+    wire::evidence::Closing,
 };
 
 use crate::{
-    check::Check, decisions::Decisions, messages::ParsedMessage, report::Report,
+    check::Check, decisions::Decisions, listing::side_of, messages::ParsedMessage, report::Report,
     rights::LocalState, times::RECORDING_SECONDS,
 };
 
@@ -261,13 +261,6 @@ impl Exchange {
         {
             self.chains = None;
         }
-    }
-}
-
-const fn side_of(direction: Direction, stage: Stage) -> Side {
-    match (direction, stage) {
-        (Direction::Request, Stage::Sent) | (Direction::Reply, Stage::Received) => Side::Consumer,
-        _ => Side::Provider,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! [`audit`] reads a whole log, without network and without trust in whoever kept it: the anchor
 //! is the only root of trust. It tells what was checked, how often, and what did not hold.
+//! [`listing`] and [`show`] find and print what a log says, without verifying it.
 
 mod audit;
 mod certificates;
@@ -12,16 +13,21 @@ mod contents;
 mod decisions;
 mod exchanges;
 mod files;
+mod keys;
+pub mod listing;
 mod local_records;
 mod messages;
+mod records;
 mod registered;
 mod report;
 mod rights;
 mod roots;
+pub mod show;
 mod table;
 mod times;
 mod tree;
 
+use audit::leaf_of;
 pub use audit::{NotAudited, audit};
 pub use check::{Check, Subject};
 pub use report::{FINDINGS_LIMIT, Facts, Finding, Place, Report, Tally};

@@ -16,6 +16,12 @@ pub(crate) const fn seconds(milliseconds: i64) -> i64 {
     milliseconds.div_euclid(1000)
 }
 
+/// A time in milliseconds since 1970 (UTC), as RFC 3339 writes it.
+pub(crate) fn in_utc(milliseconds: i64) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds)
+        .map_or_else(|_| format!("{milliseconds} ms"), |at| at.to_string())
+}
+
 /// Checks times in the order of the records.
 pub(crate) struct Times {
     /// The time of the audit; nothing can have been recorded after it.

@@ -114,23 +114,17 @@ impl Index {
         self.size
     }
 
-    /// The records found under exactly this key, from record `from` on, in order; at most `limit`.
+    /// The records found under exactly this key, in order. Each step blocks on files.
     ///
     /// # Errors
     /// When the index or the log cannot be read, or they contradict each other.
-    pub fn find(
-        &self,
-        view: u8,
-        key: &[u8],
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<RawRecord>, Error> {
-        let found = self.keys.find(view, key, from, limit).map_err(unusable)?;
-        self.read(found, view, |of_record| of_record == key)
+    pub fn find(&self, view: u8, key: &[u8]) -> impl Iterator<Item = Result<RawRecord, Error>> {
+        let found = self.keys.find(view, key);
+        found.map(move |entry| self.read(entry.map_err(unusable)?, view, |it| it == key))
     }
 
     /// The records with a key from `from` up to, but without, `until`, in order of key and then
-    /// record; at most `limit`.
+    /// record. Each step blocks on files.
     ///
     /// # Errors
     /// As [`Self::find`].
@@ -139,36 +133,26 @@ impl Index {
         view: u8,
         from: &[u8],
         until: &[u8],
-        limit: usize,
-    ) -> Result<Vec<RawRecord>, Error> {
-        let found = self
-            .keys
-            .range(view, from, until, limit)
-            .map_err(unusable)?;
-        self.read(found, view, |of_record| {
-            from <= of_record && of_record < until
-        })
+    ) -> impl Iterator<Item = Result<RawRecord, Error>> {
+        let found = self.keys.range(view, from, until);
+        let asked = move |key: &[u8]| from <= key && key < until;
+        found.map(move |entry| self.read(entry.map_err(unusable)?, view, asked))
     }
 
     /// Reads what was found. A record without the key that led to it means a wrong index.
     fn read(
         &self,
-        found: Vec<Entry>,
+        Entry { index, place }: Entry,
         view: u8,
         asked: impl Fn(&[u8]) -> bool,
-    ) -> Result<Vec<RawRecord>, Error> {
-        let read = |Entry { index, place }| {
-            let record = segments::read_at(&*self.log, place, index)?;
-            let mut keys = (self.indexing.keys_of)(&record.kept).into_iter();
-            if keys.any(|of_record| of_record.view == view && asked(&of_record.key)) {
-                Ok(record)
-            } else {
-                Err(Error::View(format!(
-                    "it leads to record {index}, which has another key"
-                )))
-            }
-        };
-        found.into_iter().map(read).collect()
+    ) -> Result<RawRecord, Error> {
+        let record = segments::read_at(&*self.log, place, index)?;
+        let mut keys = (self.indexing.keys_of)(&record.kept).into_iter();
+        if keys.any(|of_record| of_record.view == view && asked(&of_record.key)) {
+            return Ok(record);
+        }
+        let problem = format!("it leads to record {index}, which has another key");
+        Err(Error::View(problem))
     }
 
     fn catch_up(

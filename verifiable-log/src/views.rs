@@ -97,16 +97,14 @@ impl KeyView {
         self.database.apply_batch(batch)
     }
 
-    /// The records with exactly this key, from record `from` on, in order.
+    /// The records with exactly this key, in order.
     pub(crate) fn find(
         &self,
         view: u8,
         key: &[u8],
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<Entry>, sled::Error> {
-        let (first, last) = (bound(view, key, from), bound(view, key, u64::MAX));
-        entries(self.database.range(first..=last), limit)
+    ) -> impl Iterator<Item = Result<Entry, sled::Error>> + use<> {
+        let (first, last) = (bound(view, key, 0), bound(view, key, u64::MAX));
+        self.database.range(first..=last).filter_map(entry)
     }
 
     /// The records with a key from `from` up to but without `until`, in order of key and index.
@@ -115,31 +113,24 @@ impl KeyView {
         view: u8,
         from: &[u8],
         until: &[u8],
-        limit: usize,
-    ) -> Result<Vec<Entry>, sled::Error> {
-        if from >= until {
-            return Ok(Vec::new());
-        }
+    ) -> impl Iterator<Item = Result<Entry, sled::Error>> + use<> {
         let (first, last) = (bound(view, from, 0), bound(view, until, 0));
-        entries(self.database.range(first..last), limit)
+        // A range that ends before it begins has nothing.
+        let last = last.max(first.clone());
+        self.database.range(first..last).filter_map(entry)
     }
 }
 
-/// At most `limit` entries; what does not have the form of one is not one.
-fn entries(found: sled::Iter, limit: usize) -> Result<Vec<Entry>, sled::Error> {
+/// An entry as it was found; what does not have the form of one is not one.
+fn entry(found: sled::Result<(sled::IVec, sled::IVec)>) -> Option<Result<Entry, sled::Error>> {
     found
-        .take(limit)
-        .filter_map(|entry| {
-            entry
-                .map(|(name, place)| {
-                    Some(Entry {
-                        index: name.last_chunk().copied().map(u64::from_be_bytes)?,
-                        place: decode_place(&place)?,
-                    })
-                })
-                .transpose()
+        .map(|(name, place)| {
+            Some(Entry {
+                index: name.last_chunk().copied().map(u64::from_be_bytes)?,
+                place: decode_place(&place)?,
+            })
         })
-        .collect()
+        .transpose()
 }
 
 fn encode_place(place: Place) -> [u8; 24] {
@@ -211,21 +202,15 @@ mod tests {
             [(entry(n as u64), key.clone()), (entry(n as u64 + 100), key)]
         });
         view.apply(entries, applied).unwrap();
-        for (n, key) in keys.iter().enumerate() {
-            let n = n as u64;
-            assert_eq!(
-                view.find(3, key, 0, 10).unwrap(),
-                [entry(n), entry(n + 100)]
-            );
-            assert_eq!(view.find(3, key, n + 1, 10).unwrap(), [entry(n + 100)]);
-            assert_eq!(view.find(3, key, 0, 1).unwrap(), [entry(n)]);
-            assert!(view.find(2, key, 0, 10).unwrap().is_empty());
+        for (n, key) in (0..).zip(keys) {
+            let found: Vec<_> = view.find(3, key).map(Result::unwrap).collect();
+            assert_eq!(found, [entry(n), entry(n + 100)]);
+            assert_eq!(view.find(2, key).count(), 0);
         }
-        let range = view.range(3, b"\0\0", b"a\0", 100).unwrap();
+        let range = view.range(3, b"\0\0", b"a\0");
         let expected: Vec<_> = (2..6).flat_map(|n| [entry(n), entry(n + 100)]).collect();
-        assert_eq!(range, expected);
-        assert_eq!(view.range(3, b"\0\0", b"a\0", 3).unwrap(), expected[..3]);
-        assert_eq!(view.range(3, b"b", b"a", 9).unwrap(), []);
+        assert_eq!(range.map(Result::unwrap).collect::<Vec<_>>(), expected);
+        assert_eq!(view.range(3, b"b", b"a").count(), 0);
         assert_eq!(view.applied().unwrap(), Some(applied));
     }
 }

@@ -1,0 +1,96 @@
+//! `auditor verify`: whole logs against the anchor.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::{Outcome, WrongUse, read_anchor};
+use crate::{audit::audit, check::Check, report::Report};
+
+/// Verify whole logs, also while their servers write them.
+#[derive(Debug, Parser)]
+pub(super) struct Verify {
+    /// The folders of the logs.
+    #[arg(required = true, value_name = "LOG")]
+    logs: Vec<PathBuf>,
+    /// The anchor (anchor.json) of the instance: the only thing that is trusted.
+    #[arg(long, value_name = "FILE")]
+    anchor: PathBuf,
+    /// The time of the audit, e.g. 2026-01-31T12:00:00Z; nothing may be recorded after it. The
+    /// clock of this machine if not given.
+    #[arg(long, value_name = "TIME")]
+    at: Option<jiff::Timestamp>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(&self, now: i64, progress: &mut dyn FnMut(u64)) -> Result<Outcome, WrongUse> {
+        let anchor = read_anchor(&self.anchor)?;
+        let at = self.at.map_or(now, jiff::Timestamp::as_second);
+        let reports = self
+            .logs
+            .iter()
+            .map(|folder| audit(folder, &anchor, at, progress))
+            .collect::<Result<Vec<_>, _>>()?;
+        let holds = reports.iter().all(Report::holds);
+        let text = if self.json {
+            let logs: Vec<Value> = reports.iter().map(to_json).collect();
+            let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
+            let whole = json!({
+                "holds": holds,
+                "records": total(|report| report.facts.records),
+                "records_after_checkpoint": total(|report| report.facts.records_after_checkpoint),
+                "failures": total(Report::failures),
+                "logs": logs,
+            });
+            format!("{whole:#}\n")
+        } else {
+            let texts: Vec<String> = reports.iter().map(ToString::to_string).collect();
+            texts.join("\n")
+        };
+        Ok(Outcome { text, holds })
+    }
+}
+
+/// The same facts for machines.
+fn to_json(report: &Report) -> Value {
+    let checks: Vec<Value> = Check::ALL
+        .iter()
+        .map(|check| {
+            let tally = report.tally(*check);
+            json!({
+                "check": check.name(),
+                "words": check.words(),
+                "held": tally.held,
+                "failed": tally.failed,
+                "unchecked": tally.unchecked,
+            })
+        })
+        .collect();
+    let findings: Vec<Value> = report
+        .findings()
+        .iter()
+        .map(|finding| {
+            json!({
+                "check": finding.check.name(),
+                "record": finding.record,
+                "segment": finding.place.map(|place| place.segment),
+                "offset": finding.place.map(|place| place.offset),
+                "problem": finding.problem,
+            })
+        })
+        .collect();
+    json!({
+        "log": report.facts.log,
+        "holds": report.holds(),
+        "failures": report.failures(),
+        "verdict": report.verdict(),
+        "facts": report.facts,
+        "checks": checks,
+        "findings": findings,
+        "notes": report.sentences(),
+    })
+}
