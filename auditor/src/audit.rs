@@ -65,7 +65,7 @@ pub fn audit(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, NotAudited> {
     let mut report = Report::default();
-    let opened = Reader::open(folder, leaf_of);
+    let opened = Reader::open(folder, any_leaf_of);
     let mut reader = match opened {
         Ok(reader) => reader,
         Err(error @ (Error::Absent | Error::Storage { .. })) => {
@@ -101,22 +101,28 @@ pub fn audit(
 }
 
 /// What is known of the log so far.
-struct Audit {
-    report: Report,
+pub(crate) struct Audit {
+    pub(crate) report: Report,
     /// The server whose log this is, and its generation.
-    keeper: (ServerId, u32),
-    tree: Tree,
-    torn: TornRecords,
-    configuration: RecordedConfiguration,
-    certificates: RecordedCertificates,
-    contents: Contents,
-    times: Times,
-    exchanges: Exchanges,
-    local_state: LocalState,
+    pub(crate) keeper: (ServerId, u32),
+    pub(crate) tree: Tree,
+    pub(crate) torn: TornRecords,
+    pub(crate) configuration: RecordedConfiguration,
+    pub(crate) certificates: RecordedCertificates,
+    pub(crate) contents: Contents,
+    pub(crate) times: Times,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) local_state: LocalState,
 }
 
 impl Audit {
-    fn new(report: Report, anchor: &Anchor, keeper: (ServerId, u32), tree: Tree, at: i64) -> Self {
+    pub(crate) fn new(
+        report: Report,
+        anchor: &Anchor,
+        keeper: (ServerId, u32),
+        tree: Tree,
+        at: i64,
+    ) -> Self {
         Self {
             report,
             keeper,
@@ -135,6 +141,7 @@ impl Audit {
         let end = loop {
             match reader.read() {
                 Ok(Reading::Record(read)) => {
+                    self.report.held(Check::Records);
                     self.record(&read);
                     let size = read.record.index + 1;
                     self.tree.reached(size, || reader.state().1);
@@ -168,11 +175,10 @@ impl Audit {
         self.report
     }
 
-    fn record(&mut self, read: &ReadRecord) {
+    pub(crate) fn record(&mut self, read: &ReadRecord) {
         let record = &read.record;
         let index = record.index;
-        self.report.facts.records = index + 1;
-        self.report.held(Check::Records);
+        self.report.facts.records += 1;
         let kind = RecordKind::try_from(i32::from(record.kept.kind));
         let kind = kind.unwrap_or(RecordKind::Unspecified);
         if has_leaf(read) {
@@ -261,21 +267,22 @@ impl Audit {
 }
 
 /// The server and generation that an origin names.
-fn keeper_of(origin: &Origin) -> Option<(ServerId, u32)> {
+pub(crate) fn keeper_of(origin: &Origin) -> Option<(ServerId, u32)> {
     let (server, generation) = origin.as_str().rsplit_once('/')?;
     let keeper = (server.parse().ok()?, generation.parse().ok()?);
     (Origin::of_server(&keeper.0, keeper.1) == *origin).then_some(keeper)
 }
 
-/// The leaf of every record, so that the reader can go on: one that cannot be computed gets the
+/// The leaf of every record, so that a reader can go on: one that cannot be computed gets the
 /// leaf of a local record, which stands in no tree that anybody has signed.
-pub(crate) fn leaf_of(kept: &KeptPart) -> Result<LeafPreimage, InvalidRecord> {
-    let leaf = trust::record::leaf_preimage(kept.kind, &kept.header, &kept.signature, &kept.annex);
-    Ok(
-        leaf.unwrap_or_else(|_| {
-            LeafPreimage::of_local_record(kept.kind, &kept.header, &kept.annex)
-        }),
-    )
+pub(crate) fn leaf_of(kept: &KeptPart) -> LeafPreimage {
+    trust::record::leaf_preimage(kept.kind, &kept.header, &kept.signature, &kept.annex)
+        .unwrap_or_else(|_| LeafPreimage::of_local_record(kept.kind, &kept.header, &kept.annex))
+}
+
+/// The same for a reader of logs.
+pub(crate) fn any_leaf_of(kept: &KeptPart) -> Result<LeafPreimage, InvalidRecord> {
+    Ok(leaf_of(kept))
 }
 
 /// Whether the leaf is the record's own.

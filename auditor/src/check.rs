@@ -70,10 +70,12 @@ macro_rules! checks {
 checks! {
     Identity Files "files.identity" "the log says which server's log it is";
     Records Files "files.records" "records read; segments, batch chain, checksums and padding as written";
+    Container Files "container.files" "files of the container are those that its records lead to";
     TornFiles Files "files.torn" "cut tails (.torn files), each with the record that states it";
 
     Leaves Tree "tree.leaf" "leaves computed from the bytes of the records";
     Checkpoint Tree "tree.checkpoint" "checkpoint signed by the log key registered for this server";
+    Inclusion Tree "tree.inclusion" "records proven to be in the log that the checkpoint was signed over";
     Root Tree "tree.root" "root over the leaves is the one in the checkpoint";
 
     RootDocuments Configuration "configuration.root" "root documents follow from the anchor";

@@ -1,5 +1,6 @@
-//! The command line: `auditor verify`, `list`, `show`.
+//! The command line: `auditor verify`, `list`, `show`, `export`.
 
+mod export;
 mod list;
 mod show;
 mod verify;
@@ -12,7 +13,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use trust::configuration::Anchor;
 
-use crate::{audit::NotAudited, files::in_words};
+use crate::{NotExported, NotRead, audit::NotAudited, files::in_words};
 
 /// Check message logs offline, trusting nothing but the anchor; find and read what is in them.
 #[derive(Debug, Parser)]
@@ -24,7 +25,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Verify whole logs, also while their servers write them.
+    /// Verify whole logs, also while their servers write them, and evidence containers.
     ///
     /// Prints each kind of check with its count, what does not hold, and a verdict. Exits with 0
     /// if every check holds, with 1 if one fails, with 2 if there is nothing to check.
@@ -39,6 +40,12 @@ enum Command {
     /// Says what the log says and verifies only its checksums: for proof, `auditor verify`. Exits
     /// with 0 if it was found, with 1 if not, with 2 if the log cannot be read.
     Show(show::Show),
+    /// Write the evidence of one exchange into a container that proves itself (ASiC-E).
+    ///
+    /// Holds the messages, their signatures as standard files, the records they rely on, and the
+    /// proof that each is in the log. VERIFY.txt in it says how to verify it with unzip, sha256sum
+    /// and openssl. Exits with 0 if it was written, with 2 if not.
+    Export(export::Export),
 }
 
 /// What is wrong with the order, not with a log.
@@ -73,6 +80,36 @@ pub enum WrongUse {
         #[source]
         source: verifiable_log::Error,
     },
+    /// There is no container to verify.
+    #[error("cannot read the container {path}")]
+    NoContainer {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: NotRead,
+    },
+    /// The exchange cannot be exported.
+    #[error("nothing was exported from {path}")]
+    NotExported {
+        /// The folder of the log.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: NotExported,
+    },
+    /// The container cannot be made.
+    #[error("nothing was exported: {0}")]
+    NoFiles(String),
+    /// The container cannot be written.
+    #[error("cannot write {path}")]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file with descriptors cannot be used.
     #[error("cannot use the descriptors in {path}: {problem}")]
     Descriptors {
@@ -102,6 +139,7 @@ impl Arguments {
             Command::Verify(verify) => verify.run(now, progress),
             Command::List(list) => list.run(progress),
             Command::Show(show) => show.run(progress),
+            Command::Export(export) => export.run(progress),
         }
     }
 }

@@ -8,7 +8,7 @@ use trust::{
 };
 use verifiable_log::{Indexing, KeptPart, ViewKey};
 
-use crate::leaf_of;
+use crate::audit::any_leaf_of;
 
 /// By exchange id (16 bytes): every record of the exchange.
 pub(crate) const EXCHANGE: u8 = 1;
@@ -25,7 +25,7 @@ pub(crate) const TIME: u8 = 6;
 
 /// How message logs are indexed. A change of the keys asks for another version.
 pub(crate) const INDEXING: Indexing = Indexing {
-    leaf_of,
+    leaf_of: any_leaf_of,
     keys_of,
     keys_version: 1,
 };

@@ -9,6 +9,7 @@ mod certificates;
 mod check;
 pub mod command_line;
 mod configuration;
+mod container;
 mod contents;
 mod decisions;
 mod exchanges;
@@ -27,8 +28,8 @@ mod table;
 mod times;
 mod tree;
 
-use audit::leaf_of;
 pub use audit::{NotAudited, audit};
 pub use check::{Check, Subject};
+pub use container::{archive::NotRead, export::NotExported, verification::verify};
 pub use report::{FINDINGS_LIMIT, Facts, Finding, Place, Report, Tally};
 pub use times::RECORDING_SECONDS;

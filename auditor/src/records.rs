@@ -6,8 +6,8 @@ use trust::ExchangeId;
 use verifiable_log::{Error, Index, RawRecord, Reader, Reading};
 
 use crate::{
+    audit::any_leaf_of,
     keys::{self, INDEXING},
-    leaf_of,
     listing::{Filter, Found, Listing},
 };
 
@@ -82,7 +82,7 @@ impl<'a> Records<'a> {
         index: u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Option<RawRecord>, Error> {
-        let mut reader = Reader::open(self.log, leaf_of)?;
+        let mut reader = Reader::open(self.log, any_leaf_of)?;
         while let Reading::Record(read) = reader.read()? {
             if read.record.index == index {
                 return Ok(Some(read.record));
@@ -97,7 +97,7 @@ impl<'a> Records<'a> {
         progress: &mut dyn FnMut(u64),
         mut take: impl FnMut(RawRecord),
     ) -> Result<(), Error> {
-        let mut reader = Reader::open(self.log, leaf_of)?;
+        let mut reader = Reader::open(self.log, any_leaf_of)?;
         while let Reading::Record(read) = reader.read()? {
             tell(read.record.index, progress);
             take(read.record);

@@ -74,6 +74,8 @@ impl fmt::Display for Finding {
 pub struct Facts {
     /// Origin of the log: instance/server/generation.
     pub log: String,
+    /// Of a container: the exchange that it is the evidence of.
+    pub exchange: Option<String>,
     /// Records that were read.
     pub records: u64,
     /// Of these, messages.
@@ -142,10 +144,31 @@ impl Report {
         self.tallies.get(&check).copied().unwrap_or_default()
     }
 
+    /// The checks that are made of what was verified, in the order of the report.
+    pub fn checks(&self) -> impl Iterator<Item = Check> {
+        let is_container = self.facts.exchange.is_some();
+        let is_made = move |check: &Check| match check {
+            Check::Container | Check::Inclusion => is_container,
+            Check::Identity | Check::Records | Check::TornFiles | Check::Root => !is_container,
+            _ => true,
+        };
+        Check::ALL.iter().copied().filter(is_made)
+    }
+
+    /// What was verified: a log, or an exchange in a container.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let log = &self.facts.log;
+        match &self.facts.exchange {
+            None => log.clone(),
+            Some(exchange) => format!("exchange {exchange} of {log}"),
+        }
+    }
+
     /// One sentence for whoever reads only one.
     #[must_use]
     pub fn verdict(&self) -> String {
-        let log = &self.facts.log;
+        let log = self.subject();
         let records = self.facts.records;
         if self.holds() {
             return format!("All checks hold: {log}, {records} records.");

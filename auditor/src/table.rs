@@ -2,10 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::{
-    check::Check,
-    report::{Report, Tally},
-};
+use crate::report::{Report, Tally};
 
 /// The width of the column that says what was checked.
 const WORDS: usize = 72;
@@ -14,8 +11,14 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             formatter,
-            "Log {}: {} records\n",
-            self.facts.log, self.facts.records
+            "{} {}: {} records\n",
+            if self.facts.exchange.is_none() {
+                "Log"
+            } else {
+                "Container with"
+            },
+            self.subject(),
+            self.facts.records
         )?;
         writeln!(
             formatter,
@@ -23,11 +26,11 @@ impl fmt::Display for Report {
             "what was checked", "how many"
         )?;
         let mut subject = None;
-        for check in Check::ALL {
+        for check in self.checks() {
             if subject.replace(check.subject()) != Some(check.subject()) {
                 writeln!(formatter, "{}", check.subject().heading())?;
             }
-            let tally = self.tally(*check);
+            let tally = self.tally(check);
             let (count, result) = (tally.count(), Outcome(tally));
             writeln!(
                 formatter,

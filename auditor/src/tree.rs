@@ -2,7 +2,8 @@
 
 use trust::{
     Digest, ServerId,
-    checkpoint::{LogKey, Origin, SignedCheckpoint},
+    checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
+    merkle,
 };
 
 use crate::{
@@ -22,12 +23,42 @@ impl Tree {
     /// A checkpoint of size 0 covers nothing.
     pub(crate) fn new(checkpoint: Option<SignedCheckpoint>) -> Self {
         let size = checkpoint.as_ref().map(|signed| signed.unverified().size);
-        let root = (size == Some(0)).then(trust::merkle::empty_root);
+        let root = (size == Some(0)).then(merkle::empty_root);
         Self {
             checkpoint,
             root,
             incomplete: false,
         }
+    }
+
+    /// Of a container, whose records are proven one by one.
+    pub(crate) const fn of_proofs(checkpoint: SignedCheckpoint) -> Self {
+        Self {
+            checkpoint: Some(checkpoint),
+            root: None,
+            incomplete: false,
+        }
+    }
+
+    /// Whether a record is proven to be in the log.
+    pub(crate) fn include(&self, report: &mut Report, index: u64, leaf: Digest, proof: &[Digest]) {
+        let Some(checkpoint) = self.checkpoint.as_ref().map(SignedCheckpoint::unverified) else {
+            return report.unchecked(Check::Inclusion);
+        };
+        let Checkpoint { size, root, .. } = checkpoint;
+        let proven = merkle::verify_inclusion(&leaf, index, *size, proof, root);
+        report.judge(Check::Inclusion, index, proven);
+    }
+
+    /// At the end of a container.
+    pub(crate) fn finish_proofs(
+        &self,
+        report: &mut Report,
+        configuration: &RecordedConfiguration,
+        keeper: &(ServerId, u32),
+    ) {
+        report.facts.checkpoint_size = self.size();
+        self.check_signature(report, configuration, keeper);
     }
 
     /// The leaf of a record cannot be computed.

@@ -20,9 +20,11 @@ fn every_check_holds_and_counts_what_it_looked_at() {
     let expected = [
         (Check::Identity, 1),
         (Check::Records, 32),
+        (Check::Container, 0),
         (Check::TornFiles, 0),
         (Check::Leaves, 32),
         (Check::Checkpoint, 1),
+        (Check::Inclusion, 0),
         (Check::Root, 1),
         (Check::RootDocuments, 1),
         (Check::Heads, 1),

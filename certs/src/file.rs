@@ -85,9 +85,17 @@ pub(crate) fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// When the file exists or cannot be written.
 pub fn write_pem(path: &Path, label: &str, der: &[u8], mode: u32) -> Result<(), FileError> {
-    let text = encode_string(label, LineEnding::LF, der)
-        .map_err(|error| FileProblem::Malformed(error.to_string()).at(path))?;
+    let text = in_pem(label, der).map_err(|problem| problem.at(path))?;
     write_new(path, text.as_bytes(), mode)
+}
+
+/// DER as one PEM section (RFC 7468).
+///
+/// # Errors
+/// When the label is none.
+pub fn in_pem(label: &str, der: &[u8]) -> Result<String, FileProblem> {
+    encode_string(label, LineEnding::LF, der)
+        .map_err(|error| FileProblem::Malformed(error.to_string()))
 }
 
 /// Writes certificates in PEM into a new file, the holder's first.
@@ -97,9 +105,9 @@ pub fn write_pem(path: &Path, label: &str, der: &[u8], mode: u32) -> Result<(), 
 pub fn write_certificates(path: &Path, chain: &[&[u8]]) -> Result<(), FileError> {
     let text: String = chain
         .iter()
-        .map(|der| encode_string("CERTIFICATE", LineEnding::LF, der))
+        .map(|der| in_pem("CERTIFICATE", der))
         .collect::<Result<_, _>>()
-        .map_err(|error| FileProblem::Malformed(error.to_string()).at(path))?;
+        .map_err(|problem| problem.at(path))?;
     write_new(path, text.as_bytes(), 0o644)
 }
 

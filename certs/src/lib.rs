@@ -7,6 +7,7 @@
 //! clock: the time is an argument, except in [`tls`], where rustls asks its time provider.
 
 pub mod authority;
+pub mod cades;
 pub mod certificate;
 pub mod chain;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The demonstration: a federation does real work on this machine, told in words.
 
 mod account;
+mod container;
 mod evidence;
 mod story;
 
@@ -80,7 +81,9 @@ impl Stage {
     /// When the demonstration itself cannot go on; what does not hold is told in the account.
     pub async fn perform(&self, account: &mut Account) -> Result<(), Error> {
         story::tell(self, account).await?;
-        evidence::tell(self, account).await
+        evidence::tell(self, account).await?;
+        container::tell(self, account).await?;
+        evidence::tell_of_a_flipped_bit(self, account).await
     }
 
     /// A line of Python that makes a call of one's own.
@@ -112,6 +115,8 @@ impl Stage {
 const MINISTRY: &str = "VN/GOV/G01";
 const COMMUNE: &str = "VN/GOV/H37.02";
 const COMMUNE_DESK: &str = "VN/GOV/H37.02/desk";
+/// The case in which the commune looks up a mother.
+const CASE_NUMBER: &str = "H37.02-2026-000123";
 const TAX: &str = "VN/GOV/G12.07";
 const TAX_ASSESSMENT: &str = "VN/GOV/G12.07/assessment";
 

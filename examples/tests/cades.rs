@@ -1,7 +1,7 @@
 //! OpenSSL, as the outside party, accepts the committed vectors as CAdES signatures.
 //!
-//! The detached signature (RFC 5652) is put together from what a log keeps: the manifest and the
-//! signed attributes made anew from header and content, the signature value, the certificate.
+//! The detached signature is put together from what a log keeps: the manifest and the signed
+//! attributes made anew from header and content, the signature value, the certificate.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use certs::{Certificate, cades::detached_signature};
 use serde_json::Value;
 use tempfile::TempDir;
 use trust::{
@@ -19,80 +20,6 @@ use trust::{
     header::Header,
     signature::{manifest, signed_attributes},
 };
-
-const SIGNED_DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
-const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
-const SHA256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
-const ECDSA_WITH_SHA256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
-const RSA_ENCRYPTION: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
-const VERSION_1: &[u8] = b"\x02\x01\x01";
-
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const CONTEXT_0: u8 = 0xa0;
-const OCTET_STRING: u8 = 0x04;
-
-/// One DER element.
-fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let value = parts.concat();
-    let length = match value.len() {
-        short @ 0..0x80 => vec![short as u8],
-        middle @ 0x80..0x100 => vec![0x81, middle as u8],
-        long => [&[0x82][..], &(long as u16).to_be_bytes()].concat(),
-    };
-    [&[tag][..], &length, &value].concat()
-}
-
-/// Splits the first element off: all of it, its value, and the rest.
-fn element(bytes: &[u8]) -> (&[u8], &[u8], &[u8]) {
-    let (start, length) = match bytes[1] {
-        0x81 => (3, usize::from(bytes[2])),
-        0x82 => (4, usize::from(bytes[2]) << 8 | usize::from(bytes[3])),
-        short => (2, usize::from(short)),
-    };
-    let end = start + length;
-    (&bytes[..end], &bytes[start..end], &bytes[end..])
-}
-
-/// Issuer and serial number of a certificate, as they name it in a SignerInfo.
-fn issuer_and_serial(certificate: &[u8]) -> Vec<u8> {
-    let (_, certificate, _) = element(certificate);
-    let (_, body, _) = element(certificate);
-    let (_, _, after_version) = element(body);
-    let (serial, _, after_serial) = element(after_version);
-    let (_, _, after_algorithm) = element(after_serial);
-    let (issuer, _, _) = element(after_algorithm);
-    der(SEQUENCE, &[issuer, serial])
-}
-
-/// A detached CMS signature with one signer, whose certificate is included.
-fn detached(certificate: &[u8], attributes: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8> {
-    // Signed as a SET OF, kept with the tag of its place (RFC 5652, 5.4).
-    let attributes = [&[CONTEXT_0], &attributes[1..]].concat();
-    let digest_algorithm = der(SEQUENCE, &[SHA256]);
-    let signer = der(
-        SEQUENCE,
-        &[
-            VERSION_1,
-            &issuer_and_serial(certificate),
-            &digest_algorithm,
-            &attributes,
-            &der(SEQUENCE, &[algorithm]),
-            &der(OCTET_STRING, &[signature]),
-        ],
-    );
-    let signed_data = der(
-        SEQUENCE,
-        &[
-            VERSION_1,
-            &der(SET, &[&digest_algorithm]),
-            &der(SEQUENCE, &[DATA]),
-            &der(CONTEXT_0, &[certificate]),
-            &der(SET, &[&signer]),
-        ],
-    );
-    der(SEQUENCE, &[SIGNED_DATA, &der(CONTEXT_0, &[&signed_data])])
-}
 
 fn vectors(name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trust/tests/vectors");
@@ -130,13 +57,9 @@ impl Container {
             &Digest::of(&certificate),
         )
         .unwrap();
-        let algorithm = if signer["algorithm"] == "RSA 2048" {
-            RSA_ENCRYPTION
-        } else {
-            ECDSA_WITH_SHA256
-        };
         let signature = bytes(&case["input"]["signature"]);
-        let cms = detached(&certificate, &attributes, algorithm, &signature);
+        let chain = [Certificate::parse(&certificate).unwrap()];
+        let cms = detached_signature(&chain, &attributes, &signature).unwrap();
 
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);

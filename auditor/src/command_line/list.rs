@@ -150,7 +150,7 @@ fn block(summary: &Summary) -> String {
     ];
     let said: Vec<_> = said
         .iter()
-        .filter(|(name, text)| !text.is_empty() && !(*name == "x-road-id" && *text == exchange))
+        .filter(|(name, text)| !(text.is_empty() || *name == "x-road-id" && *text == exchange))
         .map(|(name, text)| format!("{name}: {}", one_line(text)))
         .collect();
     if !said.is_empty() {

@@ -1,18 +1,18 @@
-//! `auditor verify`: whole logs against the anchor.
+//! `auditor verify`: whole logs and evidence containers against the anchor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde_json::{Value, json};
+use trust::configuration::Anchor;
 
 use super::{Outcome, WrongUse, read_anchor};
-use crate::{audit::audit, check::Check, report::Report};
+use crate::{audit::audit, container, report::Report};
 
-/// Verify whole logs, also while their servers write them.
 #[derive(Debug, Parser)]
 pub(super) struct Verify {
-    /// The folders of the logs.
-    #[arg(required = true, value_name = "LOG")]
+    /// The folders of logs, and files that are evidence containers.
+    #[arg(required = true, value_name = "LOG|CONTAINER")]
     logs: Vec<PathBuf>,
     /// The anchor (anchor.json) of the instance: the only thing that is trusted.
     #[arg(long, value_name = "FILE")]
@@ -33,8 +33,8 @@ impl Verify {
         let reports = self
             .logs
             .iter()
-            .map(|folder| audit(folder, &anchor, at, progress))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|path| report(path, &anchor, at, progress))
+            .collect::<Result<Vec<_>, WrongUse>>()?;
         let holds = reports.iter().all(Report::holds);
         let text = if self.json {
             let logs: Vec<Value> = reports.iter().map(to_json).collect();
@@ -55,12 +55,29 @@ impl Verify {
     }
 }
 
+fn report(
+    path: &Path,
+    anchor: &Anchor,
+    at: i64,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, WrongUse> {
+    if path.is_file() {
+        return container::verification::verify(path, anchor, at).map_err(|source| {
+            WrongUse::NoContainer {
+                path: path.to_owned(),
+                source,
+            }
+        });
+    }
+    Ok(audit(path, anchor, at, progress)?)
+}
+
 /// The same facts for machines.
 fn to_json(report: &Report) -> Value {
-    let checks: Vec<Value> = Check::ALL
-        .iter()
+    let checks: Vec<Value> = report
+        .checks()
         .map(|check| {
-            let tally = report.tally(*check);
+            let tally = report.tally(check);
             json!({
                 "check": check.name(),
                 "words": check.words(),

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use super::{Account, Stage};
 use crate::{Error, process::program, waiting::wait_for};
 
-/// Tells the whole of it.
+/// Tells of every log.
 pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Error> {
     account.chapter("The auditor, who trusts nothing but the anchor, reads every log");
     let anchor = stage.federation.directory.join("anchor.json");
@@ -25,7 +25,16 @@ pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Err
             &format!("{}: {verdict}", server.endpoint().id),
         );
     }
+    Ok(())
+}
+
+/// Tells of a log in which one bit was flipped.
+pub(super) async fn tell_of_a_flipped_bit(
+    stage: &Stage,
+    account: &mut Account,
+) -> Result<(), Error> {
     account.chapter("One bit is flipped in a copy of the ministry's log");
+    let anchor = stage.federation.directory.join("anchor.json");
     let log = stage.federation.server("ministry")?.endpoint().log.clone();
     let copy = stage.federation.directory.join("tampered-log");
     copy_directory(&log, &copy)?;
@@ -66,7 +75,8 @@ async fn verify(log: &Path, anchor: &Path) -> Result<Output, Error> {
     Ok(command.kill_on_drop(true).output().await?)
 }
 
-fn last_line(output: &Output) -> String {
+/// What a command said last.
+pub(super) fn last_line(output: &Output) -> String {
     let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     said.lines()

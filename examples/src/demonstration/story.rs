@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use super::{Account, COMMUNE_DESK, MINISTRY, Stage, TAX_ASSESSMENT};
+use super::{Account, CASE_NUMBER, COMMUNE_DESK, MINISTRY, Stage, TAX_ASSESSMENT};
 use crate::{
     Error,
     caller::{Caller, Method, text},
@@ -106,7 +106,7 @@ async fn population_register(stage: &Stage, account: &mut Account) -> Result<(),
     let desk = commune_desk(stage, &service)
         .await?
         .with("x-road-purpose", "birth registration")?
-        .with("x-road-issue", "H37.02-2026-000123")?;
+        .with("x-road-issue", CASE_NUMBER)?;
     let found = desk.unary(&find, request.clone()).await;
     let name = found
         .as_ref()

@@ -1,0 +1,155 @@
+//! The zip file around a container: written the same way always, read with every size bounded.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use bytes::Bytes;
+use zip::{CompressionMethod, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
+
+use super::{
+    MIME_TYPE,
+    files::{Files, MIME_TYPE_FILE},
+};
+
+/// The most files, as many as a zip file without extensions has.
+const FILES: usize = 65_534;
+/// The largest file in it; contents of messages are the largest.
+const FILE_SIZE: u64 = 80 * 1024 * 1024;
+/// The most bytes of all files together.
+const SIZE: u64 = 1536 * 1024 * 1024;
+/// The record at the end of a zip file, when it has no comment.
+const END: usize = 22;
+
+/// Writes the files into a new file, which is there whole or not at all.
+///
+/// # Errors
+/// `AlreadyExists`, or when it cannot be written.
+pub(crate) fn write(path: &Path, files: &Files) -> io::Result<()> {
+    if path.exists() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let written = File::create(&beside).and_then(|mut file| {
+        write_into(&mut file, files)?;
+        file.sync_all()?;
+        // Unlike a rename, this never replaces what somebody else has put there in between.
+        fs::hard_link(&beside, path)
+    });
+    let _ = fs::remove_file(&beside);
+    written
+}
+
+fn write_into(file: &mut File, files: &Files) -> io::Result<()> {
+    let mut zip = ZipWriter::new(io::BufWriter::new(file));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .unix_permissions(0o644);
+    // The first bytes of the file say what it is.
+    let first = files.get_key_value(MIME_TYPE_FILE);
+    let others = files.iter().filter(|(name, _)| *name != MIME_TYPE_FILE);
+    for (name, bytes) in first.into_iter().chain(others) {
+        zip.start_file(name.as_str(), options)?;
+        zip.write_all(bytes)?;
+    }
+    zip.finish()?.flush()
+}
+
+/// Reads all files of a container that somebody else made.
+///
+/// # Errors
+/// In words, when it is none or larger than any.
+pub(crate) fn read(path: &Path) -> Result<Files, NotRead> {
+    let mut file = File::open(path)?;
+    let stated = number_of_files(&mut file)?;
+    let mut zip = ZipArchive::new(io::BufReader::new(file))?;
+    // Of two files of one name, tools read different ones.
+    if zip.len() != stated {
+        return Err(NotRead::Form("two of its files have one name".to_owned()));
+    }
+    let mut files = BTreeMap::new();
+    let mut left = SIZE;
+    for position in 0..zip.len() {
+        let entry = zip.by_index(position)?;
+        let name = entry.name()?.into_owned();
+        if entry.compression() != CompressionMethod::Stored {
+            return Err(NotRead::Form(format!("{name:?} is compressed")));
+        }
+        if entry.size() > FILE_SIZE.min(left) {
+            return Err(NotRead::Form(format!(
+                "{name:?} is larger than any that belongs there"
+            )));
+        }
+        let mut bytes = Vec::new();
+        entry.take(FILE_SIZE.min(left)).read_to_end(&mut bytes)?;
+        left -= bytes.len() as u64;
+        files.insert(name, Bytes::from(bytes));
+    }
+    if files
+        .get(MIME_TYPE_FILE)
+        .is_none_or(|found| found != MIME_TYPE)
+    {
+        return Err(NotRead::Form(
+            "it does not say that it is an ASiC-E container".to_owned(),
+        ));
+    }
+    Ok(files)
+}
+
+/// How many files the end of a zip file states. Containers have no comment and no extensions.
+fn number_of_files(file: &mut File) -> Result<usize, NotRead> {
+    let no_zip = || NotRead::Form("it is no zip file as containers are".to_owned());
+    let length = file.seek(SeekFrom::End(0))?;
+    if length < END as u64 {
+        return Err(no_zip());
+    }
+    file.seek(SeekFrom::End(-(END as i64)))?;
+    let mut end = [0; END];
+    file.read_exact(&mut end)?;
+    file.rewind()?;
+    match end {
+        [
+            b'P',
+            b'K',
+            5,
+            6,
+            0,
+            0,
+            0,
+            0,
+            low,
+            high,
+            same_low,
+            same_high,
+            ..,
+            0,
+            0,
+        ] if (low, high) == (same_low, same_high) => {
+            let count = usize::from(u16::from_le_bytes([low, high]));
+            if count > FILES {
+                return Err(no_zip());
+            }
+            Ok(count)
+        }
+        _ => Err(no_zip()),
+    }
+}
+
+/// Why a container cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRead {
+    /// The file system failed.
+    #[error("the file cannot be read")]
+    File(#[from] io::Error),
+    /// It is no zip file.
+    #[error("it is no zip file")]
+    Zip(#[from] ZipError),
+    /// It is no container.
+    #[error("{0}")]
+    Form(String),
+}

@@ -1,0 +1,208 @@
+//! The files of a container, all made from its records: when written, and again when verified.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use certs::{Certificate, cades::detached_signature, file::in_pem};
+use prost::Message;
+use trust::{
+    Digest, ServerId,
+    configuration::StateKey,
+    header::Header,
+    signature::{manifest, signed_attributes},
+    wire::{
+        configuration::{Authority, LogKey},
+        evidence::{CertificateRecord, Membership, RecordKind},
+    },
+};
+use verifiable_log::RawRecord;
+
+use super::{
+    Evidence, MIME_TYPE, instructions,
+    statement::{Statement, message_name, signature_of},
+};
+use crate::audit::keeper_of;
+
+pub(crate) const STATEMENT: &str = "META-INF/evidence/records.json";
+pub(crate) const CHECKPOINT: &str = "META-INF/evidence/checkpoint";
+pub(crate) const INSTRUCTIONS: &str = "VERIFY.txt";
+pub(crate) const MIME_TYPE_FILE: &str = "mimetype";
+
+/// An Ed25519 key as RFC 8410 writes it, before its 32 bytes.
+const ED25519_PREFIX: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
+
+/// The files of a container by name.
+pub(crate) type Files = BTreeMap<String, Bytes>;
+
+/// Makes the files.
+///
+/// # Errors
+/// In words, when a message of the exchange cannot be put into a container.
+pub(crate) fn files(evidence: &Evidence) -> Result<Files, String> {
+    let mut files = Files::new();
+    let certificates = Certificates::of(evidence);
+    let mut signing_times = BTreeMap::new();
+    for proven in &evidence.records {
+        let record = &proven.record;
+        let Some(name) = message_name(record) else {
+            continue;
+        };
+        let signed_at = add_message(&mut files, &name, record, &certificates)?;
+        signing_times.insert(name, signed_at);
+    }
+    let times: String = signing_times
+        .iter()
+        .map(|(name, at)| format!("{name} {at}\n"))
+        .collect();
+    let checkpoint = &evidence.checkpoint;
+    for (name, bytes) in [
+        (MIME_TYPE_FILE, Bytes::from_static(MIME_TYPE)),
+        (INSTRUCTIONS, instructions::text(evidence).into()),
+        (STATEMENT, Statement::of(evidence).to_json().into()),
+        (CHECKPOINT, checkpoint.as_bytes().clone()),
+        (
+            "META-INF/evidence/checkpoint.text",
+            Bytes::copy_from_slice(checkpoint.text()),
+        ),
+        ("META-INF/evidence/signing-times", times.into()),
+        (
+            "META-INF/evidence/authorities.pem",
+            authorities(evidence)?.into(),
+        ),
+    ] {
+        files.insert(name.to_owned(), bytes);
+    }
+    if let Some(key) = log_key(evidence) {
+        let pem = in_pem("PUBLIC KEY", &[ED25519_PREFIX, &key].concat());
+        let pem = pem.map_err(|problem| problem.to_string())?;
+        files.insert("META-INF/evidence/log-key.pem".to_owned(), pem.into());
+        let ours = trust::checkpoint::LogKey::from_slice(&key).map(|key| {
+            let name = evidence.log.as_str();
+            (name.to_owned(), key.id(name))
+        });
+        let signature = checkpoint.signatures().iter().find(|line| {
+            ours.as_ref()
+                .is_some_and(|(name, id)| *line.name == **name && line.key_id == *id)
+        });
+        if let Some(line) = signature {
+            let name = "META-INF/evidence/checkpoint.signature".to_owned();
+            files.insert(name, line.signature.clone());
+        }
+    }
+    Ok(files)
+}
+
+/// Adds the files of one message, and gives its signing time.
+fn add_message(
+    files: &mut Files,
+    name: &str,
+    record: &RawRecord,
+    certificates: &Certificates,
+) -> Result<i64, String> {
+    let unusable = |what: &str| format!("record {}: {what}", record.index);
+    let header = Header::parse(&record.kept.header).map_err(|it| unusable(&it.explanation))?;
+    let signature = signature_of(record).ok_or_else(|| unusable("it has no signature"))?;
+    let manifest = manifest(
+        header.direction,
+        header.sequence,
+        &Digest::of(&record.kept.header),
+        &header.content_digest,
+    );
+    let certificate = Digest::from_slice(&signature.certificate_digest)
+        .ok_or_else(|| unusable("its signature names no certificate"))?;
+    let attributes = signed_attributes(
+        signature.signing_time,
+        &Digest::of(manifest.as_bytes()),
+        &certificate,
+    )
+    .map_err(|refusal| unusable(&refusal.explanation))?;
+    let chain = certificates.chain(&certificate);
+    let cms = detached_signature(&chain, &attributes, &signature.value)
+        .map_err(|error| unusable(&error.to_string()))?;
+    let header_file = (format!("{name}.header"), record.kept.header.clone());
+    let manifest_file = (format!("META-INF/ASiCManifest-{name}.xml"), manifest.into());
+    let signature_file = (format!("META-INF/signature-{name}.p7s"), cms.into());
+    // Content that was destroyed, or never kept, is no file.
+    let is_kept = Digest::of(&record.content) == header.content_digest;
+    let content_file = is_kept.then(|| (format!("{name}.content"), record.content.clone()));
+    for (name, bytes) in [header_file, manifest_file, signature_file]
+        .into_iter()
+        .chain(content_file)
+    {
+        // A server that is on both sides of an exchange records each message twice.
+        match files.insert(name, bytes.clone()) {
+            Some(other) if other != bytes => {
+                return Err(unusable("another message of this exchange has its place"));
+            }
+            _ => {}
+        }
+    }
+    Ok(signature.signing_time)
+}
+
+/// The certificates that the records hold.
+struct Certificates(Vec<Certificate>);
+
+impl Certificates {
+    fn of(evidence: &Evidence) -> Self {
+        let recorded = bodies(evidence, RecordKind::Certificate)
+            .filter_map(|body| CertificateRecord::decode(body).ok());
+        Self(
+            recorded
+                .filter_map(|recorded| Certificate::parse(&recorded.certificate).ok())
+                .collect(),
+        )
+    }
+
+    /// The certificate of this digest, and those above it.
+    fn chain(&self, digest: &Digest) -> Vec<Certificate> {
+        let mut chain: Vec<Certificate> = Vec::new();
+        let mut next = self.0.iter().find(|found| found.digest() == *digest);
+        while let Some(certificate) = next
+            && chain.len() <= self.0.len()
+        {
+            chain.push(certificate.clone());
+            next = self.0.iter().find(|above| {
+                above.is_authority()
+                    && above.subject() == certificate.issuer()
+                    && above.subject() != certificate.subject()
+            });
+        }
+        chain
+    }
+}
+
+/// The authorities approved for signing under the states that the records prove, in PEM.
+fn authorities(evidence: &Evidence) -> Result<String, String> {
+    let mut found: Vec<Bytes> = memberships(evidence)
+        .filter(|membership| membership.key.starts_with("authority/"))
+        .filter_map(|membership| Authority::decode(membership.value).ok())
+        .filter(|authority| authority.signing)
+        .map(|authority| authority.certificate)
+        .collect();
+    found.sort();
+    found.dedup();
+    let pem = found.iter().map(|der| in_pem("CERTIFICATE", der));
+    pem.collect::<Result<_, _>>()
+        .map_err(|problem| problem.to_string())
+}
+
+/// The key registered for the log.
+fn log_key(evidence: &Evidence) -> Option<[u8; 32]> {
+    let (server, generation): (ServerId, u32) = keeper_of(&evidence.log)?;
+    let key = StateKey::Log(server, generation).to_string();
+    let newest = memberships(evidence).filter(|it| it.key == key).last()?;
+    let registered = LogKey::decode(newest.value).ok()?;
+    registered.public_key.as_ref().try_into().ok()
+}
+
+fn memberships(evidence: &Evidence) -> impl Iterator<Item = Membership> {
+    bodies(evidence, RecordKind::Membership).filter_map(|body| Membership::decode(body).ok())
+}
+
+fn bodies(evidence: &Evidence, kind: RecordKind) -> impl Iterator<Item = Bytes> {
+    let records = evidence.records.iter().map(|proven| &proven.record);
+    records
+        .filter(move |record| i32::from(record.kept.kind) == kind as i32)
+        .map(|record| record.kept.header.clone())
+}
