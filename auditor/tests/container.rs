@@ -160,6 +160,26 @@ fn the_type_is_in_the_first_bytes_and_the_same_log_gives_the_same_file() {
     assert_eq!(fs::read(case.path("again.asice")).unwrap(), bytes);
 }
 
+/// Made by the demonstration of the version that introduced containers; nobody in it is real.
+#[test]
+fn a_container_of_an_earlier_version_still_verifies() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let output = Command::new(env!("CARGO_BIN_EXE_auditor"))
+        .arg("verify")
+        .arg(vectors.join("exchange.asice"))
+        .arg("--anchor")
+        .arg(vectors.join("exchange.anchor.json"))
+        .args(["--at", "2026-12-31T00:00:00Z"])
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{printed}");
+    assert!(
+        printed.contains("All checks hold: exchange 01a2130a-6387"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn every_changed_missing_or_foreign_file_is_named() {
     let case = Case::new(&Story::truthful());
