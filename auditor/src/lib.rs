@@ -18,6 +18,7 @@ mod keys;
 pub mod listing;
 mod local_records;
 mod messages;
+pub mod outline;
 mod records;
 mod registered;
 mod report;

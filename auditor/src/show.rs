@@ -1,12 +1,10 @@
 //! One record, readably: what stands in it, as a tree for people and as JSON for machines.
 
-use std::fmt::Write;
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use trust::{
     Digest,
     header::{Direction, Header},
@@ -18,7 +16,7 @@ use trust::{
 };
 use verifiable_log::RawRecord;
 
-use crate::{listing::status_name, times::in_utc};
+use crate::{listing::status_name, outline::Outline, times::in_utc};
 
 /// Bytes that nobody can read are shown up to this length.
 const BYTES_SHOWN: usize = 256;
@@ -50,109 +48,46 @@ impl Descriptors {
     }
 }
 
-/// A record as a tree.
+/// A record in the order in which it is read.
 #[must_use]
-pub fn record(record: &RawRecord, descriptors: &Descriptors) -> Value {
+pub fn record(record: &RawRecord, descriptors: &Descriptors) -> Outline {
     let kind = RecordKind::try_from(i32::from(record.kept.kind));
     let kind = kind.unwrap_or(RecordKind::Unspecified);
-    let mut shown = Map::new();
-    shown.insert("record".to_owned(), json!(record.index));
-    shown.insert("kind".to_owned(), json!(kind_name(kind)));
-    let header = match kind {
-        RecordKind::Message => Header::parse(&record.kept.header).map_err(|it| it.explanation),
-        _ => Err(String::new()),
-    };
-    match (kind, &header) {
-        (RecordKind::Message, Ok(header)) => {
-            shown.insert("header".to_owned(), of_header(header));
-            shown.insert("signature".to_owned(), of_signature(record));
-            let content = of_content(record, header, descriptors);
-            shown.insert("content".to_owned(), content);
-        }
-        (RecordKind::Message, Err(problem)) => {
-            shown.insert("unreadable".to_owned(), json!(problem));
-        }
-        _ => {
-            let body = local_body(kind, &record.kept.header);
-            shown.insert("says".to_owned(), body);
-        }
-    }
-    shown.insert("annex".to_owned(), of_annex(&record.kept.annex));
-    Value::Object(shown)
-}
-
-/// The tree as indented lines.
-#[must_use]
-pub fn lines(tree: &Value) -> String {
-    let mut text = String::new();
-    write_lines(&mut text, tree, 0);
-    text
-}
-
-fn write_lines(text: &mut String, tree: &Value, depth: usize) {
-    let indent = "  ".repeat(depth);
-    match tree {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value {
-                    Value::Object(inner) if !inner.is_empty() => {
-                        let _ = writeln!(text, "{indent}{name}:");
-                        write_lines(text, value, depth + 1);
-                    }
-                    Value::Array(items) if !items.is_empty() => {
-                        let _ = writeln!(text, "{indent}{name}:");
-                        write_lines(text, value, depth + 1);
-                    }
-                    value => {
-                        let _ = writeln!(text, "{indent}{name}: {}", plain(value));
-                    }
-                }
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                match item {
-                    Value::Object(_) | Value::Array(_) => {
-                        let _ = writeln!(text, "{indent}-");
-                        write_lines(text, item, depth + 1);
-                    }
-                    item => {
-                        let _ = writeln!(text, "{indent}- {}", plain(item));
-                    }
-                }
-            }
-        }
-        value => {
-            let _ = writeln!(text, "{indent}{}", plain(value));
-        }
-    }
-}
-
-/// A value in one line. Control characters of others' texts never reach a terminal.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) if text.chars().any(char::is_control) => format!("{text:?}"),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn of_header(header: &Header) -> Value {
-    let (parties, statements) = (&header.parties, &header.statements);
-    let mut shown = fields([
-        ("exchange", json!(parties.exchange.to_string())),
-        ("direction", json!(header.direction.name())),
-        ("sequence", json!(header.sequence)),
-        ("final", json!(header.is_final)),
-        ("from", json!(header.sending_server().to_string())),
-        ("to", json!(header.receiving_server().to_string())),
-        ("client", json!(parties.client.to_string())),
-        ("service", json!(parties.service.to_string())),
-        ("method", json!(parties.method.to_string())),
-        ("created_at", json!(in_utc(header.created_at * 1000))),
-        ("configuration", json!(header.configuration_serial)),
+    let mut shown = Outline::of([
+        ("record", Some(json!(record.index))),
+        ("kind", Some(json!(kind_name(kind)))),
     ]);
-    let optional = [
+    let body = &record.kept.header;
+    if kind == RecordKind::Message {
+        match Header::parse(body) {
+            Ok(header) => {
+                shown.add("header", of_header(&header));
+                shown.add("signature", of_signature(record));
+                shown.add("content", of_content(record, &header, descriptors));
+            }
+            Err(refusal) => shown.add("unreadable", json!(refusal.explanation)),
+        }
+    } else {
+        shown.add("says", local_body(kind, body));
+    }
+    shown.add("annex", of_annex(&record.kept.annex));
+    shown
+}
+
+fn of_header(header: &Header) -> Outline {
+    let (parties, statements) = (&header.parties, &header.statements);
+    Outline::of([
+        ("exchange", Some(json!(parties.exchange.to_string()))),
+        ("direction", Some(json!(header.direction.name()))),
+        ("sequence", Some(json!(header.sequence))),
+        ("final", Some(json!(header.is_final))),
+        ("from", Some(json!(header.sending_server().to_string()))),
+        ("to", Some(json!(header.receiving_server().to_string()))),
+        ("client", Some(json!(parties.client.to_string()))),
+        ("service", Some(json!(parties.service.to_string()))),
+        ("method", Some(json!(parties.method.to_string()))),
+        ("created_at", Some(json!(in_utc(header.created_at * 1000)))),
+        ("configuration", Some(json!(header.configuration_serial))),
         ("refusal", header.refusal_code.clone().map(Value::String)),
         (
             "status",
@@ -188,9 +123,7 @@ fn of_header(header: &Header) -> Value {
             "content_digest",
             Some(json!(header.content_digest.to_string())),
         ),
-    ];
-    add_present(&mut shown, optional);
-    Value::Object(shown)
+    ])
 }
 
 fn of_signature(record: &RawRecord) -> Value {
@@ -209,27 +142,27 @@ fn of_signature(record: &RawRecord) -> Value {
     }
 }
 
-fn of_content(record: &RawRecord, header: &Header, descriptors: &Descriptors) -> Value {
+fn of_content(record: &RawRecord, header: &Header, descriptors: &Descriptors) -> Outline {
     if record.content.is_empty() {
-        return json!("not kept");
+        return json!("not kept").into();
     }
     if Digest::of(&record.content) != header.content_digest {
-        return json!(if record.content.iter().all(|byte| *byte == 0) {
+        let gone = json!(if record.content.iter().all(|byte| *byte == 0) {
             "destroyed"
         } else {
             "not the one that the header names"
         });
+        return gone.into();
     }
     let content = match MessageContent::decode(record.content.clone()) {
         Ok(content) => content,
-        Err(error) => return json!({ "unreadable": error.to_string() }),
+        Err(error) => return json!({ "unreadable": error.to_string() }).into(),
     };
     let message = content
         .message
         .as_ref()
         .map(|message| of_message(message, &content, header, descriptors));
-    let mut shown = Map::new();
-    let optional = [
+    Outline::of([
         ("metadata", content.metadata.as_ref().and_then(of_metadata)),
         ("content_type", text(&content.content_type)),
         ("user_agent", text(&content.user_agent)),
@@ -241,9 +174,7 @@ fn of_content(record: &RawRecord, header: &Header, descriptors: &Descriptors) ->
             (!content.status_details.is_empty()).then(|| of_bytes(&content.status_details)),
         ),
         ("trailers", content.trailers.as_ref().and_then(of_metadata)),
-    ];
-    add_present(&mut shown, optional);
-    Value::Object(shown)
+    ])
 }
 
 /// The message, decoded where its type is known.
@@ -287,16 +218,14 @@ fn of_metadata(metadata: &Metadata) -> Option<Value> {
     (!metadata.entries.is_empty()).then(|| Value::Array(entries.collect()))
 }
 
-fn of_annex(encoded: &Bytes) -> Value {
+fn of_annex(encoded: &Bytes) -> Outline {
     let annex = match Annex::decode(encoded.clone()) {
         Ok(annex) => annex,
-        Err(error) => return json!({ "unreadable": error.to_string() }),
+        Err(error) => return json!({ "unreadable": error.to_string() }).into(),
     };
-    let mut shown = fields([
-        ("stage", json!(stage_name(&annex))),
-        ("recorded_at", json!(in_utc(annex.received_at))),
-    ]);
-    let optional = [
+    Outline::of([
+        ("stage", Some(json!(stage_name(&annex)))),
+        ("recorded_at", Some(json!(in_utc(annex.received_at)))),
         (
             "configuration",
             (annex.configuration_serial > 0).then(|| json!(annex.configuration_serial)),
@@ -311,9 +240,7 @@ fn of_annex(encoded: &Bytes) -> Value {
         ),
         ("subject", digest(&annex.subject_hash)),
         ("digest", Some(json!(Digest::of(encoded).to_string()))),
-    ];
-    add_present(&mut shown, optional);
-    Value::Object(shown)
+    ])
 }
 
 fn stage_name(annex: &Annex) -> &'static str {
@@ -434,24 +361,6 @@ const fn kind_name(kind: RecordKind) -> &'static str {
         RecordKind::Clock => "clock accepted",
         RecordKind::Entry => "entry of the registry",
         RecordKind::Unspecified => "unknown",
-    }
-}
-
-fn fields<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
-    fields
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
-}
-
-fn add_present<const N: usize>(
-    shown: &mut Map<String, Value>,
-    optional: [(&str, Option<Value>); N],
-) {
-    for (name, value) in optional {
-        if let Some(value) = value {
-            shown.insert(name.to_owned(), value);
-        }
     }
 }
 

@@ -7,11 +7,12 @@ use std::{
 
 use clap::Parser;
 use prost::Message;
-use serde_json::{Value, json};
+use serde::Serialize;
 use trust::ExchangeId;
 
 use super::{Outcome, WrongUse};
 use crate::{
+    outline::Outline,
     records::Records,
     show::{self, Descriptors},
 };
@@ -53,16 +54,16 @@ impl Show {
             path: self.log.clone(),
             source,
         })?;
-        let shown: Vec<Value> = records
+        let shown: Vec<Outline> = records
             .iter()
             .map(|record| show::record(record, &descriptors))
             .collect();
         let text = if self.json {
-            format!("{:#}\n", json!({ "records": shown }))
+            in_json(&shown)
         } else if shown.is_empty() {
             "There is no such record in this log.\n".to_owned()
         } else {
-            let shown: Vec<_> = shown.iter().map(show::lines).collect();
+            let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
             format!("{}\nShown, not verified.\n", shown.join("\n"))
         };
         Ok(Outcome {
@@ -97,4 +98,13 @@ fn read_descriptor(path: &Path) -> Result<Vec<u8>, String> {
             .map_err(|error| error.to_string());
     }
     fs::read(path).map_err(|error| error.to_string())
+}
+
+fn in_json(records: &[Outline]) -> String {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        records: &'a [Outline],
+    }
+    // Outlines have names and values that JSON has.
+    serde_json::to_string_pretty(&Shown { records }).unwrap_or_default() + "\n"
 }
