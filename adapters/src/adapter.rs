@@ -199,7 +199,15 @@ impl BoundAdapter {
         let (routes, reporter) = self.adapter.routes()?;
         let service = self.adapter.configuration.service.to_string();
         let streams = self.adapter.configuration.limits.concurrent_calls;
-        let watch = watch_health(Arc::clone(&self.adapter.database), reporter, service);
+        let mut health = Health {
+            database: Arc::clone(&self.adapter.database),
+            reporter,
+            service,
+            serving: None,
+        };
+        // Whoever asks first is told how it is, not that nobody has looked yet.
+        health.look().await;
+        let watch = health.watch();
         let (stopping, stopped) = oneshot::channel();
         let until = async move {
             stop.await;
@@ -314,29 +322,39 @@ async fn remove_abandoned_socket(path: &std::path::Path) -> std::io::Result<()> 
     }
 }
 
-async fn watch_health(
+/// What the health service says, by asking the database now and then.
+struct Health {
     database: Arc<Database>,
     reporter: HealthReporter,
     service: String,
-) -> std::convert::Infallible {
-    let mut interval = tokio::time::interval(HEALTH_INTERVAL);
-    let mut serving = None;
-    loop {
-        interval.tick().await;
-        let probed = database.probe().await;
-        if serving == Some(probed.is_ok()) {
-            continue;
+    serving: Option<bool>,
+}
+
+impl Health {
+    async fn watch(mut self) -> std::convert::Infallible {
+        let mut interval = tokio::time::interval(HEALTH_INTERVAL);
+        loop {
+            interval.tick().await;
+            self.look().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        let probed = self.database.probe().await;
+        if self.serving == Some(probed.is_ok()) {
+            return;
         }
         if let Err(error) = &probed {
             tracing::warn!(%error, "the database does not answer");
         }
-        serving = Some(probed.is_ok());
+        self.serving = Some(probed.is_ok());
         let status = if probed.is_ok() {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
         };
-        reporter.set_service_status("", status).await;
-        reporter.set_service_status(&service, status).await;
+        for service in ["", &self.service] {
+            self.reporter.set_service_status(service, status).await;
+        }
     }
 }
