@@ -1,7 +1,8 @@
-//! The command line: `auditor verify`, `list`, `show`, `export`.
+//! The command line: `auditor verify`, `list`, `show`, `export`, `reconcile`.
 
 mod export;
 mod list;
+mod reconcile;
 mod show;
 mod verify;
 
@@ -13,7 +14,9 @@ use std::{
 use clap::{Parser, Subcommand};
 use trust::configuration::Anchor;
 
-use crate::{NotExported, NotRead, audit::NotAudited, files::in_words};
+use crate::{
+    NotExported, NotRead, audit::NotAudited, files::in_words, reconciliation::NotReconciled,
+};
 
 /// Check message logs offline, trusting nothing but the anchor; find and read what is in them.
 #[derive(Debug, Parser)]
@@ -46,6 +49,11 @@ enum Command {
     /// proof that each is in the log. VERIFY.txt in it says how to verify it with unzip, sha256sum
     /// and openssl. Exits with 0 if it was written, with 2 if not.
     Export(export::Export),
+    /// Hold two logs against each other: exchanges that one side lacks, broken promises.
+    ///
+    /// The logs are of two servers, and may be in use. Exits with 0 if nothing is lacking, with 1 if
+    /// something is, with 2 if a log cannot be read.
+    Reconcile(reconcile::Reconcile),
 }
 
 /// What is wrong with the order, not with a log.
@@ -110,6 +118,9 @@ pub enum WrongUse {
         #[source]
         source: io::Error,
     },
+    /// The two logs cannot be held against each other.
+    #[error(transparent)]
+    NotReconciled(#[from] NotReconciled),
     /// A file with descriptors cannot be used.
     #[error("cannot use the descriptors in {path}: {problem}")]
     Descriptors {
@@ -140,6 +151,7 @@ impl Arguments {
             Command::List(list) => list.run(progress),
             Command::Show(show) => show.run(progress),
             Command::Export(export) => export.run(progress),
+            Command::Reconcile(reconcile) => reconcile.run(now, progress),
         }
     }
 }

@@ -14,6 +14,7 @@ use trust::{
     Digest, Reason, Refusal,
     exchange::{Chain, ConsumerExchange, ProviderExchange},
     header::{Direction, Parties, Statements},
+    promise::Promise,
 };
 
 use crate::{local_state::LocalService, signer::MemberSigner};
@@ -128,17 +129,32 @@ impl Provision {
 pub(crate) trait Conversation {
     /// Notes that the newest message of a direction is on disk.
     fn note_recorded(&self, direction: Direction);
+
+    /// Notes where that is, of a message that was recorded alone.
+    fn note_kept(&self, direction: Direction, kept: Promise);
 }
 
 impl Conversation for Consumption {
     fn note_recorded(&self, direction: Direction) {
         self.lock().note_recorded(direction);
     }
+
+    fn note_kept(&self, direction: Direction, _kept: Promise) {
+        self.note_recorded(direction);
+    }
 }
 
 impl Conversation for Provision {
     fn note_recorded(&self, direction: Direction) {
         self.lock().note_recorded(direction);
+    }
+
+    fn note_kept(&self, direction: Direction, kept: Promise) {
+        let mut exchange = self.lock();
+        exchange.note_recorded(direction);
+        if direction == Direction::Request {
+            exchange.note_kept(kept);
+        }
     }
 }
 

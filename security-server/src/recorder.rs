@@ -80,12 +80,15 @@ impl Recorder {
         self.log.failed().now_or_never().is_none()
     }
 
-    /// Records messages together, after the evidence that supports them. Gives the receipt of the
-    /// last one once all are on disk.
+    /// Records messages together, after the evidence that supports them. Gives the receipt and the
+    /// digest of the annex of the last one once all are on disk.
     ///
     /// # Errors
     /// `LogUnavailable`.
-    pub(crate) async fn record(&self, messages: &[MessageRecord<'_>]) -> Result<Receipt, Refusal> {
+    pub(crate) async fn record(
+        &self,
+        messages: &[MessageRecord<'_>],
+    ) -> Result<(Receipt, Digest), Refusal> {
         let mut records = Vec::with_capacity(messages.len());
         let mut waiting = None;
         if messages.iter().any(|message| self.lacks(message)) {
@@ -95,13 +98,14 @@ impl Recorder {
             }
         }
         records.extend(messages.iter().map(|message| self.message_record(message)));
+        let annex = records.last().map(|record| record.kept.annex.clone());
         let receipt = self.append(records).await?;
         if waiting.is_some() {
             for message in messages {
                 self.note_kept(message);
             }
         }
-        Ok(receipt)
+        Ok((receipt, Digest::of(&annex.unwrap_or_default())))
     }
 
     /// Records a change of the local state; gives its index.

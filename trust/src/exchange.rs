@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     Digest,
     header::{Answers, Direction, Header, Parties},
+    promise::Promise,
     refusal::{Reason, Refusal},
 };
 
@@ -221,6 +222,8 @@ pub struct ProviderExchange {
     requests: Chain,
     replies: Chain,
     first_request: Digest,
+    /// Where the newest request on disk stands in the provider's log.
+    promise: Option<Promise>,
 }
 
 impl ProviderExchange {
@@ -234,6 +237,7 @@ impl ProviderExchange {
             requests: Chain::default(),
             replies: Chain::default(),
             first_request: digest,
+            promise: None,
         };
         exchange.accept_request(header, digest)?;
         Ok(exchange)
@@ -278,6 +282,17 @@ impl ProviderExchange {
             Direction::Request => self.requests.note_recorded(),
             Direction::Reply => self.replies.note_recorded(),
         }
+    }
+
+    /// Notes where the newest request is kept, once it is on disk.
+    pub fn note_kept(&mut self, promise: Promise) {
+        self.promise = Some(promise);
+    }
+
+    /// What the next reply promises of the newest request that is on disk.
+    #[must_use]
+    pub const fn promise(&self) -> Option<&Promise> {
+        self.promise.as_ref()
     }
 
     /// What the next reply has to name: the newest request that is on disk.

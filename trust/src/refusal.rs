@@ -296,6 +296,7 @@ reasons! {
     OutOfSequence "out_of_sequence" FAILED_PRECONDITION Peer "start a new exchange; its messages must arrive once, in order.";
     BrokenChain "broken_chain" DATA_LOSS Peer "start a new exchange; a message does not follow from the one before it.";
     DifferentExchange "different_exchange" DATA_LOSS Peer "treat the answer as not given; it belongs to another exchange or request.";
+    NoPromise "no_promise" DATA_LOSS Peer "treat the answer as not given; its server does not promise to keep the request in its log.";
     ContentMismatch "content_mismatch" DATA_LOSS Peer "treat the message as altered on its way.";
 
     // The decision about the call.

@@ -91,6 +91,33 @@ pub const NOT_AN_ANSWER: &[Case] = &[
         },
     ),
     case(
+        "a reply that does not promise to keep the request",
+        "consumer.no_promise",
+        "does not promise that the request is kept",
+        |scene| scene.with(|header| header.promise = None),
+    ),
+    case(
+        "a promise of what another server keeps",
+        "consumer.no_promise",
+        "does not keep",
+        |scene| {
+            scene.with(|header| {
+                let promise = header.promise.as_mut().unwrap();
+                promise.origin = format!("{PROVIDER}/1");
+            })
+        },
+    ),
+    case(
+        "a promise of no record",
+        "consumer.no_promise",
+        "names no annex",
+        |scene| {
+            scene.with(|header| {
+                header.promise.as_mut().unwrap().annex_digest.clear();
+            })
+        },
+    ),
+    case(
         "a reply to a request yet to come",
         "consumer.different_exchange",
         "a request that we did not send",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trust::{
-    Digest, Refusal, header::Direction, message::SignedMessage, refusal::Side,
+    Digest, Refusal, header::Direction, message::SignedMessage, promise::Promise, refusal::Side,
     wire::evidence::Stage,
 };
 use verifiable_log::Receipt;
@@ -43,8 +43,13 @@ impl Server {
     ) -> Result<Recorded<M>, Refusal> {
         let record = message.record();
         let direction = record.message.header().direction;
-        let receipt = self.recorder().record(&[record]).await?;
-        exchange.note_recorded(direction);
+        let (receipt, annex_digest) = self.recorder().record(&[record]).await?;
+        let kept = Promise {
+            origin: self.recorder().log().origin().clone(),
+            index: receipt.index(),
+            annex_digest,
+        };
+        exchange.note_kept(direction, kept);
         Ok(Recorded {
             message,
             _receipt: receipt,
@@ -71,7 +76,8 @@ impl Server {
             keep_content: false,
             ..received(&refused.request, None)
         };
-        let receipt = self.recorder().record(&[request, reply.record()]).await?;
+        let records = [request, reply.record()];
+        let (receipt, _) = self.recorder().record(&records).await?;
         exchange.note_recorded(Direction::Request);
         exchange.note_recorded(Direction::Reply);
         Ok(Recorded {

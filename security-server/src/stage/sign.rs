@@ -8,6 +8,7 @@ use trust::{
     content::SALT_LENGTH,
     header::{Direction, Header, Statements},
     message::SignedMessage,
+    promise::Promise,
     refusal::{Side, Statement},
     wire::evidence::MessageContent,
 };
@@ -174,7 +175,7 @@ impl Server {
                 .map(|(_, digest): (u64, Digest)| digest),
             answers: Some(state.answers()),
             status_code,
-            promise: None,
+            promise: state.promise().map(Promise::to_wire),
             content_digest: content.digest(),
         };
         let message = sign(header, content, exchange.signer.as_ref())?;

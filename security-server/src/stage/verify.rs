@@ -7,6 +7,7 @@ use trust::{
     exchange::ProviderExchange,
     header::Direction,
     message::{SignedMessage, UnverifiedMessage},
+    promise::Promise,
     replay::{check_exchange_time, check_freshness},
     wire::evidence::MessageContent,
 };
@@ -95,7 +96,7 @@ impl Server {
         Ok(VerifiedRequest { request })
     }
 
-    /// Verifies a reply and that it answers our requests.
+    /// Verifies a reply, that it promises to keep our request, and that it answers our requests.
     ///
     /// # Errors
     /// The rule that does not hold.
@@ -105,9 +106,11 @@ impl Server {
         envelope: ReceivedEnvelope,
     ) -> Result<VerifiedReply, Refusal> {
         let reply = self.verify(envelope).await?;
+        let header = reply.message.header();
+        Promise::must_be_given(header)?;
         exchange
             .lock()
-            .accept_reply(reply.message.header(), reply.message.digest())?;
+            .accept_reply(header, reply.message.digest())?;
         Ok(VerifiedReply { reply })
     }
 
