@@ -303,10 +303,7 @@ async fn what_a_provider_falsifies_with_its_own_keys_is_named_by_the_consumers_l
     let stream = &exchanges[1];
     let shortened = stopped.forged("shortened", |_, records| {
         let of_stream = of_exchange(stream);
-        let end = records
-            .iter()
-            .rposition(|record| of_stream(record))
-            .unwrap();
+        let end = records.iter().rposition(of_stream).unwrap();
         records.remove(end);
     });
     let found = stopped.reconciled(&shortened);
