@@ -134,6 +134,7 @@ pub const NOT_AN_ANSWER: &[Case] = &[
                 std::mem::swap(&mut parties.client, &mut parties.service);
                 header.direction = Direction::Request;
                 header.answers = None;
+                header.promise = None;
                 header.status_code = None;
             })
         },

@@ -96,7 +96,7 @@ impl Server {
         Ok(VerifiedRequest { request })
     }
 
-    /// Verifies a reply, that it promises to keep our request, and that it answers our requests.
+    /// Verifies a reply, that it answers our requests, and that it promises to keep them.
     ///
     /// # Errors
     /// The rule that does not hold.
@@ -107,10 +107,10 @@ impl Server {
     ) -> Result<VerifiedReply, Refusal> {
         let reply = self.verify(envelope).await?;
         let header = reply.message.header();
-        Promise::must_be_given(header)?;
         exchange
             .lock()
             .accept_reply(header, reply.message.digest())?;
+        Promise::must_be_given(header)?;
         Ok(VerifiedReply { reply })
     }
 
