@@ -4,7 +4,7 @@
 //! between: whoever is accused of lacking something was read after the accuser.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     path::Path,
 };
 
@@ -44,6 +44,8 @@ pub struct Reconciliation {
     pub never_arrived: u64,
     /// Promises that the other log keeps.
     pub promises_kept: u64,
+    /// Exchanges that the provider promised to keep in a log of another generation.
+    pub in_other_generation: u64,
     /// Exchanges with other servers, which these two logs cannot prove.
     pub with_others: u64,
     /// What does not fit, in words.
@@ -104,9 +106,12 @@ pub fn reconcile(
     second.read_on(progress)?;
     first.read_on(progress)?;
 
+    first.set_aside_other_generations(&second.log);
+    second.set_aside_other_generations(&first.log);
     let mut outcome = Reconciliation {
         logs: [first.log.to_string(), second.log.to_string()],
         with_others: first.with_others + second.with_others,
+        in_other_generation: (first.kept_elsewhere.len() + second.kept_elsewhere.len()) as u64,
         ..Reconciliation::default()
     };
     let mut prefixes = Vec::new();
@@ -131,6 +136,8 @@ struct Book {
     size: u64,
     exchanges: BTreeMap<(ExchangeId, SideKey), Seen>,
     promises: Vec<Given>,
+    /// Exchanges with a promise of another log of the provider than the one at hand.
+    kept_elsewhere: HashSet<ExchangeId>,
     with_others: u64,
 }
 
@@ -187,6 +194,7 @@ impl Book {
             size: 0,
             exchanges: BTreeMap::new(),
             promises: Vec::new(),
+            kept_elsewhere: HashSet::new(),
             with_others: 0,
         })
     }
@@ -271,6 +279,16 @@ impl Book {
         Some(())
     }
 
+    /// A server that lost its log begins another generation; what it promised in the one before is
+    /// not in this one.
+    fn set_aside_other_generations(&mut self, of_peer: &Origin) {
+        let (here, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.promises)
+            .into_iter()
+            .partition(|given| given.promise.origin == *of_peer);
+        self.promises = here;
+        self.kept_elsewhere = elsewhere.iter().map(|given| given.exchange).collect();
+    }
+
     fn is_between_the_two(&self, header: &Header) -> bool {
         let (consumer, provider) = (&header.parties.consumer, &header.parties.provider);
         self.peer.as_ref().is_some_and(|peer| {
@@ -329,6 +347,9 @@ impl Pair<'_> {
     fn compare(&self, outcome: &mut Reconciliation, prefixes: &mut Vec<Prefix>) {
         let of_consumer = self.consumer.exchanges.iter();
         for ((exchange, _), asked) in of_consumer.filter(|((_, side), _)| *side == CONSUMER) {
+            if self.consumer.kept_elsewhere.contains(exchange) {
+                continue;
+            }
             match self.provider.exchanges.get(&(*exchange, PROVIDER)) {
                 Some(answered) => {
                     self.compare_exchange(outcome, prefixes, *exchange, asked, answered);
@@ -499,12 +520,7 @@ fn check_promises(
         let (kept_by, given_to) = (books[keeper], books[1 - keeper]);
         let mut by_index: HashMap<u64, Vec<&Given>> = HashMap::new();
         for given in &given_to.promises {
-            if given.promise.origin == kept_by.log {
-                by_index.entry(given.promise.index).or_default().push(given);
-            } else {
-                let problem = format!("a promise of log {}", given.promise.origin);
-                outcome.lacks(&kept_by.log, given.exchange, given.record, problem);
-            }
+            by_index.entry(given.promise.index).or_default().push(given);
         }
         if by_index.is_empty() {
             continue;

@@ -170,6 +170,11 @@ impl Report {
     pub fn verdict(&self) -> String {
         let log = self.subject();
         let records = self.facts.records;
+        if self.holds() && self.facts.exchange.is_some() && self.facts.exchanges_open > 0 {
+            return format!(
+                "All checks hold, but how the exchange ended is not in it: {log}, {records} records."
+            );
+        }
         if self.holds() {
             return format!("All checks hold: {log}, {records} records.");
         }

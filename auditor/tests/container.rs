@@ -280,6 +280,27 @@ fn records_that_are_not_in_the_log_prove_nothing() {
     }
 }
 
+/// Proofs of membership are recorded once a state; publications that change nothing follow.
+#[test]
+fn a_head_published_after_the_proofs_were_recorded_is_enough() {
+    let mut story = Story::truthful();
+    for serial in [12, 15] {
+        let registrations = story.federation.registrations();
+        let later = story.federation.publish(serial, &registrations);
+        assert_eq!(later.state.root(), story.published.state.root());
+        story.ledger.local(RecordKind::Head, later.head.clone());
+        story.published = later;
+        story.answer_unary(serial);
+    }
+    let case = Case::new(&story);
+    let (status, printed) = case.verify(&case.path("log"));
+    assert_eq!(status, Some(0), "{printed}");
+    for number in [1, 12, 15] {
+        let (status, printed) = case.verify(&case.exported(number));
+        assert_eq!(status, Some(0), "{printed}");
+    }
+}
+
 #[test]
 fn another_anchor_proves_nothing() {
     let case = Case::new(&Story::truthful());

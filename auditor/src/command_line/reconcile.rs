@@ -76,6 +76,10 @@ fn words(outcome: &Reconciliation, verdicts: &[String]) -> String {
             "promises kept: the promised record stands where it was promised",
         ),
         (
+            outcome.in_other_generation,
+            "promised in a log of another generation of the provider, which is not at hand",
+        ),
+        (
             outcome.with_others,
             "exchanges with other servers, which these two logs say nothing about",
         ),

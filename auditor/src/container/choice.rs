@@ -199,24 +199,28 @@ impl Choice {
             .flat_map(SeenMessage::keys)
             .map(|key| key.to_string())
             .collect();
-        for membership in &self.memberships {
-            let is_wanted = wanted.contains(&membership.key)
-                || membership.key.starts_with("authority/")
-                || membership.key == log_key;
-            if is_wanted && states.contains(&membership.state_root) {
-                chosen.insert(membership.index);
-            }
+        let is_wanted = |membership: &&SeenMembership| {
+            states.contains(&membership.state_root)
+                && (wanted.contains(&membership.key)
+                    || membership.key.starts_with("authority/")
+                    || membership.key == log_key)
+        };
+        let of_log_key = self.memberships.iter().rfind(|it| it.key == log_key);
+        for membership in self.memberships.iter().filter(is_wanted).chain(of_log_key) {
+            chosen.insert(membership.index);
+            // Proofs are recorded once a state: the head that messages name may have come later.
+            chosen.extend(self.head_before(membership));
         }
-        let mut of_log_key = self.memberships.iter().filter(|it| it.key == log_key);
-        if let Some(newest) = of_log_key.next_back() {
-            chosen.insert(newest.index);
-            let publishing = self
-                .heads
-                .values()
-                .filter(|head| head.state_root == Some(newest.state_root))
-                .filter(|head| head.index < newest.index);
-            chosen.extend(publishing.map(|head| head.index).max());
-        }
+    }
+
+    /// The last head recorded before a proof that publishes its state.
+    fn head_before(&self, membership: &SeenMembership) -> Option<u64> {
+        let publishing = self
+            .heads
+            .values()
+            .filter(|head| head.state_root == Some(membership.state_root))
+            .map(|head| head.index);
+        publishing.filter(|index| *index < membership.index).max()
     }
 
     fn choose_certificates(&self, chosen: &mut BTreeSet<u64>) {

@@ -138,7 +138,8 @@ impl Audit {
             report.notes.push(note.to_owned());
         }
         if report.facts.exchanges_open > 0 {
-            let note = "The exchange has no recorded end in this container: it was under way.";
+            let note = "The exchange has no recorded end in this container: it was under way, or \
+                        whoever made the container left it out.";
             report.notes.push(note.to_owned());
         }
         self.report
