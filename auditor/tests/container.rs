@@ -292,10 +292,19 @@ fn a_head_published_after_the_proofs_were_recorded_is_enough() {
         story.published = later;
         story.answer_unary(serial);
     }
+    // And one that changes something: all is proven anew, also the key of the log.
+    let mut registrations = story.federation.registrations();
+    registrations.remove(2);
+    let changed = story.federation.publish(20, &registrations);
+    assert_ne!(changed.state.root(), story.published.state.root());
+    story.ledger.configuration(&changed);
+    story.published = changed;
+    story.answer_unary(20);
+
     let case = Case::new(&story);
     let (status, printed) = case.verify(&case.path("log"));
     assert_eq!(status, Some(0), "{printed}");
-    for number in [1, 12, 15] {
+    for number in [1, 12, 15, 20] {
         let (status, printed) = case.verify(&case.exported(number));
         assert_eq!(status, Some(0), "{printed}");
     }
