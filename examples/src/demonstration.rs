@@ -83,6 +83,7 @@ impl Stage {
         story::tell(self, account).await?;
         evidence::tell(self, account).await?;
         container::tell(self, account).await?;
+        container::tell_of_two_logs(self, account).await?;
         evidence::tell_of_a_flipped_bit(self, account).await
     }
 

@@ -126,6 +126,21 @@ impl Federation {
         Ok(reports)
     }
 
+    /// Holds the logs of two servers against each other; gives what was found.
+    ///
+    /// # Errors
+    /// When they do not agree; with what the auditor said.
+    pub async fn reconcile(&self, one: &str, other: &str) -> Result<serde_json::Value, Error> {
+        let mut reconcile = Command::new(program("auditor")?);
+        reconcile.args(["reconcile", "--json"]);
+        for code in [one, other] {
+            reconcile.arg(&self.server(code)?.endpoint().log);
+        }
+        let output = finish(reconcile).await?;
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        Ok(found["reconciliation"].clone())
+    }
+
     /// Stops every process and waits until it has ended well.
     ///
     /// # Errors

@@ -263,6 +263,12 @@ async fn what_was_answered_before_a_kill_is_in_both_logs() {
         assert!(log.left_open_by_a_kill >= KILLS);
     }
     federation.audit().await.unwrap();
+    let agreed = federation.reconcile("consumer", "provider").await.unwrap();
+    let alike = agreed["alike"].as_u64().unwrap();
+    assert!(
+        alike >= load.answered.lock().unwrap().len() as u64,
+        "{agreed}"
+    );
     federation.stop().await.unwrap();
 }
 

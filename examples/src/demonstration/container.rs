@@ -46,6 +46,22 @@ pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Err
     Ok(())
 }
 
+/// Tells of both sides' logs, which no provider can bring to agree again with its own keys.
+pub(super) async fn tell_of_two_logs(stage: &Stage, account: &mut Account) -> Result<(), Error> {
+    account.chapter("The commune's log and the ministry's are held against each other");
+    let found = stage.federation.reconcile("commune", "ministry").await;
+    let line = match &found {
+        Ok(found) => format!(
+            "{} exchanges recorded alike by both; {} promises of the ministry to keep a request, \
+             all kept",
+            found["alike"], found["promises_kept"]
+        ),
+        Err(error) => error.to_string(),
+    };
+    account.expect(found.is_ok_and(|found| found["alike"] == 5), &line);
+    Ok(())
+}
+
 /// The first exchange of the case that was answered.
 async fn exchange_of_case(log: &Path) -> Result<String, Error> {
     let mut list = Command::new(program("auditor")?);
