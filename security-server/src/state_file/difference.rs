@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, fmt};
 use serde::Serialize;
 use trust::wire::evidence::Change;
 
-use super::ChangeKey;
+use super::{ChangeKey, StateFile};
 
 /// The changes that lead from one state to another.
 #[derive(Debug, Default)]
 pub struct Difference {
     added: BTreeMap<ChangeKey, Change>,
-    changed: BTreeMap<ChangeKey, Change>,
+    /// What is there now, and what is wanted.
+    changed: BTreeMap<ChangeKey, (Change, Change)>,
     removed: BTreeMap<ChangeKey, Change>,
 }
 
@@ -19,8 +20,38 @@ pub struct Difference {
 #[derive(Debug, Serialize)]
 pub struct Summary {
     added: Vec<String>,
-    changed: Vec<String>,
+    changed: Vec<ChangedEntry>,
     removed: Vec<String>,
+}
+
+/// An entry that changes: the lines of the state file that go, and those that come.
+#[derive(Debug, Serialize)]
+struct ChangedEntry {
+    entry: String,
+    from: Vec<String>,
+    to: Vec<String>,
+}
+
+impl ChangedEntry {
+    fn of(key: &ChangeKey, (present, wanted): &(Change, Change)) -> Self {
+        let (present, wanted) = (lines(present), lines(wanted));
+        let without = |these: &[String], those: &[String]| {
+            let left = these.iter().filter(|line| !those.contains(line));
+            left.cloned().collect()
+        };
+        Self {
+            entry: key.to_string(),
+            from: without(&present, &wanted),
+            to: without(&wanted, &present),
+        }
+    }
+}
+
+/// An entry as it stands in a state file, without its heading.
+fn lines(change: &Change) -> Vec<String> {
+    let file = StateFile::of(std::slice::from_ref(change));
+    let text = toml::to_string(&file).unwrap_or_default();
+    text.lines().skip(1).map(str::to_owned).collect()
 }
 
 impl Difference {
@@ -46,7 +77,7 @@ impl Difference {
                     difference.added.insert(key, change);
                 }
                 Some(present) if present != change => {
-                    difference.changed.insert(key, change);
+                    difference.changed.insert(key, (present, change));
                 }
                 Some(_) => {}
             }
@@ -71,8 +102,15 @@ impl Difference {
             ..change
         });
         let mut others = self.added;
-        others.extend(self.changed);
+        let wanted = |(key, (_, wanted))| (key, wanted);
+        others.extend(self.changed.into_iter().map(wanted));
         removals.chain(others.into_values()).collect()
+    }
+
+    fn changed_entries(&self) -> impl Iterator<Item = ChangedEntry> {
+        self.changed
+            .iter()
+            .map(|(key, change)| ChangedEntry::of(key, change))
     }
 
     /// The difference for machines.
@@ -83,7 +121,7 @@ impl Difference {
         };
         Summary {
             added: keys(&self.added),
-            changed: keys(&self.changed),
+            changed: self.changed_entries().collect(),
             removed: keys(&self.removed),
         }
     }
@@ -94,14 +132,20 @@ impl fmt::Display for Difference {
         if self.is_empty() {
             return writeln!(formatter, "nothing to change");
         }
-        for (sign, changes) in [
-            ('+', &self.added),
-            ('~', &self.changed),
-            ('-', &self.removed),
-        ] {
-            for key in changes.keys() {
-                writeln!(formatter, "{sign} {key}")?;
+        for key in self.added.keys() {
+            writeln!(formatter, "+ {key}")?;
+        }
+        for ChangedEntry { entry, from, to } in self.changed_entries() {
+            writeln!(formatter, "~ {entry}")?;
+            for line in from {
+                writeln!(formatter, "    from {line}")?;
             }
+            for line in to {
+                writeln!(formatter, "    to   {line}")?;
+            }
+        }
+        for key in self.removed.keys() {
+            writeln!(formatter, "- {key}")?;
         }
         Ok(())
     }
