@@ -71,7 +71,9 @@ impl BareCaller {
             let name: MetadataKey<Ascii> = name.parse()?;
             request.metadata_mut().append(name, value.parse()?);
         }
-        let mut client = tonic::client::Grpc::new(self.channel.clone());
+        // What is too large is for the servers to say.
+        let mut client =
+            tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
         client.ready().await?;
         let answered = client.streaming(request, path.parse()?, Bare).await;
         let (initial, mut replies) = match answered {

@@ -48,8 +48,14 @@ async fn a_dry_run_refuses_what_apply_would_refuse_and_changes_nothing() {
     fs::write(&file, good.replace("127.0.0.1:9", "127.0.0.1:10")).unwrap();
     let told = dry_run(provider).await.unwrap();
     assert!(told.starts_with("~ service"), "{told}");
-    assert!(told.contains("    from adapter = \"http://127.0.0.1:9\"\n"), "{told}");
-    assert!(told.contains("    to   adapter = \"http://127.0.0.1:10\"\n"), "{told}");
+    assert!(
+        told.contains("    from adapter = \"http://127.0.0.1:9\"\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("    to   adapter = \"http://127.0.0.1:10\"\n"),
+        "{told}"
+    );
     assert_eq!(provider.show().await.unwrap()["state"], before["state"]);
 }
 
