@@ -8,12 +8,13 @@ use examples::{
     bare_caller::{Answer, BareCaller},
     echo::{self, CLIENT, Echo, PROVIDER, SAY},
     federation::Federation,
+    waiting::wait_for,
 };
 use http::Request;
 use http_body_util::StreamBody;
 use hyper::{body::Frame, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
@@ -163,6 +164,35 @@ async fn what_does_not_fit_into_memory_waits_and_is_then_refused() {
     let small = say(&caller, &text_of(1000)).await;
     assert_eq!(small.status.code(), Code::Ok, "{:?}", small.status);
     drop(stalled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_its_share_of_the_connections_and_no_more() {
+    let stage = Stage::with(|settings| {
+        settings.replace("[limits]\n", "[limits]\nconnections_per_address = 2\n")
+    })
+    .await;
+    let (first, second) = (stage.caller().await, stage.caller().await);
+    for caller in [&first, &second] {
+        let answer = say(caller, &text_of(100)).await;
+        assert_eq!(answer.status.code(), Code::Ok, "{:?}", answer.status);
+    }
+    // The system accepts a third one; the server closes it without a word.
+    let mut third = TcpStream::connect(stage.address()).await.unwrap();
+    assert_eq!(third.read(&mut [0; 1]).await.unwrap_or_default(), 0);
+    drop(first);
+    wait_for("the place of a connection that has ended", || async {
+        let caller = BareCaller::plaintext(&stage.address()).await.ok()?;
+        let answer = caller
+            .call(SAY, &[("x-road-service", PROVIDER)], &text_of(100))
+            .await;
+        answer
+            .ok()
+            .filter(|answer| answer.status.code() == Code::Ok)
+    })
+    .await
+    .unwrap();
+    drop(second);
 }
 
 #[tokio::test(flavor = "multi_thread")]

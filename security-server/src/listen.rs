@@ -1,6 +1,13 @@
 //! Listeners: accept, shake hands, serve HTTP/2; nothing here knows what is called.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use certs::{
     Certificate,
@@ -132,6 +139,7 @@ pub(crate) async fn serve<A: Answer>(
     answer: A,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let addresses = Addresses::new(limits.connections_per_address);
     let mut connections = JoinSet::new();
     let connection = Connection {
         tls,
@@ -155,10 +163,16 @@ pub(crate) async fn serve<A: Answer>(
         };
         let connection = connection.clone();
         match accepted {
-            Ok((Accepted::Tcp(stream, from), place)) => connections.spawn(async move {
-                connection.run(stream, &from.to_string()).await;
-                drop(place);
-            }),
+            Ok((Accepted::Tcp(stream, from), place)) => {
+                let Some(one) = addresses.enter(from.ip()) else {
+                    tracing::info!(%from, "a connection was refused: its address has too many");
+                    continue;
+                };
+                connections.spawn(async move {
+                    connection.run(stream, &from.to_string()).await;
+                    drop((place, one));
+                })
+            }
             Ok((Accepted::Unix(stream), place)) => connections.spawn(async move {
                 connection.run(stream, "this machine").await;
                 drop(place);
@@ -171,6 +185,54 @@ pub(crate) async fn serve<A: Answer>(
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// How many connections each address has.
+#[derive(Clone)]
+struct Addresses {
+    limit: usize,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// One connection of an address, until it is dropped.
+struct Counted {
+    address: IpAddr,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Addresses {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            counts: Arc::default(),
+        }
+    }
+
+    /// Counts in one more connection; none if the address has as many as it may.
+    fn enter(&self, address: IpAddr) -> Option<Counted> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        Some(Counted {
+            address,
+            counts: Arc::clone(&self.counts),
+        })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// After a failed accept (no descriptors left, most likely): a moment for others to finish.

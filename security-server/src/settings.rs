@@ -153,6 +153,8 @@ pub struct Limits {
     pub calls_per_connection: u32,
     /// Connections at once on one listener.
     pub connections: usize,
+    /// Of these, from one address, so that nobody takes all of them.
+    pub connections_per_address: usize,
     /// Exchanges under way at once.
     pub exchanges: usize,
     /// Seconds that open exchanges get to end by themselves when the server stops.
@@ -167,6 +169,7 @@ impl Default for Limits {
             budget_bytes: 256 * 1024 * 1024,
             calls_per_connection: 256,
             connections: 1024,
+            connections_per_address: 256,
             exchanges: 8192,
             stop_grace: Duration::from_secs(10),
         }
