@@ -1,0 +1,226 @@
+//! One log as it is read to be held against another: its exchanges in short, and what was promised.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+use trust::{
+    Digest, ExchangeId, ServerId,
+    checkpoint::Origin,
+    header::{Direction, Header},
+    message::{KeptMessage, signature_value},
+    promise::Promise,
+    refusal::Side,
+    wire::evidence::{Annex, Closing, RecordKind, Signature},
+};
+use verifiable_log::{RawRecord, Reader, Reading};
+
+use super::{NotReconciled, PROGRESS, unreadable};
+use crate::{
+    audit::{any_leaf_of, keeper_of},
+    listing::side_of,
+};
+
+/// One log as far as it was read.
+pub(super) struct Book {
+    pub(super) log: Origin,
+    pub(super) server: ServerId,
+    pub(super) peer: Option<ServerId>,
+    pub(super) folder: PathBuf,
+    pub(super) reader: Reader,
+    /// What is read now may be newer than what was read of the other log.
+    pub(super) is_late: bool,
+    pub(super) size: u64,
+    pub(super) exchanges: BTreeMap<(ExchangeId, SideKey), Seen>,
+    pub(super) promises: Vec<Given>,
+    /// Exchanges with a promise of another log of the provider than the one at hand.
+    pub(super) kept_elsewhere: HashSet<ExchangeId>,
+    pub(super) with_others: u64,
+}
+
+/// Which side of an exchange the keeper of the log was.
+pub(super) type SideKey = bool;
+pub(super) const CONSUMER: SideKey = true;
+pub(super) const PROVIDER: SideKey = false;
+
+/// An exchange as one side recorded it.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) first_record: u64,
+    pub(super) began_late: bool,
+    pub(super) first_request: Option<Digest>,
+    /// Of the consumer: sequence, digest and digest of the signature of requests that a reply can
+    /// still name as its newest.
+    pub(super) sent: VecDeque<(u64, Digest, Digest)>,
+    pub(super) requests: Line,
+    pub(super) replies: Line,
+    pub(super) closed: Option<String>,
+}
+
+/// The messages of one direction. Each names the one before it, so the newest stands for all.
+#[derive(Default, Clone)]
+pub(super) struct Line {
+    /// How many there were before the other log was read, and the newest of them.
+    pub(super) early: u64,
+    pub(super) newest_early: Option<Digest>,
+    pub(super) total: u64,
+    pub(super) newest: Option<Digest>,
+    pub(super) last_record: u64,
+}
+
+/// A promise that a reply gave us.
+pub(super) struct Given {
+    pub(super) exchange: ExchangeId,
+    pub(super) record: u64,
+    pub(super) promise: Promise,
+    pub(super) leaf: Digest,
+}
+
+impl Book {
+    pub(super) fn open(folder: &Path) -> Result<Self, NotReconciled> {
+        let reader = Reader::open(folder, any_leaf_of).map_err(unreadable(folder))?;
+        let log = reader.origin().clone();
+        let (server, _) = keeper_of(&log).ok_or_else(|| NotReconciled::OtherLog(log.clone()))?;
+        Ok(Self {
+            log,
+            server,
+            peer: None,
+            folder: folder.to_owned(),
+            reader,
+            is_late: false,
+            size: 0,
+            exchanges: BTreeMap::new(),
+            promises: Vec::new(),
+            kept_elsewhere: HashSet::new(),
+            with_others: 0,
+        })
+    }
+
+    pub(super) fn read_on(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), NotReconciled> {
+        loop {
+            match self.reader.read().map_err(unreadable(&self.folder))? {
+                Reading::Record(read) => {
+                    self.size = read.record.index + 1;
+                    if self.size.is_multiple_of(PROGRESS) {
+                        progress(self.size);
+                    }
+                    self.take(&read.record);
+                }
+                Reading::End(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn take(&mut self, record: &RawRecord) {
+        let body = record.kept.header.clone();
+        match RecordKind::try_from(i32::from(record.kept.kind)) {
+            Ok(RecordKind::Message) => {
+                self.message(record);
+            }
+            Ok(RecordKind::Closing) => {
+                if let Ok(closing) = Closing::decode(body)
+                    && let Some(exchange) = ExchangeId::from_slice(&closing.exchange_id)
+                    && let Some(seen) = self
+                        .exchanges
+                        .get_mut(&(exchange, closing.side == Side::Consumer.name()))
+                {
+                    seen.closed = Some(closing.outcome);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in a message; what does not parse is left to `verify`.
+    fn message(&mut self, record: &RawRecord) -> Option<()> {
+        let annex = Annex::decode(record.kept.annex.clone()).ok()?;
+        let signature = Signature::decode(record.kept.signature.clone()).ok()?;
+        let signature_digest = Digest::of(signature_value(&signature));
+        let kept = KeptMessage::parse(record.kept.header.clone(), Some(signature)).ok()?;
+        let (header, digest) = (kept.header(), kept.digest());
+        let is_first = header.direction == Direction::Request && header.sequence == 0;
+        if !self.is_between_the_two(header) {
+            self.with_others += u64::from(is_first);
+            return None;
+        }
+        let side = side_of(header.direction, annex.stage()) == Side::Consumer;
+        let is_late = self.is_late;
+        let exchange = header.parties.exchange;
+        let seen = self
+            .exchanges
+            .entry((exchange, side))
+            .or_insert_with(|| Seen {
+                first_record: record.index,
+                began_late: is_late,
+                ..Seen::default()
+            });
+        match header.direction {
+            Direction::Request => {
+                if is_first {
+                    seen.first_request = Some(digest);
+                }
+                if side == CONSUMER {
+                    seen.sent
+                        .push_back((header.sequence, digest, signature_digest));
+                }
+                seen.requests.extend(digest, record.index, is_late);
+            }
+            Direction::Reply => {
+                seen.replies.extend(digest, record.index, is_late);
+                if side == CONSUMER && !is_late {
+                    let given = promise_of(header, record.index, seen);
+                    self.promises.extend(given);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// A server that lost its log begins another generation; what it promised in the one before is
+    /// not in this one.
+    pub(super) fn set_aside_other_generations(&mut self, of_peer: &Origin) {
+        let (here, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.promises)
+            .into_iter()
+            .partition(|given| given.promise.origin == *of_peer);
+        self.promises = here;
+        self.kept_elsewhere = elsewhere.iter().map(|given| given.exchange).collect();
+    }
+
+    fn is_between_the_two(&self, header: &Header) -> bool {
+        let (consumer, provider) = (&header.parties.consumer, &header.parties.provider);
+        self.peer.as_ref().is_some_and(|peer| {
+            (*consumer == self.server && provider == peer)
+                || (consumer == peer && *provider == self.server)
+        })
+    }
+}
+
+/// The promise of a reply, and the leaf that it comes to.
+fn promise_of(header: &Header, record: u64, seen: &mut Seen) -> Option<Given> {
+    let promise = Promise::of(header).ok()??;
+    let answers = header.answers.as_ref()?;
+    while seen.sent.front()?.0 < answers.newest_sequence {
+        seen.sent.pop_front();
+    }
+    let (_, request, signature) = seen.sent.front()?;
+    Some(Given {
+        exchange: header.parties.exchange,
+        record,
+        leaf: promise.leaf(*request, *signature),
+        promise,
+    })
+}
+
+impl Line {
+    fn extend(&mut self, digest: Digest, record: u64, is_late: bool) {
+        self.total += 1;
+        self.newest = Some(digest);
+        self.last_record = record;
+        if !is_late {
+            self.early = self.total;
+            self.newest_early = Some(digest);
+        }
+    }
+}
