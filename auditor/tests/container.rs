@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -152,9 +153,12 @@ fn the_container_of_every_kind_of_exchange_verifies() {
 }
 
 #[test]
-fn the_type_is_in_the_first_bytes_and_the_same_log_gives_the_same_file() {
+fn the_type_is_in_the_first_bytes_and_the_same_log_gives_the_same_private_file() {
     let case = Case::new(&Story::truthful());
-    let bytes = fs::read(case.exported(1)).unwrap();
+    let container = case.exported(1);
+    let mode = fs::metadata(&container).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds what was asked and answered");
+    let bytes = fs::read(container).unwrap();
     assert_eq!(&bytes[30..69], b"mimetypeapplication/vnd.etsi.asic-e+zip");
     assert_eq!(case.export(1, "again.asice").status.code(), Some(0));
     assert_eq!(fs::read(case.path("again.asice")).unwrap(), bytes);

@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -24,24 +25,21 @@ const SIZE: u64 = 1536 * 1024 * 1024;
 /// The record at the end of a zip file, when it has no comment.
 const END: usize = 22;
 
-/// Writes the files into a new file, which is there whole or not at all.
+/// Writes the files into a new file that only this user can read; removed when that fails. A half
+/// written one is no container: its end says how many files it has.
 ///
 /// # Errors
 /// `AlreadyExists`, or when it cannot be written.
 pub(crate) fn write(path: &Path, files: &Files) -> io::Result<()> {
-    if path.exists() {
-        return Err(io::ErrorKind::AlreadyExists.into());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let written = write_into(&mut file, files).and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    let written = File::create(&beside).and_then(|mut file| {
-        write_into(&mut file, files)?;
-        file.sync_all()?;
-        // Unlike a rename, this never replaces what somebody else has put there in between.
-        fs::hard_link(&beside, path)
-    });
-    let _ = fs::remove_file(&beside);
     written
 }
 
