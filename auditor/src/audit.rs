@@ -21,6 +21,7 @@ use crate::{
     files::{self, TornRecords},
     local_records::{self, LocalRecord},
     messages::{self, Evidence},
+    peer_logs::PeerLogs,
     report::Report,
     rights::LocalState,
     times::{Times, seconds},
@@ -85,10 +86,13 @@ pub fn audit(
             return Ok(report);
         }
     };
-    let keeper = keeper_of(reader.origin()).ok_or_else(|| NotAudited::OtherLog {
-        path: folder.into(),
-        origin: reader.origin().clone(),
-    })?;
+    let keeper = reader
+        .origin()
+        .server()
+        .ok_or_else(|| NotAudited::OtherLog {
+            path: folder.into(),
+            origin: reader.origin().clone(),
+        })?;
     report.facts.log = reader.origin().to_string();
     report.held(Check::Identity);
     // Read before the records: whatever it covers was on disk then.
@@ -105,6 +109,7 @@ pub(crate) struct Audit {
     pub(crate) report: Report,
     /// The server whose log this is, and its generation.
     pub(crate) keeper: (ServerId, u32),
+    pub(crate) origin: Origin,
     pub(crate) tree: Tree,
     pub(crate) torn: TornRecords,
     pub(crate) configuration: RecordedConfiguration,
@@ -112,6 +117,7 @@ pub(crate) struct Audit {
     pub(crate) contents: Contents,
     pub(crate) times: Times,
     pub(crate) exchanges: Exchanges,
+    pub(crate) peer_logs: PeerLogs,
     pub(crate) local_state: LocalState,
 }
 
@@ -125,6 +131,7 @@ impl Audit {
     ) -> Self {
         Self {
             report,
+            origin: Origin::of_server(&keeper.0, keeper.1),
             keeper,
             tree,
             torn: TornRecords::default(),
@@ -133,6 +140,7 @@ impl Audit {
             contents: Contents::default(),
             times: Times::new(at),
             exchanges: Exchanges::default(),
+            peer_logs: PeerLogs::default(),
             local_state: LocalState::default(),
         }
     }
@@ -171,6 +179,7 @@ impl Audit {
             .finish(report, &self.configuration, &self.keeper, is_whole);
         self.contents.finish(report);
         self.exchanges.finish(report);
+        self.peer_logs.finish(report);
         report.facts.newest_serial = self.configuration.newest_serial();
         self.report
     }
@@ -192,7 +201,7 @@ impl Audit {
             .map_err(|error| format!("the annex does not parse: {error}"))
             .and_then(|annex| local_records::check_annex(&annex, record.kept.kind).map(|()| annex));
         match annex {
-            Ok(annex) if kind == RecordKind::Message => self.message(record, annex),
+            Ok(annex) if kind == RecordKind::Message => self.message(read, annex),
             Ok(annex) => {
                 self.report.held(Check::Annexes);
                 self.local_record(kind, record, seconds(annex.received_at));
@@ -209,7 +218,7 @@ impl Audit {
         }
     }
 
-    fn message(&mut self, record: &RawRecord, annex: Annex) {
+    fn message(&mut self, read: &ReadRecord, annex: Annex) {
         self.report.facts.messages += 1;
         let mut evidence = Evidence {
             server: &self.keeper.0,
@@ -218,9 +227,13 @@ impl Audit {
             contents: &mut self.contents,
             times: &mut self.times,
         };
-        if let Some(message) = evidence.check(&mut self.report, record, annex) {
-            self.exchanges
-                .message(&mut self.report, &self.local_state, &message);
+        if let Some(message) = evidence.check(&mut self.report, read, annex) {
+            let promised =
+                self.exchanges
+                    .message(&mut self.report, &self.origin, &self.local_state, &message);
+            if let Some(promised) = promised {
+                self.peer_logs.promised(&promised);
+            }
         }
     }
 
@@ -262,15 +275,14 @@ impl Audit {
                     .erased(report, erased.first_index, erased.last_index);
             }
             LocalRecord::Clock(accepted) => self.times.clock_accepted(accepted.clock),
+            LocalRecord::PeerCheckpoint(given) => {
+                let configuration = &self.configuration;
+                self.peer_logs
+                    .checkpoint(report, configuration, index, &given);
+            }
+            LocalRecord::RefusedAction => report.facts.refused_actions += 1,
         }
     }
-}
-
-/// The server and generation that an origin names.
-pub(crate) fn keeper_of(origin: &Origin) -> Option<(ServerId, u32)> {
-    let (server, generation) = origin.as_str().rsplit_once('/')?;
-    let keeper = (server.parse().ok()?, generation.parse().ok()?);
-    (Origin::of_server(&keeper.0, keeper.1) == *origin).then_some(keeper)
 }
 
 /// The leaf of every record, so that a reader can go on: one that cannot be computed gets the

@@ -95,9 +95,12 @@ checks! {
     Order Exchanges "exchanges.order" "messages follow each other and answer their requests";
     Rights Exchanges "exchanges.right" "allowed by a recorded access right that was in force";
     Refusals Exchanges "exchanges.refusal" "refused request answered by its refusal";
+    Promises Exchanges "exchanges.promise" "reply promises the place where the request it names is kept in this log";
+    PromisesKept Exchanges "exchanges.promise_kept" "promised record proven to be in the log of the other server";
     Closings Exchanges "exchanges.closing" "closing record names the last messages of its exchange";
 
     Annexes Statements "server.annex" "annexes fit their records";
     LocalForms Statements "server.record" "local records are what their kind says";
+    PeerCheckpoints Statements "server.peer_checkpoint" "what other servers proved of their logs comes to what is recorded";
     Changes Statements "server.change" "changes of the local state apply in order";
 }

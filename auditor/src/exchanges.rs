@@ -4,8 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use trust::{
     Digest, ExchangeId, Reason,
+    checkpoint::Origin,
     exchange::{Chain, ConsumerExchange},
     header::{Direction, Header},
+    promise::PromisedLeaf,
     refusal::Side,
     replay::SeenExchanges,
     wire::evidence::Closing,
@@ -41,6 +43,8 @@ struct Exchange {
     /// None when a message of it failed: what follows cannot be judged by it.
     chains: Option<ConsumerExchange>,
     decisions: Decisions,
+    /// Where its requests stand, and their leaves, from the newest on that a reply has named.
+    kept: VecDeque<(u64, Digest)>,
 }
 
 /// An exchange that has its final reply or a closing record.
@@ -52,13 +56,14 @@ struct Ended {
 }
 
 impl Exchanges {
-    /// Takes in a message.
+    /// Takes in a message. Gives what a received reply promises.
     pub(crate) fn message(
         &mut self,
         report: &mut Report,
+        log: &Origin,
         state: &LocalState,
         message: &ParsedMessage,
-    ) {
+    ) -> Option<PromisedLeaf> {
         let header = &message.header;
         let side = side_of(header.direction, message.stage);
         let key = (side, header.parties.exchange);
@@ -67,16 +72,21 @@ impl Exchanges {
             self.open_exchange(report, key, message);
         }
         let Some(exchange) = self.open.get_mut(&key) else {
-            return self.outside_exchange(report, key, message);
+            self.outside_exchange(report, key, message);
+            return None;
         };
-        exchange.follow(report, message);
+        let mut promised = exchange.follow(report, message);
         if side == Side::Provider {
             exchange.decisions.check(report, state, message);
+            if let Some(promised) = promised.take() {
+                exchange.check_own(report, message.index, log, &promised);
+            }
         }
         if header.direction == Direction::Reply && header.is_final {
             report.facts.exchanges_answered += 1;
             self.end(key, message.recorded_at, None);
         }
+        promised
     }
 
     /// Takes in the closing record `index`.
@@ -167,7 +177,7 @@ impl Exchanges {
                 (Some(by), _) => Err(format!("the {direction} follows the closing record {by}")),
                 (None, Direction::Reply) => Err("a reply follows the final reply".to_owned()),
                 (None, Direction::Request) => chains
-                    .sign_off(header, message.digest)
+                    .sign_off(header, message.digest, message.signature_digest)
                     .map_err(|refusal| refusal.explanation),
             };
             if report.judge(Check::Order, index, followed).is_some() {
@@ -233,6 +243,7 @@ impl Exchange {
         Self {
             chains: Some(ConsumerExchange::open(header.parties.clone())),
             decisions: Decisions::of(header),
+            kept: VecDeque::new(),
         }
     }
 
@@ -241,26 +252,56 @@ impl Exchange {
         Self {
             chains: None,
             decisions: Decisions::unknown(),
+            kept: VecDeque::new(),
         }
     }
 
     /// The rules by which a consumer accepts replies hold for the log of either side.
-    fn follow(&mut self, report: &mut Report, message: &ParsedMessage) {
+    fn follow(&mut self, report: &mut Report, message: &ParsedMessage) -> Option<PromisedLeaf> {
         let Some(chains) = &mut self.chains else {
-            return report.unchecked(Check::Order);
+            report.unchecked(Check::Order);
+            return None;
         };
         let header = &message.header;
         let followed = match header.direction {
-            Direction::Request => chains.sign_off(header, message.digest),
+            Direction::Request => {
+                self.kept.push_back((message.index, message.leaf));
+                chains
+                    .sign_off(header, message.digest, message.signature_digest)
+                    .map(|()| None)
+            }
             Direction::Reply => chains.accept_reply(header, message.digest),
         };
         let followed = followed.map_err(|refusal| refusal.explanation);
-        if report
-            .judge(Check::Order, message.index, followed)
-            .is_none()
-        {
+        let promised = report.judge(Check::Order, message.index, followed);
+        if promised.is_none() {
             self.chains = None;
         }
+        promised.flatten()
+    }
+
+    /// In the log of the provider a promise is held against the log itself.
+    fn check_own(
+        &mut self,
+        report: &mut Report,
+        index: u64,
+        log: &Origin,
+        promised: &PromisedLeaf,
+    ) {
+        while self
+            .kept
+            .front()
+            .is_some_and(|(at, _)| *at < promised.index)
+        {
+            self.kept.pop_front();
+        }
+        let kept = self.kept.front() == Some(&(promised.index, promised.leaf));
+        let stands = kept && promised.origin == *log;
+        let outcome = stands.then_some(()).ok_or_else(|| {
+            let PromisedLeaf { origin, index, .. } = promised;
+            format!("it promises place {index} of {origin}, where another record stands")
+        });
+        report.judge(Check::Promises, index, outcome);
     }
 }
 

@@ -19,6 +19,7 @@ pub mod listing;
 mod local_records;
 mod messages;
 pub mod outline;
+mod peer_logs;
 pub mod reconciliation;
 mod records;
 mod registered;

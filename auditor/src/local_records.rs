@@ -6,8 +6,8 @@ use trust::{
     ExchangeId,
     refusal::Side,
     wire::evidence::{
-        Annex, CertificateRecord, Change, ClockAccepted, Closing, Erased, Membership, RecordKind,
-        SecurityEvent, Stage, Torn,
+        Annex, CertificateRecord, Change, ClockAccepted, Closing, Erased, Membership,
+        PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Stage, Torn,
     },
 };
 use verifiable_log::RawRecord;
@@ -34,6 +34,10 @@ pub(crate) enum LocalRecord {
     Erased(Erased),
     /// The clock was accepted.
     Clock(ClockAccepted),
+    /// What another server proved of its log.
+    PeerCheckpoint(PeerCheckpoint),
+    /// What an operator asked for and was refused.
+    RefusedAction,
 }
 
 impl LocalRecord {
@@ -68,6 +72,8 @@ impl LocalRecord {
                 }
             }
             RecordKind::Clock => decode(body).map(Self::Clock),
+            RecordKind::PeerCheckpoint => decode(body).map(Self::PeerCheckpoint),
+            RecordKind::RefusedAction => decode(body).map(|_: RefusedAction| Self::RefusedAction),
             RecordKind::Message | RecordKind::Entry | RecordKind::Unspecified => Err(format!(
                 "no record of kind {} belongs here",
                 record.kept.kind

@@ -11,7 +11,7 @@ use trust::{
         evidence::{Annex, Signature, Stage},
     },
 };
-use verifiable_log::RawRecord;
+use verifiable_log::{RawRecord, ReadRecord};
 
 use crate::{
     certificates::RecordedCertificates,
@@ -31,6 +31,9 @@ pub(crate) struct ParsedMessage {
     pub(crate) index: u64,
     pub(crate) header: Header,
     pub(crate) digest: Digest,
+    /// SHA-256 of the value of the signature.
+    pub(crate) signature_digest: Digest,
+    pub(crate) leaf: Digest,
     pub(crate) annex: Annex,
     pub(crate) stage: Stage,
     /// Seconds since 1970 (UTC).
@@ -52,9 +55,10 @@ impl Evidence<'_> {
     pub(crate) fn check(
         &mut self,
         report: &mut Report,
-        record: &RawRecord,
+        read: &ReadRecord,
         annex: Annex,
     ) -> Option<ParsedMessage> {
+        let record = &read.record;
         let index = record.index;
         let Some(kept) = report.judge(Check::Forms, index, parse(record)) else {
             report.unchecked(Check::Annexes);
@@ -96,6 +100,8 @@ impl Evidence<'_> {
         Some(ParsedMessage {
             index,
             digest: kept.digest(),
+            signature_digest: read.leaf.signature_digest,
+            leaf: read.leaf.leaf(),
             header: header.clone(),
             annex,
             stage,

@@ -92,6 +92,10 @@ pub struct Facts {
     pub exchanges_closed: u64,
     /// Exchanges that are open.
     pub exchanges_open: u64,
+    /// Promises of other servers that are proven to be kept.
+    pub promises_kept: u64,
+    /// Promises of other servers that are not proven yet.
+    pub promises_unproven: u64,
     /// Requests recorded just after the final reply of their exchange.
     pub late_requests: u64,
     /// Messages whose content is kept.
@@ -102,6 +106,8 @@ pub struct Facts {
     pub contents_erased: u64,
     /// Decisions recorded within seconds of a change that would have altered them.
     pub overlapping_decisions: u64,
+    /// What operators asked for and were refused.
+    pub refused_actions: u64,
     /// What was refused before it could be evidence: events that the security records count.
     pub security_events: u64,
 }
@@ -150,6 +156,7 @@ impl Report {
         let is_made = move |check: &Check| match check {
             Check::Container | Check::Inclusion => is_container,
             Check::Identity | Check::Records | Check::TornFiles | Check::Root => !is_container,
+            Check::PromisesKept | Check::PeerCheckpoints => !is_container,
             _ => true,
         };
         Check::ALL.iter().copied().filter(is_made)

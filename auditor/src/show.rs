@@ -11,7 +11,7 @@ use trust::{
     message::KeptMessage,
     wire::evidence::{
         Annex, Change, ClockAccepted, Closing, Erased, Membership, MessageContent, Metadata,
-        RecordKind, SecurityEvent, Signature, Torn, change,
+        PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Signature, Torn, change,
     },
 };
 use verifiable_log::RawRecord;
@@ -295,6 +295,21 @@ fn local_body(kind: RecordKind, body: &Bytes) -> Value {
                 "newest_record": in_utc(accepted.newest_record.saturating_mul(1000)),
             })
         }),
+        RecordKind::PeerCheckpoint => PeerCheckpoint::decode(body.clone()).map(|given| {
+            json!({
+                "log": given.origin,
+                "verdict": given.verdict,
+                "promised": given.promised,
+                "checkpoint": String::from_utf8_lossy(&given.checkpoint),
+            })
+        }),
+        RecordKind::RefusedAction => RefusedAction::decode(body.clone()).map(|refused| {
+            json!({
+                "unix_user": refused.unix_user,
+                "action": refused.action,
+                "reason": refused.reason,
+            })
+        }),
         _ => Ok(json!({ "bytes": body.len(), "digest": Digest::of(body).to_string() })),
     };
     shown.unwrap_or_else(|error| json!({ "unreadable": error.to_string() }))
@@ -359,6 +374,8 @@ const fn kind_name(kind: RecordKind) -> &'static str {
         RecordKind::Torn => "cut tail",
         RecordKind::Erased => "content destroyed",
         RecordKind::Clock => "clock accepted",
+        RecordKind::PeerCheckpoint => "checkpoint of another server",
+        RecordKind::RefusedAction => "refused action",
         RecordKind::Entry => "entry of the registry",
         RecordKind::Unspecified => "unknown",
     }

@@ -103,6 +103,12 @@ impl Report {
             "Contents of messages: {} kept, {} never kept (refusals), {} destroyed with a record.",
             facts.contents_kept, facts.contents_never_kept, facts.contents_erased
         ));
+        if facts.exchange.is_none() && facts.promises_kept + facts.promises_unproven > 0 {
+            sentences.push(format!(
+                "Promises of other servers: {} proven to be kept, {} not proven yet.",
+                facts.promises_kept, facts.promises_unproven
+            ));
+        }
         if facts.late_requests > 0 {
             sentences.push(format!(
                 "Requests under way when their exchange ended, recorded after it: {}.",
@@ -113,6 +119,12 @@ impl Report {
             sentences.push(format!(
                 "Decisions recorded within seconds of a change that would have altered them: {}.",
                 facts.overlapping_decisions
+            ));
+        }
+        if facts.refused_actions > 0 {
+            sentences.push(format!(
+                "Asked for by operators and refused: {} times.",
+                facts.refused_actions
             ));
         }
         if facts.security_events > 0 {

@@ -41,9 +41,12 @@ fn every_check_holds_and_counts_what_it_looked_at() {
         (Check::Order, 13),
         (Check::Rights, 8),
         (Check::Refusals, 1),
+        (Check::Promises, 0),
+        (Check::PromisesKept, 0),
         (Check::Closings, 2),
         (Check::Annexes, 32),
         (Check::LocalForms, 19),
+        (Check::PeerCheckpoints, 0),
         (Check::Changes, 4),
     ];
     assert_eq!(expected.len(), Check::ALL.len());

@@ -99,6 +99,8 @@ impl fmt::Debug for TrustedAuthority {
 pub struct VouchedCertificate<C = SigningCertificate> {
     certificate: C,
     authority: Digest,
+    /// DER of the certificates between it and the authority.
+    between: Vec<Vec<u8>>,
     not_before: i64,
     not_after: i64,
 }
@@ -114,6 +116,12 @@ impl<C: AsRef<Certificate>> VouchedCertificate<C> {
     #[must_use]
     pub fn authority(&self) -> Digest {
         self.authority
+    }
+
+    /// DER of the certificates that the path to the authority leads over, from this one upwards:
+    /// those that were needed, and no others that came with them.
+    pub fn between(&self) -> impl Iterator<Item = &[u8]> {
+        self.between.iter().map(Vec::as_slice)
     }
 
     /// The first second at which the whole path is valid.
@@ -250,6 +258,8 @@ fn path_to_authority<C: AsRef<Certificate>, I: AsRef<[u8]>>(
         )
         .map_err(|error| path_fault(facts, &error))?;
 
+    let between = path.intermediate_certificates();
+    let between = between.map(|of| of.der().to_vec()).collect();
     let above = issuers(&path, &anchors, &valid)?;
     let not_before = above.iter().map(|issuer| issuer.not_before());
     let not_after = above.iter().map(|issuer| issuer.not_after());
@@ -263,6 +273,7 @@ fn path_to_authority<C: AsRef<Certificate>, I: AsRef<[u8]>>(
     Ok(VouchedCertificate {
         certificate,
         authority,
+        between,
         not_before,
         not_after,
     })

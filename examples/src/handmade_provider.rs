@@ -1,6 +1,11 @@
 //! A provider's security server played by hand: it answers as a test tells it to.
 
-use std::{convert::Infallible, io, path::Path, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use certs::{
@@ -16,7 +21,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use proto::exchange::{Frame, frame};
+use proto::exchange::{Frame, GetCheckpointReply, frame};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -38,10 +43,14 @@ use crate::{
     waiting::PATIENCE,
 };
 
+/// What is answered about the log; nothing: the call is not offered.
+type Proofs = Arc<Mutex<Option<GetCheckpointReply>>>;
+
 type Replies = mpsc::Sender<Result<BodyFrame<Bytes>, io::Error>>;
 
 /// A listener for one consumer's security server; it ends when this is dropped.
 pub struct HandmadeProvider {
+    proofs: Proofs,
     calls: mpsc::Receiver<(Incoming, Replies)>,
     serving: JoinHandle<()>,
 }
@@ -61,12 +70,28 @@ impl HandmadeProvider {
         let known = Arc::new(KnownServer::of(federation, consumer)?);
         let tls = TlsAcceptor::from(PeerTls::new(identity, known).listener()?);
         let (arrived, calls) = mpsc::channel(16);
+        let proofs = Proofs::default();
+        let given = Arc::clone(&proofs);
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(tls.clone(), stream, arrived.clone()));
+                tokio::spawn(serve(
+                    tls.clone(),
+                    stream,
+                    arrived.clone(),
+                    Arc::clone(&given),
+                ));
             }
         });
-        Ok(Self { calls, serving })
+        Ok(Self {
+            proofs,
+            calls,
+            serving,
+        })
+    }
+
+    /// What is answered about the log from now on.
+    pub fn prove(&self, proofs: Option<GetCheckpointReply>) {
+        *self.proofs.lock().unwrap_or_else(PoisonError::into_inner) = proofs;
     }
 
     /// The next call, with its first request.
@@ -93,16 +118,27 @@ impl Drop for HandmadeProvider {
     }
 }
 
-async fn serve(tls: TlsAcceptor, stream: TcpStream, arrived: mpsc::Sender<(Incoming, Replies)>) {
+async fn serve(
+    tls: TlsAcceptor,
+    stream: TcpStream,
+    arrived: mpsc::Sender<(Incoming, Replies)>,
+    proofs: Proofs,
+) {
     let Ok(stream) = tls.accept(stream).await else {
         return;
     };
     let service = service_fn(move |request: Request<Incoming>| {
-        let arrived = arrived.clone();
+        let (arrived, proofs) = (arrived.clone(), Arc::clone(&proofs));
         async move {
             let (replies, frames) = mpsc::channel(64);
-            // Without a test that listens the call is reset.
-            let _ = arrived.send((request.into_body(), replies)).await;
+            if request.uri().path().ends_with("/GetCheckpoint") {
+                for frame in proven(&proofs) {
+                    let _ = replies.send(Ok(frame)).await;
+                }
+            } else {
+                // Without a test that listens the call is reset.
+                let _ = arrived.send((request.into_body(), replies)).await;
+            }
             let mut response = Response::new(StreamBody::new(ReceiverStream::new(frames)));
             let grpc = http::HeaderValue::from_static("application/grpc");
             response.headers_mut().insert(header::CONTENT_TYPE, grpc);
@@ -113,6 +149,30 @@ async fn serve(tls: TlsAcceptor, stream: TcpStream, arrived: mpsc::Sender<(Incom
     let _ = Builder::new(TokioExecutor::new())
         .serve_connection(TokioIo::new(stream), service)
         .await;
+}
+
+/// The answer about the log: what a test has said, or that there is no such call.
+fn proven(proofs: &Proofs) -> Vec<BodyFrame<Bytes>> {
+    let proofs = proofs.lock().unwrap_or_else(PoisonError::into_inner);
+    let status = |code: u32| {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", code.into());
+        BodyFrame::trailers(trailers)
+    };
+    match &*proofs {
+        Some(reply) => vec![BodyFrame::data(prefixed(reply)), status(0)],
+        None => vec![status(12)],
+    }
+}
+
+/// A gRPC message with its prefix.
+fn prefixed(message: &impl Message) -> Bytes {
+    let message = message.encode_to_vec();
+    let mut bytes = BytesMut::with_capacity(5 + message.len());
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    bytes.put_slice(&message);
+    bytes.freeze()
 }
 
 /// Reads up to the first envelope; certificates that come before it are passed over.
@@ -180,12 +240,7 @@ impl ReceivedCall {
     /// # Errors
     /// When the consumer no longer listens.
     pub async fn send(&self, frame: &Frame) -> Result<(), Error> {
-        let message = frame.encode_to_vec();
-        let mut bytes = BytesMut::with_capacity(5 + message.len());
-        bytes.put_u8(0);
-        bytes.put_u32(u32::try_from(message.len())?);
-        bytes.put_slice(&message);
-        self.send_bytes(bytes.freeze()).await
+        self.send_bytes(prefixed(frame)).await
     }
 
     /// Sends bytes that are no frame, or half of one.

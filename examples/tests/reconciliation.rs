@@ -277,7 +277,8 @@ async fn what_a_provider_falsifies_with_its_own_keys_is_named_by_the_consumers_l
         annex.received_at += 1;
         request.kept.annex = annex.encode_to_vec().into();
     });
-    assert!(stopped.verifies(&delayed));
+    // Its reply promised the request as it was, so now the log contradicts itself.
+    assert!(!stopped.verifies(&delayed));
     let found = stopped.reconciled(&delayed);
     assert_eq!(found["alike"], 4);
     let broken = problems(&found, last);

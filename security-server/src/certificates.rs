@@ -20,7 +20,7 @@ const MEMORY_LIMIT: usize = 4096;
 pub(crate) struct KnownCertificate {
     /// What the rules need.
     pub(crate) facts: SigningCertificate,
-    /// DER of it, then of the certificates between it and the authority.
+    /// DER of it, then of the certificates that lead from it to the authority.
     pub(crate) chain: Vec<Bytes>,
 }
 
@@ -50,10 +50,17 @@ impl Certificates {
             ));
         }
         let digest = Digest::of(der);
-        if let Some(known) = self.find(&digest) {
+        let authorities = snapshot.signing_authorities();
+        let still_vouched = |known: &KnownCertificate| {
+            let facts = &known.facts;
+            (facts.not_before..=facts.not_after).contains(&at)
+                && authorities
+                    .iter()
+                    .any(|authority| authority.certificate().digest() == facts.authority)
+        };
+        if let Some(known) = self.find(&digest).filter(still_vouched) {
             return Ok(known);
         }
-        let authorities = snapshot.signing_authorities();
         let vouched = vouch(der, &material.intermediates, authorities, at).map_err(|error| {
             let reason = match error.fault {
                 Fault::Expired(_) | Fault::NotValidYet(_) => Reason::ExpiredCertificate,
@@ -61,10 +68,9 @@ impl Certificates {
             };
             Refusal::new(reason, error.to_string())
         })?;
-        let chain = std::iter::once(der)
-            .chain(&material.intermediates)
-            .cloned()
-            .collect();
+        // What else was sent with it is nothing that we would vouch for by keeping it.
+        let between = vouched.between().map(Bytes::copy_from_slice);
+        let chain = std::iter::once(der.clone()).chain(between).collect();
         let known = KnownCertificate {
             facts: (&vouched).into(),
             chain,

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 use trust::{
     ExchangeId, MethodPath, Reason, Refusal, SubsystemId,
-    content::METADATA_ENTRIES_LIMIT,
+    content::{METADATA_ENTRIES_LIMIT, METADATA_LIMIT},
     header::{Statements, TEXT_LIMIT},
 };
 
@@ -76,11 +76,18 @@ impl ClientCall {
     /// # Errors
     /// `InvalidMetadata`.
     pub(crate) fn check_metadata(&self) -> Result<(), Refusal> {
-        if self.headers.len() <= METADATA_ENTRIES_LIMIT {
-            return Ok(());
+        let refused = |what: String| Err(Refusal::new(Reason::InvalidMetadata, what));
+        if self.headers.len() > METADATA_ENTRIES_LIMIT {
+            let what = format!("the call has more than {METADATA_ENTRIES_LIMIT} metadata entries");
+            return refused(what);
         }
-        let what = format!("the call has more than {METADATA_ENTRIES_LIMIT} metadata entries");
-        Err(Refusal::new(Reason::InvalidMetadata, what))
+        let size = metadata::list_size(&self.headers);
+        if size > METADATA_LIMIT {
+            return refused(format!(
+                "the headers of the call measure {size} bytes, more than {METADATA_LIMIT}"
+            ));
+        }
+        Ok(())
     }
 
     /// The method called.

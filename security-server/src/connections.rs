@@ -182,10 +182,10 @@ impl PeerConnections {
                 .await
                 .map_err(|error| words(&error))?;
             let certificate = peer_certificate_digest(stream.get_ref().1.peer_certificates());
-            let requests = open(stream).await.map_err(|error| error.to_string())?;
+            let connection = open(stream).await.map_err(|error| error.to_string())?;
             Ok(Connection {
-                requests,
                 certificate,
+                ..connection
             })
         };
         match timeout(CONNECT_TIMEOUT, opening).await {
@@ -219,7 +219,7 @@ impl AdapterConnections {
 
     async fn connect(address: &AdapterAddress) -> Result<Connection, Refusal> {
         let opening = async {
-            let requests = match address {
+            let connection = match address {
                 AdapterAddress::Loopback(socket) => {
                     let stream = TcpStream::connect(socket)
                         .await
@@ -233,11 +233,7 @@ impl AdapterConnections {
                     open(UnixStream::connect(path).await.map_err(|e| e.to_string())?).await
                 }
             };
-            let requests = requests.map_err(|error| error.to_string())?;
-            Ok(Connection {
-                requests,
-                certificate: None,
-            })
+            connection.map_err(|error| error.to_string())
         };
         let problem = match timeout(CONNECT_TIMEOUT, opening).await {
             Ok(Ok(connection)) => return Ok(connection),
@@ -258,7 +254,7 @@ pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The HTTP/2 handshake; the connection then lives in its own task until either side closes it.
-async fn open<S>(stream: S) -> Result<SendRequest<WrittenBody>, hyper::Error>
+pub(crate) async fn open<S>(stream: S) -> Result<Connection, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -275,5 +271,8 @@ where
             tracing::debug!(error = words(&error), "a connection ended");
         }
     });
-    Ok(requests)
+    Ok(Connection {
+        requests,
+        certificate: None,
+    })
 }

@@ -17,7 +17,9 @@ use trust::{
     promise::Promise,
 };
 
-use crate::{local_state::LocalService, signer::MemberSigner};
+use crate::{
+    local_state::LocalService, signer::MemberSigner, stage::identify_client::ConnectionIdentity,
+};
 
 /// How long an interrupted exchange may take to record its end.
 const CUT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,6 +30,8 @@ pub(crate) struct Consumption {
     pub(crate) statements: Statements,
     /// When the caller gives up.
     pub(crate) deadline: Option<Instant>,
+    /// How the client's connection says who it is.
+    pub(crate) identity: ConnectionIdentity,
     /// Signs for the client's member.
     pub(crate) signer: Arc<MemberSigner>,
     /// Where the provider's server listens.
@@ -42,6 +46,7 @@ impl Consumption {
         parties: Parties,
         statements: Statements,
         deadline: Option<Instant>,
+        identity: ConnectionIdentity,
         signer: Arc<MemberSigner>,
         address: String,
     ) -> Self {
@@ -50,6 +55,7 @@ impl Consumption {
             parties,
             statements,
             deadline,
+            identity,
             signer,
             address,
             peer_certificate: OnceLock::new(),

@@ -6,3 +6,4 @@ pub(crate) mod metadata;
 pub(crate) mod reader;
 pub(crate) mod status;
 pub(crate) mod timeout;
+pub(crate) mod unary;

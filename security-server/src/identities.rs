@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{server::Server, settings::Settings};
 
 /// The TLS certificates of the server, replaced while it runs.
+#[derive(Clone)]
 pub(crate) struct Identities {
     /// Shown to other security servers.
     pub(crate) exchange: Arc<ReplaceableIdentity>,

@@ -4,7 +4,7 @@
 //! that was signed or accepted is then in the log before the record that closes its exchange.
 
 use proto::refusal::RefusalStatus;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
@@ -62,6 +62,9 @@ impl Interruption {
     }
 }
 
+/// How long a peer may take to send the first request of a call that it opened.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Stops both halves of a route: at the deadline, when one of them has ended the exchange, or when
 /// the server stops.
 pub(crate) struct Interrupt {
@@ -78,6 +81,32 @@ impl Interrupt {
             deadline,
             ended: CancellationToken::new(),
             cut,
+        }
+    }
+
+    /// Before there is an exchange: a peer that has opened a call has a minute for its first request.
+    pub(crate) fn opening(server: &Server) -> Self {
+        Self::new(Some(Instant::now() + OPENING_TIMEOUT), server)
+    }
+
+    /// Waits for the first request of an exchange.
+    ///
+    /// # Errors
+    /// Those of the wait, `PeerLost` or `ShuttingDown`.
+    pub(crate) async fn unless_late<T>(
+        &self,
+        wait: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            biased;
+            () = passed(self.deadline) => {
+                let what = "the other security server sent no request within a minute";
+                Err(Refusal::new(Reason::PeerLost, what))
+            }
+            () = self.cut.cancelled() => {
+                Err(Refusal::new(Reason::ShuttingDown, "this server is being stopped"))
+            }
+            outcome = wait => outcome,
         }
     }
 

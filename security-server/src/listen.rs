@@ -236,7 +236,7 @@ impl Drop for Counted {
 }
 
 /// After a failed accept (no descriptors left, most likely): a moment for others to finish.
-async fn pause(error: &io::Error) {
+pub(crate) async fn pause(error: &io::Error) {
     tracing::warn!(%error, "a connection was not accepted");
     tokio::time::sleep(Duration::from_millis(100)).await;
 }

@@ -8,9 +8,13 @@ use trust::SubsystemId;
 
 use crate::{
     consume,
-    grpc::body::WrittenBody,
+    grpc::{
+        body::WrittenBody,
+        unary::{code, refused},
+    },
     health,
     listen::{Answer, Shown},
+    peer_log::{self, answer::CHECKPOINT_PATH},
     provide,
     server::Server,
     stage::{forward::EXCHANGE_PATH, identify_client::ConnectionIdentity},
@@ -55,11 +59,18 @@ pub(crate) struct ForPeers {
 impl Answer for ForPeers {
     async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
         let Shown::Tls(Some((certificate, _))) = shown else {
-            return health::unimplemented("a security server shows a certificate");
+            return refused(code::UNIMPLEMENTED, "a security server shows a certificate");
         };
-        if request.uri().path() != EXCHANGE_PATH {
-            return health::unimplemented("security servers offer each other one call, Exchange");
+        let server = Arc::clone(&self.server);
+        match request.uri().path() {
+            EXCHANGE_PATH => provide::answer(server, certificate, request.into_body()),
+            CHECKPOINT_PATH => {
+                peer_log::answer::answer(server, certificate, request.into_body()).await
+            }
+            _ => {
+                let what = "security servers offer each other Exchange and GetCheckpoint";
+                refused(code::UNIMPLEMENTED, what)
+            }
         }
-        provide::answer(Arc::clone(&self.server), certificate, request.into_body())
     }
 }

@@ -68,9 +68,20 @@ impl AdapterAddress {
     }
 }
 
+impl std::fmt::Display for AdapterAddress {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Loopback(address) => write!(formatter, "http://{address}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// The state, immutable; a change makes the next one.
 #[derive(Debug, Clone, Default)]
 pub struct LocalState {
+    /// How many changes have led to this state.
+    pub changes: u64,
     /// Subsystems hosted here and whether they are enabled.
     pub subsystems: BTreeMap<SubsystemId, bool>,
     /// Services by subsystem and gRPC service.
@@ -118,6 +129,7 @@ impl LocalState {
         } else if self.shown.remove(&shown).is_none() {
             return Err(InvalidChange("there is nothing to remove".to_owned()));
         }
+        self.changes += 1;
         Ok(())
     }
 

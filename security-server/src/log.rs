@@ -93,10 +93,11 @@ pub(crate) fn is_key_of(log: &Log, key: &LogKey) -> bool {
 }
 
 /// Signs a checkpoint if there is something new.
-pub(crate) async fn checkpoint(server: &Arc<Server>, key: &Arc<LogKey>) {
-    let (server, key) = (Arc::clone(server), Arc::clone(key));
+pub(crate) async fn checkpoint(server: &Arc<Server>) {
+    let server = Arc::clone(server);
     let signed = tokio::task::spawn_blocking(move || {
-        server.recorder().log().checkpoint(key.key_pair()).map(drop)
+        let key = server.log_key().key_pair();
+        server.recorder().log().checkpoint(key).map(drop)
     });
     match signed.await {
         Ok(Ok(())) => {}

@@ -60,7 +60,9 @@ async fn provide(
     answers: &mut Answers,
 ) -> Result<(), Refusal> {
     let _open = server.exchanges().enter()?;
-    let envelope = answers.unless_gone(frames.next(server)).await?;
+    let opening = Interrupt::opening(server);
+    let envelope = opening.unless_late(frames.next(server));
+    let envelope = answers.unless_gone(envelope).await?;
     let request = server.verify_opening(envelope).await?; //        signature, speaker, fresh, new
     let request = match server.authorise_opening(request) {
         //      after the signature, not before
@@ -123,6 +125,7 @@ async fn carry_replies(
             .unless_gone(interrupt.unless(from_adapter.next()))
             .await?;
         let reply = server.sign_reply(exchange, part)?; //          the member answers for it
+        answers.promise_to_send(); //                               or nothing may follow
         let reply = server.record(exchange, reply).await?; //       durable before it leaves
         interrupt.unless(answers.send(exchange, reply)).await?;
     }
@@ -159,7 +162,7 @@ impl Server {
         let stated = self.stated(Side::Provider, &refused.refusal.into());
         self.log_refused(Side::Provider, &exchange.parties, &stated);
         // Recorded; a peer that is gone is not told.
-        let _ = answers.send(exchange, reply).await;
+        answers.send_last(exchange, reply).await;
         Ok(())
     }
 
@@ -210,7 +213,7 @@ impl Server {
         let stated = self.stated(Side::Provider, &refusal.clone().into());
         self.log_refused(Side::Provider, &exchange.parties, &stated);
         // Recorded; a peer that is gone is not told.
-        let _ = answers.send(exchange, reply).await;
+        answers.send_last(exchange, reply).await;
         Ok(())
     }
 

@@ -1,19 +1,23 @@
 //! What a server remembers when it starts: one pass over its own log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use prost::Message;
 use trust::{
     Digest, ExchangeId,
     header::{Direction, Header},
+    leaf::LeafPreimage,
+    promise::{Promise, PromisedLeaf},
+    record::leaf_preimage,
     refusal::Side,
     replay::{MEMORY_SECONDS, SeenExchanges},
-    wire::evidence::{Annex, Change, ClockAccepted, Closing, RecordKind, Stage},
+    wire::evidence::{Annex, Change, ClockAccepted, Closing, PeerCheckpoint, RecordKind, Stage},
 };
-use verifiable_log::RawRecord;
+use verifiable_log::{KeptPart, RawRecord};
 
 use crate::{
     local_state::{InvalidChange, LocalState},
+    peer_log::PeerLogs,
     refusals::closing,
 };
 
@@ -24,15 +28,19 @@ pub(crate) struct Recollection {
     pub(crate) local_state: LocalState,
     /// Seconds since 1970 (UTC) of the newest record, or the clock that an operator accepted after.
     pub(crate) newest_record: i64,
+    /// What other servers promised and proved of their logs.
+    pub(crate) peer_logs: PeerLogs,
     open: HashMap<(Side, ExchangeId), LastMessages>,
     /// First requests received, newest last, no older than the memory of replay asks for.
-    received: std::collections::VecDeque<(i64, trust::SubsystemId, ExchangeId)>,
+    received: VecDeque<(i64, trust::SubsystemId, ExchangeId)>,
 }
 
 #[derive(Default)]
 struct LastMessages {
     request: Option<(u64, Digest)>,
     reply: Option<(u64, Digest)>,
+    /// Requests that a reply may still promise to keep.
+    sent: VecDeque<(u64, LeafPreimage)>,
 }
 
 /// A record of our own log that we cannot read.
@@ -56,6 +64,19 @@ pub enum UnreadableRecord {
     },
 }
 
+impl LastMessages {
+    /// What a reply promises of the request that it names as the newest.
+    fn promised(&mut self, reply: &Header) -> Option<PromisedLeaf> {
+        let newest = reply.answers.as_ref()?.newest_sequence;
+        while self.sent.front()?.0 < newest {
+            self.sent.pop_front();
+        }
+        let (_, request) = self.sent.front().filter(|(sent, _)| *sent == newest)?;
+        let promise = Promise::of(reply).ok()??;
+        Some(promise.of_request(request.message_digest, request.signature_digest))
+    }
+}
+
 impl Recollection {
     /// Takes in the next record.
     ///
@@ -73,8 +94,15 @@ impl Recollection {
             Ok(RecordKind::Message) => {
                 let header =
                     Header::parse(&body).map_err(|refusal| malformed(refusal.to_string()))?;
-                let digest = self.message_digest(record, &header);
-                self.take_message(&header, digest, &annex, received_at);
+                let KeptPart {
+                    kind,
+                    header: bytes,
+                    signature,
+                    annex: annex_bytes,
+                } = &record.kept;
+                let leaf = leaf_preimage(*kind, bytes, signature, annex_bytes)
+                    .map_err(|refusal| malformed(refusal.to_string()))?;
+                self.take_message(&header, leaf, &annex, received_at);
             }
             Ok(RecordKind::Change) => {
                 let change = Change::decode(body).map_err(decoding)?;
@@ -96,34 +124,39 @@ impl Recollection {
                 self.newest_record = accepted.clock;
                 self.received.clear();
             }
+            Ok(RecordKind::PeerCheckpoint) => {
+                let recorded = PeerCheckpoint::decode(body).map_err(decoding)?;
+                self.peer_logs.recall(&recorded);
+            }
             Ok(_) => {}
             Err(_) => return Err(malformed(format!("unknown kind {}", record.kept.kind))),
         }
         Ok(())
     }
 
-    fn message_digest(&self, record: &RawRecord, header: &Header) -> Digest {
-        trust::signature::message_digest(
-            header.direction,
-            header.sequence,
-            &Digest::of(&record.kept.header),
-            &header.content_digest,
-        )
-    }
-
-    fn take_message(&mut self, header: &Header, digest: Digest, annex: &Annex, received_at: i64) {
+    fn take_message(
+        &mut self,
+        header: &Header,
+        leaf: LeafPreimage,
+        annex: &Annex,
+        received_at: i64,
+    ) {
         let sent = annex.stage() == Stage::Sent;
         let side = match (header.direction, sent) {
             (Direction::Request, true) | (Direction::Reply, false) => Side::Consumer,
             (Direction::Request, false) | (Direction::Reply, true) => Side::Provider,
         };
         let key = (side, header.parties.exchange);
-        let last = Some((header.sequence, digest));
+        let last = Some((header.sequence, leaf.message_digest));
         match header.direction {
             Direction::Request => {
                 // A late request, recorded after the final reply, opens nothing again.
                 if header.sequence == 0 || self.open.contains_key(&key) {
-                    self.open.entry(key).or_default().request = last;
+                    let open = self.open.entry(key).or_default();
+                    open.request = last;
+                    if side == Side::Consumer {
+                        open.sent.push_back((header.sequence, leaf));
+                    }
                 }
                 if side == Side::Provider && header.sequence == 0 {
                     let client = header.parties.client.clone();
@@ -132,10 +165,18 @@ impl Recollection {
                     self.forget_before(received_at - MEMORY_SECONDS);
                 }
             }
-            Direction::Reply if header.is_final => {
-                self.open.remove(&key);
+            Direction::Reply => {
+                let open = self.open.entry(key).or_default();
+                open.reply = last;
+                if side == Side::Consumer
+                    && let Some(promised) = open.promised(header)
+                {
+                    self.peer_logs.promised(&promised);
+                }
+                if header.is_final {
+                    self.open.remove(&key);
+                }
             }
-            Direction::Reply => self.open.entry(key).or_default().reply = last,
         }
     }
 

@@ -12,7 +12,10 @@ use trust::{
     Digest, Reason, Refusal, ServerId,
     configuration::{Configuration, StateKey},
     message::SignedMessage,
-    wire::evidence::{Annex, CertificateRecord, Change, Closing, RecordKind, SecurityEvent, Stage},
+    wire::evidence::{
+        Annex, CertificateRecord, Change, ClockAccepted, Closing, PeerCheckpoint, RecordKind,
+        RefusedAction, SecurityEvent, Stage,
+    },
 };
 use verifiable_log::{AppendError, KeptPart, Log, Receipt, Record};
 
@@ -32,6 +35,14 @@ pub(crate) struct MessageRecord<'a> {
     /// Index of the record of the right that allowed it.
     pub(crate) right: Option<u64>,
     pub(crate) keep_content: bool,
+}
+
+/// What an auditor needs beside a record to verify it.
+struct Support<'a> {
+    snapshot: &'a Snapshot,
+    /// Whose values in that configuration.
+    keys: Vec<StateKey>,
+    certificate: Option<&'a KnownCertificate>,
 }
 
 /// Which supporting records the log already holds; the rest is written before what needs it.
@@ -89,23 +100,38 @@ impl Recorder {
         &self,
         messages: &[MessageRecord<'_>],
     ) -> Result<(Receipt, Digest), Refusal> {
-        let mut records = Vec::with_capacity(messages.len());
-        let mut waiting = None;
-        if messages.iter().any(|message| self.lacks(message)) {
-            waiting = Some(self.supporting.lock().await);
-            for message in messages {
-                records.append(&mut self.support(message));
-            }
-        }
-        records.extend(messages.iter().map(|message| self.message_record(message)));
-        let annex = records.last().map(|record| record.kept.annex.clone());
-        let receipt = self.append(records).await?;
-        if waiting.is_some() {
-            for message in messages {
-                self.note_kept(message);
-            }
-        }
-        Ok((receipt, Digest::of(&annex.unwrap_or_default())))
+        let support: Vec<_> = messages
+            .iter()
+            .map(|message| self.message_support(message))
+            .collect();
+        let records = messages.iter().map(|message| self.message_record(message));
+        self.append_supported(&support, records).await
+    }
+
+    /// Records what another server proved of its log, after the proof of that log's key.
+    pub(crate) async fn record_peer_checkpoint(
+        &self,
+        given: &PeerCheckpoint,
+        snapshot: &Snapshot,
+        key: Option<StateKey>,
+    ) -> Result<(), Refusal> {
+        let support = Support {
+            snapshot,
+            keys: key.into_iter().collect(),
+            certificate: None,
+        };
+        let record = std::iter::once_with(|| self.local(RecordKind::PeerCheckpoint, given));
+        self.append_supported(&[support], record).await.map(drop)
+    }
+
+    /// Records what an operator asked for and was refused.
+    pub(crate) async fn record_refused_action(
+        &self,
+        refused: &RefusedAction,
+    ) -> Result<(), Refusal> {
+        self.append(vec![self.local(RecordKind::RefusedAction, refused)])
+            .await
+            .map(drop)
     }
 
     /// Records a change of the local state; gives its index.
@@ -135,13 +161,36 @@ impl Recorder {
     }
 
     /// Records that an operator accepted the clock.
-    pub(crate) async fn record_clock(
-        &self,
-        accepted: &trust::wire::evidence::ClockAccepted,
-    ) -> Result<(), Refusal> {
+    pub(crate) async fn record_clock(&self, accepted: &ClockAccepted) -> Result<(), Refusal> {
         self.append(vec![self.local(RecordKind::Clock, accepted)])
             .await
             .map(drop)
+    }
+
+    /// Appends records, made now, after those that support them and are not in the log yet. Gives
+    /// the receipt and the digest of the annex of the last one.
+    async fn append_supported(
+        &self,
+        support: &[Support<'_>],
+        made: impl Iterator<Item = Record>,
+    ) -> Result<(Receipt, Digest), Refusal> {
+        let mut records = Vec::with_capacity(support.len());
+        let mut waiting = None;
+        if support.iter().any(|support| self.lacks(support)) {
+            waiting = Some(self.supporting.lock().await);
+            for support in support {
+                records.append(&mut self.missing(support));
+            }
+        }
+        records.extend(made);
+        let annex = records.last().map(|record| record.kept.annex.clone());
+        let receipt = self.append(records).await?;
+        if waiting.is_some() {
+            for support in support {
+                self.note_kept(support);
+            }
+        }
+        Ok((receipt, Digest::of(&annex.unwrap_or_default())))
     }
 
     async fn append(&self, records: Vec<Record>) -> Result<Receipt, Refusal> {
@@ -159,87 +208,103 @@ impl Recorder {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn evidence_keys(&self, record: &MessageRecord<'_>) -> Vec<StateKey> {
+    fn message_support<'a>(&self, record: &MessageRecord<'a>) -> Support<'a> {
         let configuration = record.snapshot.configuration();
         let mut keys = configuration.evidence_keys(
             record.message.header(),
             &record.certificate.facts,
             record.peer_certificate,
         );
-        keys.push(StateKey::Log(self.server.clone(), self.generation));
-        keys
+        let own_log = StateKey::Log(self.server.clone(), self.generation);
+        if !keys.contains(&own_log) {
+            keys.push(own_log);
+        }
+        Support {
+            snapshot: record.snapshot,
+            keys,
+            certificate: Some(record.certificate),
+        }
     }
 
-    fn lacks(&self, record: &MessageRecord<'_>) -> bool {
-        let configuration = record.snapshot.configuration();
-        let keys = self.evidence_keys(record);
+    fn lacks(&self, support: &Support<'_>) -> bool {
+        let head = support.snapshot.configuration().head();
         let kept = self.lock();
-        kept.root_documents < record.snapshot.root_documents().len()
-            || kept.head != Some(configuration.head().digest())
-            || kept.state_root != Some(configuration.head().state_root())
-            || !kept.certificates.contains(&record.certificate.facts.digest)
-            || keys
+        let lacks_certificate = support
+            .certificate
+            .is_some_and(|certificate| !kept.certificates.contains(&certificate.facts.digest));
+        kept.root_documents < support.snapshot.root_documents().len()
+            || kept.head != Some(head.digest())
+            || kept.state_root != Some(head.state_root())
+            || lacks_certificate
+            || support
+                .keys
                 .iter()
                 .any(|key| !kept.memberships.contains(&key.to_string()))
     }
 
     /// The supporting records that the log does not hold yet.
-    fn support(&self, record: &MessageRecord<'_>) -> Vec<Record> {
-        let configuration: &Configuration = record.snapshot.configuration();
+    fn missing(&self, support: &Support<'_>) -> Vec<Record> {
+        let configuration: &Configuration = support.snapshot.configuration();
         let head = configuration.head();
-        let mut missing = self.evidence_keys(record);
-        let (root_documents, head_kept, certificate_kept) = {
+        let mut keys = support.keys.clone();
+        let (root_documents, head_kept, certificate) = {
             let kept = self.lock();
             if kept.state_root == Some(head.state_root()) {
-                missing.retain(|key| !kept.memberships.contains(&key.to_string()));
+                keys.retain(|key| !kept.memberships.contains(&key.to_string()));
             }
-            let certificate = &record.certificate.facts.digest;
-            let certificate_kept = kept.certificates.contains(certificate);
+            let certificate = support
+                .certificate
+                .filter(|certificate| !kept.certificates.contains(&certificate.facts.digest));
             (
                 kept.root_documents,
                 kept.head == Some(head.digest()),
-                certificate_kept,
+                certificate,
             )
         };
         let mut records = Vec::new();
-        for document in record.snapshot.root_documents().iter().skip(root_documents) {
+        for document in support
+            .snapshot
+            .root_documents()
+            .iter()
+            .skip(root_documents)
+        {
             records.push(self.local_bytes(RecordKind::RootDocument, document.clone()));
         }
         if !head_kept {
             records.push(self.local_bytes(RecordKind::Head, head.encoded().clone()));
         }
-        for membership in configuration.prove(&missing) {
+        for membership in configuration.prove(&keys) {
             records.push(self.local(RecordKind::Membership, &membership));
         }
-        if !certificate_kept {
-            for certificate in &record.certificate.chain {
-                let body = CertificateRecord {
-                    certificate: certificate.clone(),
-                };
-                records.push(self.local(RecordKind::Certificate, &body));
-            }
+        for certificate in certificate.iter().flat_map(|of| &of.chain) {
+            let body = CertificateRecord {
+                certificate: certificate.clone(),
+            };
+            records.push(self.local(RecordKind::Certificate, &body));
         }
         records
     }
 
-    fn note_kept(&self, record: &MessageRecord<'_>) {
-        let head = record.snapshot.configuration().head();
-        let keys = self.evidence_keys(record);
+    fn note_kept(&self, support: &Support<'_>) {
+        let head = support.snapshot.configuration().head();
         let mut kept = self.lock();
         kept.root_documents = kept
             .root_documents
-            .max(record.snapshot.root_documents().len());
+            .max(support.snapshot.root_documents().len());
         kept.head = Some(head.digest());
         if kept.state_root != Some(head.state_root()) {
             kept.state_root = Some(head.state_root());
             kept.memberships.clear();
         }
         kept.memberships
-            .extend(keys.iter().map(ToString::to_string));
+            .extend(support.keys.iter().map(ToString::to_string));
+        let Some(certificate) = support.certificate else {
+            return;
+        };
         if kept.certificates.len() >= CERTIFICATE_MEMORY {
             kept.certificates.clear();
         }
-        kept.certificates.insert(record.certificate.facts.digest);
+        kept.certificates.insert(certificate.facts.digest);
     }
 
     fn message_record(&self, record: &MessageRecord<'_>) -> Record {

@@ -6,8 +6,9 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
+use certs::LogKey;
 use trust::{
-    ExchangeId, MemberId, Refusal, ServerId, SubsystemId,
+    ExchangeId, MemberId, Reason, Refusal, ServerId, SubsystemId,
     header::Parties,
     replay::{SeenExchanges, reference_time},
 };
@@ -18,7 +19,9 @@ use crate::{
     connections::{AdapterConnections, PeerConnections},
     exchange::OpenExchanges,
     grpc::budget::Budget,
+    identities::Identities,
     local_state::LocalState,
+    peer_log::{PeerLogs, answer::Proving},
     random,
     recorder::Recorder,
     refusals::RefusalNotes,
@@ -45,6 +48,10 @@ pub(crate) struct Server {
     newest_record: AtomicI64,
     notes: RefusalNotes,
     exchanges: OpenExchanges,
+    peer_logs: PeerLogs,
+    proving: Proving,
+    identities: Identities,
+    log_key: Arc<LogKey>,
 }
 
 /// What a server is made of.
@@ -59,6 +66,9 @@ pub(crate) struct Parts {
     pub(crate) peers: PeerConnections,
     pub(crate) seen: SeenExchanges,
     pub(crate) newest_record: i64,
+    pub(crate) peer_logs: PeerLogs,
+    pub(crate) identities: Identities,
+    pub(crate) log_key: Arc<LogKey>,
     /// The most exchanges under way.
     pub(crate) exchanges: usize,
 }
@@ -81,6 +91,10 @@ impl Server {
             newest_record: AtomicI64::new(parts.newest_record),
             notes: RefusalNotes::default(),
             exchanges: OpenExchanges::new(parts.exchanges),
+            peer_logs: parts.peer_logs,
+            proving: Proving::default(),
+            identities: parts.identities,
+            log_key: parts.log_key,
         }
     }
 
@@ -119,6 +133,44 @@ impl Server {
     /// The exchanges under way.
     pub(crate) const fn exchanges(&self) -> &OpenExchanges {
         &self.exchanges
+    }
+
+    /// The logs of other servers.
+    pub(crate) const fn peer_logs(&self) -> &PeerLogs {
+        &self.peer_logs
+    }
+
+    /// The TLS certificates.
+    pub(crate) const fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// The key that signs the checkpoints of the log.
+    pub(crate) const fn log_key(&self) -> &Arc<LogKey> {
+        &self.log_key
+    }
+
+    /// The signing keys.
+    pub(crate) const fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    /// Bounds the work of proving our own records to others.
+    pub(crate) const fn proving(&self) -> &Proving {
+        &self.proving
+    }
+
+    /// Whether this server can serve: it has a valid configuration and its log takes records.
+    ///
+    /// # Errors
+    /// `NoConfiguration` or `LogUnavailable`.
+    pub(crate) fn ready(&self) -> Result<(), Refusal> {
+        self.configuration_in_force()?;
+        if self.recorder.takes_records() {
+            return Ok(());
+        }
+        let what = "the message log takes no records";
+        Err(Refusal::new(Reason::LogUnavailable, what))
     }
 
     /// The configuration, whether it is in force or not.
@@ -201,6 +253,7 @@ impl Server {
 
     /// Takes the clock as it is, after an operator's recorded decision.
     pub(crate) fn accept_clock(&self, clock: i64) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = SeenExchanges::default();
         self.newest_record.store(clock, Ordering::Release);
     }
 

@@ -38,6 +38,9 @@ pub struct Settings {
     /// Where the configuration comes from and how often.
     #[serde(default)]
     pub configuration: ConfigurationSettings,
+    /// Following the logs of other servers.
+    #[serde(default)]
+    pub peer_logs: PeerLogSettings,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -136,6 +139,23 @@ impl Default for ConfigurationSettings {
         Self {
             sources: Vec::new(),
             interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Following the logs of other servers, which promise to keep our requests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerLogSettings {
+    /// Seconds between questions to a server whose promises are not proven yet.
+    #[serde(deserialize_with = "seconds")]
+    pub interval: Duration,
+}
+
+impl Default for PeerLogSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
         }
     }
 }
@@ -249,6 +269,17 @@ impl Settings {
     pub fn log_origin(&self) -> String {
         format!("{}/{}", self.server, self.log_key.generation)
     }
+}
+
+/// Whether only this machine can reach an address.
+pub(crate) fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = |host: &str| {
+        host.parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
+    };
+    address.starts_with("unix:") || host == "localhost" || is_loopback(host)
 }
 
 fn parsed<'de, T, D>(deserializer: D) -> Result<T, D::Error>

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
-use certs::{FileError, SigningIdentity};
+use certs::{Certificate, FileError, SigningIdentity};
 use proto::exchange::TrustMaterial;
 use trust::{
     Digest, MemberId, Reason, Refusal,
@@ -88,6 +88,18 @@ impl Signers {
             signers.insert(one.member.clone(), Arc::new(MemberSigner::load(one)?));
         }
         Ok(Self(signers))
+    }
+
+    /// The signing certificate of each member.
+    pub(crate) fn certificates<'a>(
+        &'a self,
+    ) -> impl Iterator<Item = (&'a MemberId, &'a Certificate)> {
+        let mut members: Vec<_> = self.0.iter().collect();
+        members.sort_by_key(|(member, _)| *member);
+        let certificate = |(member, signer): (_, &'a Arc<MemberSigner>)| {
+            (member, signer.identity.certificate.certificate())
+        };
+        members.into_iter().map(certificate)
     }
 
     /// The key that signs for a member now.

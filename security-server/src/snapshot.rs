@@ -99,7 +99,8 @@ impl Newest {
     /// Looks for a newer configuration now, at most once a second; false when it was not looked for.
     pub(crate) async fn fetch(&self, clock: &SharedClock) -> bool {
         let now = clock.milliseconds();
-        let due = |asked_at| (now - asked_at >= FETCH_INTERVAL).then_some(now);
+        // Also after the clock was set back.
+        let due = |asked_at| (!(0..FETCH_INTERVAL).contains(&(now - asked_at))).then_some(now);
         let order = Ordering::AcqRel;
         if self
             .asked_at

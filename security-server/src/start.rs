@@ -25,6 +25,7 @@ use crate::{
     listen::{Listener, bind_unix, serve},
     listeners::{ForClients, ForPeers},
     log,
+    peer_log::ask::follow,
     recollection::Recollection,
     recorder::Recorder,
     server::{Parts, Server},
@@ -77,14 +78,13 @@ pub async fn run(
     let opened = log::open(&settings, &clock).map_err(StartError::Log)?;
     let identities = Identities::load(&settings)?;
     let (server, fetching) = assemble(&settings, &clock, &anchor, &identities, opened).await?;
-    let key = Arc::new(LogKey::load(&settings.log_key.key)?);
-    if !log::is_key_of(server.recorder().log(), &key) {
+    if !log::is_key_of(server.recorder().log(), server.log_key()) {
         return Err(StartError::OtherLogKey {
             path: settings.log_key.key,
         });
     }
     // From here on there is always a checkpoint for an auditor to begin with.
-    log::checkpoint(&server, &key).await;
+    log::checkpoint(&server).await;
     let mut parts = JoinSet::new();
     let closing = CancellationToken::new();
     let listeners = listen(&settings, &server, &identities, &closing).await?;
@@ -93,7 +93,8 @@ pub async fn run(
     parts.spawn(identities.reload_on_hangup(Arc::clone(&server)));
     parts.spawn(refresh(fetching, settings.configuration.interval));
     let interval = settings.log_key.interval;
-    parts.spawn(checkpoint(Arc::clone(&server), Arc::clone(&key), interval));
+    parts.spawn(checkpoint(Arc::clone(&server), interval));
+    parts.spawn(follow(Arc::clone(&server), settings.peer_logs.interval));
     log::scrub(Arc::clone(&server));
     tracing::info!(server = %server.id(), "serving");
     let outcome = tokio::select! {
@@ -107,7 +108,7 @@ pub async fn run(
     closing.cancel();
     // What was answered last is still on its way out.
     let _ = timeout(DRAIN_TIMEOUT, listeners.tasks.join_all()).await;
-    log::checkpoint(&server, &key).await;
+    log::checkpoint(&server).await;
     outcome
 }
 
@@ -179,6 +180,9 @@ async fn assemble(
         budget: Budget::new(settings.limits.budget_bytes, settings.limits.message_bytes),
 
         seen: recollection.seen(),
+        peer_logs: recollection.peer_logs,
+        identities: identities.clone(),
+        log_key: Arc::new(LogKey::load(&settings.log_key.key)?),
         newest_record: recollection.newest_record,
         exchanges: settings.limits.exchanges,
         local_state: recollection.local_state,

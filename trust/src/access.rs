@@ -121,20 +121,32 @@ pub fn decide<'r, Key: Copy>(
             Err(_) => {}
         }
     }
-    Err(explain(closest, question))
+    Err(match closest {
+        Some((miss, right)) => miss.refusal(right, question),
+        None => denied(question),
+    })
 }
 
 /// How near a right came to allowing the call, farthest first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Miss {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Miss {
+    /// It is of another client, subsystem or gRPC service.
     Unrelated,
+    /// It does not name the method.
     Method,
+    /// It has ended.
     Expired,
+    /// It has not begun.
     NotYetValid,
+    /// It asks for a purpose that was not stated.
     Purpose,
 }
 
-fn examine(right: &AccessRight, question: &Question<'_>) -> Result<(), Miss> {
+/// Whether one right allows the call.
+///
+/// # Errors
+/// By how much it does not.
+pub fn examine(right: &AccessRight, question: &Question<'_>) -> Result<(), Miss> {
     if right.client != *question.client || right.service != *question.service {
         return Err(Miss::Unrelated);
     }
@@ -164,48 +176,62 @@ fn examine(right: &AccessRight, question: &Question<'_>) -> Result<(), Miss> {
     Ok(())
 }
 
-fn explain(closest: Option<(Miss, &AccessRight)>, question: &Question<'_>) -> Refusal {
-    let call = format!("{}{}", question.service, question.method);
-    let client = question.client;
-    match closest {
-        None | Some((Miss::Unrelated, _)) => Refusal::new(
-            Reason::AccessDenied,
-            format!("{client} has no right to call {call}"),
-        ),
-        Some((Miss::Method, right)) => Refusal::new(
-            Reason::MethodNotAllowed,
-            format!(
-                "the right of {client} covers only {}, not {call}",
-                listed(&right.methods)
+impl Miss {
+    /// The refusal that says so.
+    #[must_use]
+    pub fn refusal(self, right: &AccessRight, question: &Question<'_>) -> Refusal {
+        let call = format!("{}{}", question.service, question.method);
+        let client = question.client;
+        match self {
+            Self::Unrelated => denied(question),
+            Self::Method => Refusal::new(
+                Reason::MethodNotAllowed,
+                format!(
+                    "the right of {client} covers only {}, not {call}",
+                    listed(&right.methods)
+                ),
             ),
-        ),
-        Some((Miss::Expired, right)) => Refusal::new(
-            Reason::RightExpired,
-            format!(
-                "the right of {client} to call {call} ended {}",
-                date(right.valid_until)
+            Self::Expired => Refusal::new(
+                Reason::RightExpired,
+                format!(
+                    "the right of {client} to call {call} ended {}",
+                    date(right.valid_until)
+                ),
             ),
-        ),
-        Some((Miss::NotYetValid, right)) => Refusal::new(
-            Reason::RightNotYetValid,
-            format!(
-                "the right of {client} to call {call} begins {}",
-                date(right.valid_from)
+            Self::NotYetValid => Refusal::new(
+                Reason::RightNotYetValid,
+                format!(
+                    "the right of {client} to call {call} begins {}",
+                    date(right.valid_from)
+                ),
             ),
-        ),
-        Some((Miss::Purpose, right)) => Refusal::new(
-            Reason::PurposeNotAllowed,
-            format!(
-                "{client} may call {call} for {} and stated {}",
-                listed(&right.purposes),
-                if question.purpose.is_empty() {
-                    "no purpose"
-                } else {
-                    "another purpose"
-                },
+            Self::Purpose => Refusal::new(
+                Reason::PurposeNotAllowed,
+                format!(
+                    "{client} may call {call} for {} and stated {}",
+                    listed(&right.purposes),
+                    if question.purpose.is_empty() {
+                        "no purpose"
+                    } else {
+                        "another purpose"
+                    },
+                ),
             ),
-        ),
+        }
     }
+}
+
+fn denied(question: &Question<'_>) -> Refusal {
+    let Question {
+        client,
+        service,
+        method,
+        ..
+    } = question;
+    Refusal::new(
+        Reason::AccessDenied,
+        format!("{client} has no right to call {service}{method}"),
+    )
 }
 
 /// The names, as many as a refusal has room for.

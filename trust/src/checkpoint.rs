@@ -67,6 +67,14 @@ impl Origin {
         Self(format!("{instance}/registry").into())
     }
 
+    /// The security server and the generation whose message log this is; none of another log.
+    #[must_use]
+    pub fn server(&self) -> Option<(ServerId, u32)> {
+        let (server, generation) = self.0.rsplit_once('/')?;
+        let (server, generation) = (server.parse().ok()?, generation.parse().ok()?);
+        (Self::of_server(&server, generation) == *self).then_some((server, generation))
+    }
+
     /// The origin as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

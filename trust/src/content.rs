@@ -16,9 +16,16 @@ pub const SALT_LENGTH: usize = 16;
 /// The most entries that the metadata, and as many the trailers, of a content may have.
 pub const METADATA_ENTRIES_LIMIT: usize = 512;
 
-/// The most that keys and values of the metadata, and as much those of the trailers, may measure
-/// together, in bytes.
-pub const METADATA_LIMIT: usize = 64 * 1024;
+/// The most that the metadata with the headers of the call, and as much the trailers, may measure,
+/// in bytes as HTTP/2 counts them (RFC 9113, 10.5.1): name, value and 32 for each. With what the bus
+/// adds, it is less than makes an HTTP/2 server close a connection that others share.
+pub const METADATA_LIMIT: usize = 32 * 1024;
+
+/// What HTTP/2 counts for each header beside its name and value.
+const ENTRY_OVERHEAD: usize = 32;
+
+/// The most that status message and details may measure together, in bytes.
+pub const STATUS_LIMIT: usize = 8 * 1024;
 
 /// The most that the encoded content of a refusal may measure, in bytes.
 pub const REFUSAL_LIMIT: usize = 8 * 1024;
@@ -59,8 +66,9 @@ impl Content {
     /// Parses the content; the message inside shares the bytes.
     ///
     /// # Errors
-    /// `MalformedEnvelope` when the bytes are no content, carry no salt, or carry more metadata or
-    /// trailers than [`METADATA_ENTRIES_LIMIT`] and [`METADATA_LIMIT`] allow.
+    /// `MalformedEnvelope` when the bytes are no content, carry no salt, or carry more metadata,
+    /// trailers or status than [`METADATA_ENTRIES_LIMIT`], [`METADATA_LIMIT`] and [`STATUS_LIMIT`]
+    /// allow.
     pub fn parse(&self) -> Result<MessageContent, Refusal> {
         self.check_entries()?;
         let content = MessageContent::decode(self.bytes.clone())
@@ -71,8 +79,24 @@ impl Content {
                 content.salt.len()
             )));
         }
-        check_size("metadata", content.metadata.as_ref())?;
-        check_size("trailers", content.trailers.as_ref())?;
+        let headers = [
+            &content.content_type,
+            &content.user_agent,
+            &content.grpc_encoding,
+            &content.grpc_accept_encoding,
+        ];
+        let headers: usize = headers.iter().map(|text| text.len() + ENTRY_OVERHEAD).sum();
+        check_size(
+            "metadata",
+            header_list_size(content.metadata.as_ref()) + headers,
+        )?;
+        check_size("trailers", header_list_size(content.trailers.as_ref()))?;
+        let status = content.status_message.len() + content.status_details.len();
+        if status > STATUS_LIMIT {
+            return Err(malformed(format!(
+                "the content's status measures {status} bytes, more than {STATUS_LIMIT}"
+            )));
+        }
         Ok(content)
     }
 
@@ -132,12 +156,15 @@ const METADATA_FIELD: u32 = 2;
 const TRAILERS_FIELD: u32 = 5;
 const ENTRIES_FIELD: u32 = 1;
 
-fn check_size(name: &str, metadata: Option<&Metadata>) -> Result<(), Refusal> {
+fn header_list_size(metadata: Option<&Metadata>) -> usize {
     let entries = metadata.map_or(&[][..], |metadata| &metadata.entries);
-    let size: usize = entries
+    let sizes = entries
         .iter()
-        .map(|entry| entry.key.len() + entry.value.len())
-        .sum();
+        .map(|entry| entry.key.len() + entry.value.len() + ENTRY_OVERHEAD);
+    sizes.sum()
+}
+
+fn check_size(name: &str, size: usize) -> Result<(), Refusal> {
     if size > METADATA_LIMIT {
         return Err(malformed(format!(
             "the content's {name} measure {size} bytes, more than {METADATA_LIMIT}"
@@ -177,9 +204,31 @@ mod tests {
         assert!(twice(piece(256, b"")).is_ok());
         let refusal = twice(piece(257, b"")).unwrap_err();
         assert!(refusal.explanation.contains("512 entries"), "{refusal}");
-        assert!(twice(piece(1, &[0; METADATA_LIMIT / 2])).is_ok());
-        let refusal = twice(piece(1, &[0; METADATA_LIMIT / 2 + 1])).unwrap_err();
-        assert!(refusal.explanation.contains("65538 bytes"), "{refusal}");
+        // Two entries, and the four headers of the call.
+        const VALUE: usize = (METADATA_LIMIT - 6 * ENTRY_OVERHEAD) / 2;
+        assert!(twice(piece(1, &[0; VALUE])).is_ok());
+        let refusal = twice(piece(1, &[0; VALUE + 1])).unwrap_err();
+        assert!(refusal.explanation.contains("32770 bytes"), "{refusal}");
+    }
+
+    #[test]
+    fn headers_of_the_call_and_status_are_measured_too() {
+        let salt = || Bytes::from_static(&[6; SALT_LENGTH]);
+        let agent = |length| MessageContent {
+            salt: salt(),
+            user_agent: "x".repeat(length),
+            ..MessageContent::default()
+        };
+        let status = |length| MessageContent {
+            salt: salt(),
+            status_message: "x".repeat(length),
+            ..MessageContent::default()
+        };
+        let parse = |content: MessageContent| Content::encode(&content).parse();
+        assert!(parse(agent(METADATA_LIMIT - 4 * ENTRY_OVERHEAD)).is_ok());
+        assert!(parse(agent(METADATA_LIMIT - 4 * ENTRY_OVERHEAD + 1)).is_err());
+        assert!(parse(status(STATUS_LIMIT)).is_ok());
+        assert!(parse(status(STATUS_LIMIT + 1)).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     Digest,
     header::{Answers, Direction, Header, Parties},
-    promise::Promise,
+    promise::{Promise, PromisedLeaf},
     refusal::{Reason, Refusal},
 };
 
@@ -114,8 +114,16 @@ pub struct ConsumerExchange {
     requests: Chain,
     replies: Chain,
     first_request: Option<Digest>,
-    /// Sequence and digest of sent requests, from the newest one that a reply has named.
-    sent: VecDeque<(u64, Digest)>,
+    /// Sent requests, one after the other, from the newest one that a reply has named.
+    sent: VecDeque<Sent>,
+}
+
+/// What replies name of a sent request, and what its leaf in the provider's log is made of.
+#[derive(Debug)]
+struct Sent {
+    sequence: u64,
+    digest: Digest,
+    signature_digest: Digest,
 }
 
 impl ConsumerExchange {
@@ -155,18 +163,28 @@ impl ConsumerExchange {
         self.first_request
     }
 
-    /// Notes a request that was signed, before it leaves.
+    /// Notes a request that was signed, before it leaves. `signature_digest` is the SHA-256 of the
+    /// signature's value.
     ///
     /// # Errors
     /// When it is not the next one of this exchange.
-    pub fn sign_off(&mut self, header: &Header, digest: Digest) -> Result<(), Refusal> {
+    pub fn sign_off(
+        &mut self,
+        header: &Header,
+        digest: Digest,
+        signature_digest: Digest,
+    ) -> Result<(), Refusal> {
         same_parties(&self.parties, header, Direction::Request)?;
         self.requests.follow(header, digest)?;
         self.first_request.get_or_insert(digest);
         if self.sent.len() == SENT_LIMIT {
             self.sent.pop_front();
         }
-        self.sent.push_back((header.sequence, digest));
+        self.sent.push_back(Sent {
+            sequence: header.sequence,
+            digest,
+            signature_digest,
+        });
         Ok(())
     }
 
@@ -178,20 +196,24 @@ impl ConsumerExchange {
         }
     }
 
-    /// Whether a reply names one of our requests. They stand in `sent` one after the other.
-    fn was_sent(&self, answers: &Answers) -> bool {
-        let first = self.sent.front().map(|(sequence, _)| *sequence);
-        let position = first.and_then(|first| answers.newest_sequence.checked_sub(first));
-        let position = position.and_then(|position| usize::try_from(position).ok());
-        let found = position.and_then(|position| self.sent.get(position));
-        found.is_some_and(|(_, digest)| *digest == answers.newest_request)
+    /// The request of ours that a reply names as the newest.
+    fn named_by(&self, answers: &Answers) -> Option<&Sent> {
+        let first = self.sent.front()?.sequence;
+        let position = answers.newest_sequence.checked_sub(first)?;
+        let sent = self.sent.get(usize::try_from(position).ok()?)?;
+        (sent.digest == answers.newest_request).then_some(sent)
     }
 
-    /// Accepts a verified reply: of this exchange, in order, bound to our requests.
+    /// Accepts a verified reply: of this exchange, in order, bound to our requests. Gives what it
+    /// promises of the request it names, if it promises.
     ///
     /// # Errors
-    /// `DifferentExchange`, `OutOfSequence` or `BrokenChain`.
-    pub fn accept_reply(&mut self, header: &Header, digest: Digest) -> Result<(), Refusal> {
+    /// `DifferentExchange`, `OutOfSequence`, `BrokenChain`, or `NoPromise` for what is no promise.
+    pub fn accept_reply(
+        &mut self,
+        header: &Header,
+        digest: Digest,
+    ) -> Result<Option<PromisedLeaf>, Refusal> {
         same_parties(&self.parties, header, Direction::Reply)?;
         let different = |what: &str| Err(Refusal::new(Reason::DifferentExchange, what));
         let Some(answers) = &header.answers else {
@@ -200,18 +222,21 @@ impl ConsumerExchange {
         if Some(answers.first_request) != self.first_request {
             return different("the reply answers another first request than ours");
         }
-        if !self.was_sent(answers) {
+        let Some(request) = self.named_by(answers) else {
             return different("the reply names as newest a request that we did not send");
-        }
+        };
+        let promise = Promise::of(header)?;
+        let promised =
+            promise.map(|promise| promise.of_request(request.digest, request.signature_digest));
         self.replies.follow(header, digest)?;
         while self
             .sent
             .front()
-            .is_some_and(|(sequence, _)| *sequence < answers.newest_sequence)
+            .is_some_and(|sent| sent.sequence < answers.newest_sequence)
         {
             self.sent.pop_front();
         }
-        Ok(())
+        Ok(promised)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod identifier;
 pub mod leaf;
 pub mod merkle;
 pub mod message;
+pub mod peer_log;
 pub mod promise;
 pub mod record;
 pub mod refusal;

@@ -3,10 +3,12 @@
 //! Proofs are made over any source of subtree roots ([`Hashes`]) with a logarithmic number of
 //! reads, and verified by the algorithms of RFC 9162, sections 2.1.3.2 and 2.1.4.2.
 
+mod joint;
 mod verify;
 
 use crate::Digest;
 
+pub use joint::{joint_proof, verify_joint_inclusion};
 pub use verify::{InvalidProof, verify_consistency, verify_inclusion};
 
 /// The leaf hash of `bytes`: SHA-256 of a zero byte and the bytes.

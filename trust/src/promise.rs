@@ -13,6 +13,17 @@ use crate::{
     wire::evidence::{self, RecordKind},
 };
 
+/// What a promise comes to, once the request that it is about is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromisedLeaf {
+    /// The log of the provider.
+    pub origin: Origin,
+    /// Where in it.
+    pub index: u64,
+    /// The leaf that has to stand there.
+    pub leaf: Digest,
+}
+
 /// A promise as a reply gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Promise {
@@ -39,12 +50,10 @@ impl Promise {
             .parse()
             .map_err(|_| none("names no log of a server"))?;
         let provider = &reply.parties.provider;
-        let is_of_provider = origin
-            .as_str()
-            .rsplit_once('/')
-            .and_then(|(_, generation)| generation.parse().ok())
-            .is_some_and(|generation| Origin::of_server(provider, generation) == origin);
-        if !is_of_provider {
+        if origin
+            .server()
+            .is_none_or(|(server, _)| server != *provider)
+        {
             return Err(none(&format!(
                 "is of log {origin}, which {provider} does not keep"
             )));
@@ -83,6 +92,16 @@ impl Promise {
             annex_digest: self.annex_digest,
         }
         .leaf()
+    }
+
+    /// The same with its place.
+    #[must_use]
+    pub fn of_request(self, request: Digest, signature_digest: Digest) -> PromisedLeaf {
+        PromisedLeaf {
+            leaf: self.leaf(request, signature_digest),
+            origin: self.origin,
+            index: self.index,
+        }
     }
 
     /// As it stands in a header.

@@ -73,7 +73,9 @@ fn consumer(requests: u64) -> ConsumerExchange {
     let mut consumer = ConsumerExchange::open(parties());
     for sequence in 0..requests {
         let request = request(sequence);
-        consumer.sign_off(&request, name(&request)).unwrap();
+        consumer
+            .sign_off(&request, name(&request), Digest::of(b"signature"))
+            .unwrap();
     }
     consumer
 }
@@ -85,6 +87,7 @@ fn provider() -> ProviderExchange {
 fn accepted(consumer: &mut ConsumerExchange, reply: &Header) -> Result<(), Reason> {
     consumer
         .accept_reply(reply, name(reply))
+        .map(drop)
         .map_err(|refusal| refusal.reason)
 }
 

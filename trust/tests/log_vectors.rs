@@ -41,6 +41,18 @@ fn check_proofs(vector: &Value, tree: &Tree, leaves: &[Digest], root_of: impl Fn
         let leaf = &leaves[usize::try_from(index).unwrap()];
         merkle::verify_inclusion(leaf, index, size, &proof, &root_of(size)).unwrap();
     }
+    for case in vector["joint"].as_array().unwrap() {
+        let size = case["size"].as_u64().unwrap();
+        let indices = case["indices"].as_array().unwrap().iter();
+        let indices: Vec<u64> = indices.map(|index| index.as_u64().unwrap()).collect();
+        let proof = digests(&case["proof"]);
+        assert_eq!(merkle::joint_proof(tree, &indices, size).unwrap(), proof);
+        let chosen = indices
+            .iter()
+            .map(|index| (*index, leaves[usize::try_from(*index).unwrap()]));
+        let chosen: Vec<_> = chosen.collect();
+        merkle::verify_joint_inclusion(&chosen, size, &proof, &root_of(size)).unwrap();
+    }
     for case in vector["consistency"].as_array().unwrap() {
         let old = case["old_size"].as_u64().unwrap();
         let new = case["new_size"].as_u64().unwrap();

@@ -216,15 +216,16 @@ fn the_chain_of_an_exchange_is_made_and_followed_as_in_the_vectors() {
         }
         let (signed, output) = message(&keys, input);
         let (header, digest) = (signed.header(), signed.digest());
+        let signature = Digest::of(signed.signature_value());
         match (header.direction, &mut sides) {
             (Direction::Request, None) => {
                 let mut consumer = ConsumerExchange::open(header.parties.clone());
-                consumer.sign_off(header, digest).unwrap();
+                consumer.sign_off(header, digest, signature).unwrap();
                 let provider = ProviderExchange::open(header, digest).unwrap();
                 sides = Some((consumer, provider));
             }
             (Direction::Request, Some((consumer, provider))) => {
-                consumer.sign_off(header, digest).unwrap();
+                consumer.sign_off(header, digest, signature).unwrap();
                 provider.accept_request(header, digest).unwrap();
             }
             (Direction::Reply, Some((consumer, provider))) => {

@@ -14,7 +14,7 @@ use trust::{
         configuration::Entry,
         evidence::{
             Annex, CertificateRecord, Change, ClockAccepted, Closing, Erased, Membership,
-            MessageHeader, RecordKind, SecurityEvent, Torn,
+            MessageHeader, PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Torn,
         },
     },
 };
@@ -34,6 +34,8 @@ fn encoded_again(kind: RecordKind, header: &Bytes) -> Vec<u8> {
         RecordKind::Torn => again::<Torn>(header),
         RecordKind::Erased => again::<Erased>(header),
         RecordKind::Clock => again::<ClockAccepted>(header),
+        RecordKind::PeerCheckpoint => again::<PeerCheckpoint>(header),
+        RecordKind::RefusedAction => again::<RefusedAction>(header),
         RecordKind::Entry => again::<Entry>(header),
         RecordKind::Unspecified | RecordKind::RootDocument | RecordKind::Head => header.to_vec(),
     }

@@ -51,6 +51,29 @@ impl Log {
         Ok(proof)
     }
 
+    /// The leaves at `indices` (ascending), and the proof that all of them are in the log of `size`
+    /// records. Blocks on files.
+    ///
+    /// # Errors
+    /// When there is no such record or size, or a view is not usable.
+    pub fn joint_inclusion(
+        &self,
+        indices: &[u64],
+        size: u64,
+    ) -> Result<(Vec<Digest>, Vec<Digest>), Error> {
+        let root = self.root_at(size)?;
+        let leaves: Result<Vec<_>, _> = indices.iter().map(|index| self.leaf(*index)).collect();
+        let leaves = leaves?;
+        let proof = self.proof(merkle::joint_proof(&self.shared().flat, indices, size))?;
+        let proven: Vec<_> = indices
+            .iter()
+            .copied()
+            .zip(leaves.iter().copied())
+            .collect();
+        self.verified(merkle::verify_joint_inclusion(&proven, size, &proof, &root))?;
+        Ok((leaves, proof))
+    }
+
     /// The proof that the log of `new` records extends that of `old`. Blocks on files.
     ///
     /// # Errors

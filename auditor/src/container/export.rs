@@ -14,7 +14,7 @@ use trust::{
 use verifiable_log::{Error, Reader, Reading};
 
 use super::{Evidence, ProvenRecord, choice::Choice};
-use crate::audit::{any_leaf_of, keeper_of};
+use crate::audit::any_leaf_of;
 
 /// Progress is told after so many records.
 const PROGRESS: u64 = 1024;
@@ -83,7 +83,9 @@ pub(crate) fn export(
 ) -> Result<Evidence, NotExported> {
     let reader = Reader::open(folder, any_leaf_of)?;
     let log = reader.origin().clone();
-    let keeper = keeper_of(&log).ok_or_else(|| NotExported::OtherLog(log.clone()))?;
+    let keeper = log
+        .server()
+        .ok_or_else(|| NotExported::OtherLog(log.clone()))?;
     let checkpoint = reader.checkpoint()?.ok_or(NotExported::NoCheckpoint)?;
     let size = checkpoint.unverified().size;
     let chosen = choose(reader, Choice::new(exchange, keeper), size, progress)?;

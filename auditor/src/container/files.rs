@@ -21,7 +21,6 @@ use super::{
     Evidence, MIME_TYPE, instructions,
     statement::{Statement, message_name, signature_of},
 };
-use crate::audit::keeper_of;
 
 pub(crate) const STATEMENT: &str = "META-INF/evidence/records.json";
 pub(crate) const CHECKPOINT: &str = "META-INF/evidence/checkpoint";
@@ -189,7 +188,7 @@ fn authorities(evidence: &Evidence) -> Result<String, String> {
 
 /// The key registered for the log.
 fn log_key(evidence: &Evidence) -> Option<[u8; 32]> {
-    let (server, generation): (ServerId, u32) = keeper_of(&evidence.log)?;
+    let (server, generation): (ServerId, u32) = evidence.log.server()?;
     let key = StateKey::Log(server, generation).to_string();
     let newest = memberships(evidence).filter(|it| it.key == key).last()?;
     let registered = LogKey::decode(newest.value).ok()?;

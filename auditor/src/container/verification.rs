@@ -16,7 +16,7 @@ use super::{
     statement::Statement,
 };
 use crate::{
-    audit::{Audit, keeper_of, leaf_of},
+    audit::{Audit, leaf_of},
     check::Check,
     keys,
     report::Report,
@@ -41,7 +41,7 @@ pub fn verify(path: &Path, anchor: &Anchor, at: i64) -> Result<Report, NotRead> 
     report.facts.log = evidence.log.to_string();
     report.facts.exchange = Some(evidence.exchange.to_string());
     compare(&mut report, &evidence, &found);
-    let Some(keeper) = keeper_of(&evidence.log) else {
+    let Some(keeper) = evidence.log.server() else {
         let problem = format!("{} is no log of a security server", evidence.log);
         report.log_failed(Check::Container, problem);
         return Ok(report);

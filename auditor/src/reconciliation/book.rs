@@ -18,10 +18,7 @@ use trust::{
 use verifiable_log::{RawRecord, Reader, Reading};
 
 use super::{NotReconciled, PROGRESS, unreadable};
-use crate::{
-    audit::{any_leaf_of, keeper_of},
-    listing::side_of,
-};
+use crate::{audit::any_leaf_of, listing::side_of};
 
 /// One log as far as it was read.
 pub(super) struct Book {
@@ -82,7 +79,9 @@ impl Book {
     pub(super) fn open(folder: &Path) -> Result<Self, NotReconciled> {
         let reader = Reader::open(folder, any_leaf_of).map_err(unreadable(folder))?;
         let log = reader.origin().clone();
-        let (server, _) = keeper_of(&log).ok_or_else(|| NotReconciled::OtherLog(log.clone()))?;
+        let (server, _) = log
+            .server()
+            .ok_or_else(|| NotReconciled::OtherLog(log.clone()))?;
         Ok(Self {
             log,
             server,

@@ -343,6 +343,9 @@ key = "signing-key.pem"
 sources = ["{registry}"]
 interval = 0.2
 
+[peer_logs]
+interval = 0.2
+
 [limits]
 stop_grace_seconds = 1
 "#,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use certs::{Certificate, PrivateKey, SigningKey, Subject, TestAuthority, Validity};
+use certs::{Certificate, LogKey, PrivateKey, SigningKey, Subject, TestAuthority, Validity};
 use examples::{
     federation::{ClientPlan, Federation, Plan, RightPlan, ServerPlan, ServicePlan},
     handmade_provider::HandmadeProvider,
@@ -71,7 +71,9 @@ impl Stage {
         let address = listener.local_addr().unwrap().to_string();
         let handmade = directory.join("handmade.pem");
         issue_authentication(&federation, HANDMADE, &handmade);
-        let mut registrations = registrations(&address, &handmade);
+        let log_key = directory.join("handmade-log.pem");
+        LogKey::generate().unwrap().write(&log_key).unwrap();
+        let mut registrations = registrations(&address, &handmade, &log_key);
         let _ = write!(
             registrations,
             "\n[[authorities]]\nname = \"An older authority\"\nuse = [\"signing\"]\n\
@@ -261,7 +263,7 @@ fn plan(mirror: &str) -> Plan {
 }
 
 /// The members that are not honest, and what they offer.
-fn registrations(address: &str, certificate: &Path) -> String {
+fn registrations(address: &str, certificate: &Path, log_key: &Path) -> String {
     let mut text = String::new();
     for member in [HOSTILE, GUEST_MEMBER] {
         let _ = write!(text, "[[members]]\nid = {member:?}\nname = {member:?}\n\n");
@@ -273,7 +275,8 @@ fn registrations(address: &str, certificate: &Path) -> String {
         text,
         "[[services]]\nsubsystem = {GUEST:?}\ngrpc_service = {:?}\n\n\
          [[servers]]\nid = {HANDMADE:?}\naddress = {address:?}\n\
-         authentication_certificates = [{certificate:?}]\nsubsystems = [{GUEST:?}]\n",
+         authentication_certificates = [{certificate:?}]\nsubsystems = [{GUEST:?}]\n\
+         log_keys = [{{ generation = 1, key = {log_key:?} }}]\n",
         mirror::SERVICE,
     );
     text

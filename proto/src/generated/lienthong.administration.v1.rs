@@ -13,6 +13,66 @@ pub struct ShowReply {
     pub configuration_serial: u64,
     #[prost(int64, tag = "4")]
     pub configuration_expires_at: i64,
+    /// When it was published, and the clock of the server; seconds since 1970 (UTC).
+    #[prost(int64, tag = "5")]
+    pub configuration_issued_at: i64,
+    #[prost(int64, tag = "6")]
+    pub clock: i64,
+    /// Whether it serves; and if it does not, why.
+    #[prost(bool, tag = "7")]
+    pub serving: bool,
+    #[prost(string, tag = "8")]
+    pub not_serving_because: ::prost::alloc::string::String,
+    /// The certificates that it shows or signs with.
+    #[prost(message, repeated, tag = "9")]
+    pub certificates: ::prost::alloc::vec::Vec<ShownCertificate>,
+    #[prost(message, optional, tag = "10")]
+    pub log: ::core::option::Option<ShownLog>,
+    /// The logs of other servers that it follows.
+    #[prost(message, repeated, tag = "11")]
+    pub peer_logs: ::prost::alloc::vec::Vec<ShownPeerLog>,
+    /// How many changes have led to this state.
+    #[prost(uint64, tag = "12")]
+    pub changes: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShownCertificate {
+    /// "authentication", "listener", "signing", "client".
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Whom it is for: a server, member or subsystem.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// SHA-256 of the DER.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub digest: ::prost::bytes::Bytes,
+    /// Seconds since 1970 (UTC).
+    #[prost(int64, tag = "4")]
+    pub not_after: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShownLog {
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub records: u64,
+    /// How many of them the newest checkpoint covers; absent: there is none.
+    #[prost(uint64, optional, tag = "3")]
+    pub checkpoint: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShownPeerLog {
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    /// Size of its newest accepted checkpoint; absent: there is none.
+    #[prost(uint64, optional, tag = "2")]
+    pub checkpoint: ::core::option::Option<u64>,
+    /// Promises that are not proven yet.
+    #[prost(uint64, tag = "3")]
+    pub unproven: u64,
+    /// "kept", or what was wrong when it was last asked; empty: not asked yet.
+    #[prost(string, tag = "4")]
+    pub verdict: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ApplyRequest {
@@ -21,6 +81,9 @@ pub struct ApplyRequest {
     /// Only say whether the changes could be made.
     #[prost(bool, tag = "2")]
     pub dry_run: bool,
+    /// `changes` of the ShowReply that they were made for; refused if others were made since.
+    #[prost(uint64, optional, tag = "3")]
+    pub based_on: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApplyReply {
@@ -33,6 +96,81 @@ pub struct AcceptClockRequest {}
 pub struct AcceptClockReply {
     #[prost(int64, tag = "1")]
     pub clock: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    /// The calling subsystem and the subsystem called.
+    #[prost(string, tag = "1")]
+    pub client: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub service: ::prost::alloc::string::String,
+    /// "/package.Service/Method".
+    #[prost(string, tag = "3")]
+    pub method: ::prost::alloc::string::String,
+    /// What x-road-purpose would say; empty: nothing.
+    #[prost(string, tag = "4")]
+    pub purpose: ::prost::alloc::string::String,
+    /// Seconds since 1970 (UTC) at which to ask; absent: now.
+    #[prost(int64, optional, tag = "5")]
+    pub at: ::core::option::Option<i64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainReply {
+    /// One part for each role that this server has in such a call: "consumer", "provider".
+    #[prost(message, repeated, tag = "1")]
+    pub parts: ::prost::alloc::vec::Vec<ExplainedPart>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainedPart {
+    #[prost(string, tag = "1")]
+    pub side: ::prost::alloc::string::String,
+    /// In the order in which they are asked.
+    #[prost(message, repeated, tag = "2")]
+    pub rules: ::prost::alloc::vec::Vec<ExplainedRule>,
+    /// The code of the refusal, and the whole message that the caller would get; empty: allowed.
+    #[prost(string, tag = "3")]
+    pub refusal_code: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub refusal_message: ::prost::alloc::string::String,
+    /// The access right that allows it, at the provider.
+    #[prost(string, tag = "5")]
+    pub access_right: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainedRule {
+    /// What is asked, in a few words.
+    #[prost(string, tag = "1")]
+    pub rule: ::prost::alloc::string::String,
+    /// Absent: not asked, because a rule before it refuses.
+    #[prost(bool, optional, tag = "2")]
+    pub holds: ::core::option::Option<bool>,
+    /// What was found.
+    #[prost(string, tag = "3")]
+    pub found: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingRequest {
+    /// The other security server.
+    #[prost(string, tag = "1")]
+    pub server: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PingReply {
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// Microseconds to connect (0: a connection was open), and from question to answer.
+    #[prost(uint64, tag = "2")]
+    pub connected_in_microseconds: u64,
+    #[prost(uint64, tag = "3")]
+    pub answered_in_microseconds: u64,
+    /// SHA-256 of its TLS certificate, as it is registered.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub certificate_digest: ::prost::bytes::Bytes,
+    /// Its log and how many records its newest checkpoint covers.
+    #[prost(string, tag = "5")]
+    pub origin: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "6")]
+    pub checkpoint: u64,
 }
 /// Generated client implementations.
 pub mod security_server_administration_client {
@@ -200,6 +338,60 @@ pub mod security_server_administration_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Why a call would be allowed or refused: the rules that this server asks, one by one.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lienthong.administration.v1.SecurityServerAdministration/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lienthong.administration.v1.SecurityServerAdministration",
+                        "Explain",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Connects to another security server and asks for its checkpoint.
+        pub async fn ping(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PingRequest>,
+        ) -> std::result::Result<tonic::Response<super::PingReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lienthong.administration.v1.SecurityServerAdministration/Ping",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lienthong.administration.v1.SecurityServerAdministration",
+                        "Ping",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -233,6 +425,16 @@ pub mod security_server_administration_server {
             tonic::Response<super::AcceptClockReply>,
             tonic::Status,
         >;
+        /// Why a call would be allowed or refused: the rules that this server asks, one by one.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainReply>, tonic::Status>;
+        /// Connects to another security server and asks for its checkpoint.
+        async fn ping(
+            &self,
+            request: tonic::Request<super::PingRequest>,
+        ) -> std::result::Result<tonic::Response<super::PingReply>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct SecurityServerAdministrationServer<T> {
@@ -435,6 +637,100 @@ pub mod security_server_administration_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AcceptClockSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lienthong.administration.v1.SecurityServerAdministration/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: SecurityServerAdministration>(pub Arc<T>);
+                    impl<
+                        T: SecurityServerAdministration,
+                    > tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SecurityServerAdministration>::explain(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lienthong.administration.v1.SecurityServerAdministration/Ping" => {
+                    #[allow(non_camel_case_types)]
+                    struct PingSvc<T: SecurityServerAdministration>(pub Arc<T>);
+                    impl<
+                        T: SecurityServerAdministration,
+                    > tonic::server::UnaryService<super::PingRequest> for PingSvc<T> {
+                        type Response = super::PingReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SecurityServerAdministration>::ping(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

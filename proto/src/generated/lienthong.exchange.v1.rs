@@ -35,6 +35,33 @@ pub struct Want {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub digests: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCheckpointRequest {
+    /// The log: instance/server/generation, of the server asked; empty: whichever it keeps.
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    /// Size of the newest checkpoint of that log that the caller accepted; 0: none.
+    #[prost(uint64, tag = "2")]
+    pub old_size: u64,
+    /// Indices of promised records, ascending, at most 1024.
+    #[prost(uint64, repeated, tag = "3")]
+    pub promised: ::prost::alloc::vec::Vec<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCheckpointReply {
+    /// A checkpoint that covers all that is asked about, a signed note (C2SP tlog-checkpoint).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub checkpoint: ::prost::bytes::Bytes,
+    /// RFC 6962 consistency proof from `old_size`; empty when the checkpoint is smaller.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub consistency: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The leaves at those indices, and one proof of inclusion for all of them (docs/protocol.md,
+    /// promises).
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub leaves: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub inclusion: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
 /// Generated client implementations.
 pub mod security_server_client {
     #![allow(
@@ -142,6 +169,36 @@ pub mod security_server_client {
                 );
             self.inner.streaming(req, path, codec).await
         }
+        /// The caller asks how the callee's log has grown and where its promises stand.
+        pub async fn get_checkpoint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCheckpointReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/lienthong.exchange.v1.SecurityServer/GetCheckpoint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "lienthong.exchange.v1.SecurityServer",
+                        "GetCheckpoint",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -168,6 +225,14 @@ pub mod security_server_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::Frame>>,
         ) -> std::result::Result<tonic::Response<Self::ExchangeStream>, tonic::Status>;
+        /// The caller asks how the callee's log has grown and where its promises stand.
+        async fn get_checkpoint(
+            &self,
+            request: tonic::Request<super::GetCheckpointRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCheckpointReply>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct SecurityServerServer<T> {
@@ -285,6 +350,51 @@ pub mod security_server_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/lienthong.exchange.v1.SecurityServer/GetCheckpoint" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCheckpointSvc<T: SecurityServer>(pub Arc<T>);
+                    impl<
+                        T: SecurityServer,
+                    > tonic::server::UnaryService<super::GetCheckpointRequest>
+                    for GetCheckpointSvc<T> {
+                        type Response = super::GetCheckpointReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCheckpointRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SecurityServer>::get_checkpoint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCheckpointSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -48,6 +48,14 @@ pub(crate) fn from_headers(headers: &HeaderMap) -> Metadata {
     }
 }
 
+/// What headers measure as HTTP/2 counts them (RFC 9113, 10.5.1).
+pub(crate) fn list_size(headers: &HeaderMap) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32);
+    sizes.sum()
+}
+
 /// Appends metadata to headers. What is no header, or not the application's, is left out: a peer
 /// must not be able to set fields of the bus or of the connection.
 pub(crate) fn append(metadata: &Metadata, headers: &mut HeaderMap) {

@@ -28,7 +28,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The outcome of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Status {
     /// The code, 0 for OK.
     pub(crate) code: u32,

@@ -1,6 +1,9 @@
 //! Sends recorded replies to the consumer's security server.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue};
+use tokio::time::timeout;
 use trust::{Reason, Refusal};
 
 use super::{record::Recorded, sign::SignedReply};
@@ -11,11 +14,14 @@ use crate::{
     interruption::Interruption,
 };
 
+/// How long the final reply of a refused exchange waits for its reader.
+const LAST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The replies' way to the consumer.
 pub(crate) struct Answers {
     writer: BodyWriter,
     introduced: bool,
-    /// A recorded reply is being sent. When that is interrupted no other may follow it.
+    /// A reply was signed and is not sent yet. When that is interrupted no other may follow it.
     sending: bool,
     trailers: HeaderMap,
 }
@@ -47,6 +53,17 @@ impl Answers {
                 Err(Refusal::new(Reason::Cancelled, "the consumer gave up the exchange").into())
             }
         }
+    }
+
+    /// A reply was signed: it is sent, or it is the last.
+    pub(crate) const fn promise_to_send(&mut self) {
+        self.sending = true;
+    }
+
+    /// Sends the recorded reply that ends the exchange, unless the consumer does not read it: one
+    /// that is gone, or reads nothing, is not told.
+    pub(crate) async fn send_last(&mut self, exchange: &Provision, reply: Recorded<SignedReply>) {
+        let _ = timeout(LAST_TIMEOUT, self.send(exchange, reply)).await;
     }
 
     /// Sends one recorded reply, the signing certificate before the first.

@@ -40,8 +40,33 @@ impl Server {
                 format!("x-road-client names {named}; the caller is {subsystem}"),
             ));
         }
-        match self.local_state().subsystems.get(&subsystem) {
-            Some(true) => Ok(Client { subsystem }),
+        self.check_enabled(&subsystem)?;
+        Ok(Client { subsystem })
+    }
+
+    /// Whether a connection still speaks for the subsystem that it spoke for before.
+    ///
+    /// # Errors
+    /// `NotIdentified`.
+    pub(crate) fn check_identity(
+        &self,
+        identity: &ConnectionIdentity,
+        subsystem: &SubsystemId,
+    ) -> Result<(), Refusal> {
+        if self.identified(identity)? == *subsystem {
+            return Ok(());
+        }
+        let what = format!("the client certificate is no longer one of {subsystem}");
+        Err(Refusal::new(Reason::NotIdentified, what))
+    }
+
+    /// Whether calls of a subsystem are taken here.
+    ///
+    /// # Errors
+    /// `SubsystemDisabled` or `UnknownClient`.
+    pub(crate) fn check_enabled(&self, subsystem: &SubsystemId) -> Result<(), Refusal> {
+        match self.local_state().subsystems.get(subsystem) {
+            Some(true) => Ok(()),
             Some(false) => Err(Refusal::new(
                 Reason::SubsystemDisabled,
                 format!("{subsystem} is disabled at this server"),

@@ -43,13 +43,17 @@ impl Server {
             parties,
             statements,
             call.deadline()?,
+            call.identity.clone(),
             signer,
             address,
         ))
     }
 
     /// A client that the provider would refuse is told so at home.
-    fn check_registered(
+    ///
+    /// # Errors
+    /// `UnknownClient`.
+    pub(crate) fn check_registered(
         &self,
         snapshot: &Arc<Snapshot>,
         client: &SubsystemId,
@@ -71,7 +75,11 @@ impl Server {
     }
 }
 
-fn provider_of(
+/// The security server that provides a service, and where it listens for others.
+///
+/// # Errors
+/// `UnknownService`.
+pub(crate) fn provider_of(
     snapshot: &Arc<Snapshot>,
     service: &SubsystemId,
     method: &MethodPath,

@@ -77,7 +77,8 @@ impl Server {
             content_digest: content.digest(),
         };
         let message = sign(header, content, exchange.signer.as_ref())?;
-        state.sign_off(message.header(), message.digest())?;
+        let signature = Digest::of(message.signature_value());
+        state.sign_off(message.header(), message.digest(), signature)?;
         Ok(SignedRequest {
             message,
             snapshot,
@@ -86,15 +87,27 @@ impl Server {
         })
     }
 
-    /// Asks again, for each message, whether the client is enabled here and the other end of the
-    /// connection still is the provider.
-    fn check_still_open(&self, exchange: &Consumption, snapshot: &Snapshot) -> Result<(), Refusal> {
+    /// Asks again, for each message in either direction, whether the client still is who it was,
+    /// enabled and registered here, and the other end of the connection still the provider.
+    ///
+    /// # Errors
+    /// `NotIdentified`, `SubsystemDisabled`, `UnknownClient`, `UnknownService` or `PeerLost`.
+    pub(crate) fn check_still_open(
+        &self,
+        exchange: &Consumption,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<(), Refusal> {
         let parties = &exchange.parties;
-        if self.local_state().subsystems.get(&parties.client) != Some(&true) {
-            return Err(Refusal::new(
-                Reason::SubsystemDisabled,
-                format!("{} is disabled at this server", parties.client),
-            ));
+        self.check_identity(&exchange.identity, &parties.client)?;
+        self.check_enabled(&parties.client)?;
+        self.check_registered(snapshot, &parties.client)?;
+        let hosts = snapshot.configuration().hosts_of(&parties.service);
+        if !hosts.contains(&parties.provider) {
+            let what = format!(
+                "{} is no longer registered at {}",
+                parties.service, parties.provider
+            );
+            return Err(Refusal::new(Reason::UnknownService, what));
         }
         let connected = exchange.peer_certificate.get();
         let server = connected.map(|digest| snapshot.configuration().server_of(digest));

@@ -7,7 +7,7 @@ use trust::{
     exchange::ProviderExchange,
     header::Direction,
     message::{SignedMessage, UnverifiedMessage},
-    promise::Promise,
+    promise::{Promise, PromisedLeaf},
     replay::{check_exchange_time, check_freshness},
     wire::evidence::MessageContent,
 };
@@ -50,9 +50,10 @@ pub(crate) struct VerifiedRequest {
     pub(super) request: Verified,
 }
 
-/// A verified reply to our own requests.
+/// A verified reply to our own requests, and what it promises of them.
 pub(crate) struct VerifiedReply {
     pub(super) reply: Verified,
+    pub(super) promised: Option<PromisedLeaf>,
 }
 
 impl Server {
@@ -106,12 +107,13 @@ impl Server {
         envelope: ReceivedEnvelope,
     ) -> Result<VerifiedReply, Refusal> {
         let reply = self.verify(envelope).await?;
+        self.check_still_open(exchange, &reply.snapshot)?;
         let header = reply.message.header();
-        exchange
+        let promised = exchange
             .lock()
             .accept_reply(header, reply.message.digest())?;
         Promise::must_be_given(header)?;
-        Ok(VerifiedReply { reply })
+        Ok(VerifiedReply { reply, promised })
     }
 
     /// What holds for every message, by our newest configuration. When that refuses and the sender

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use certs::LogKey;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{log, server::Server, snapshot::Fetched, source::ConfigurationSource};
@@ -36,9 +35,9 @@ pub(super) async fn refresh(mut fetching: Fetching, interval: Duration) {
 }
 
 /// Signs a checkpoint again and again, while there is something new.
-pub(super) async fn checkpoint(server: Arc<Server>, key: Arc<LogKey>, interval: Duration) {
+pub(super) async fn checkpoint(server: Arc<Server>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
-        log::checkpoint(&server, &key).await;
+        log::checkpoint(&server).await;
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     header::Header,
     merkle::Tree,
     message::SigningCertificate,
+    promise::Promise,
     refusal::{Reason, Refusal},
     wire::{configuration as wire, evidence::Membership},
 };
@@ -153,6 +154,7 @@ impl Configuration {
         if header.refusal_code.is_some() && certificate.member == sender.owner() {
             return Ok(());
         }
+        self.check_promise(header)?;
         let speaker = header.speaker();
         if !self
             .directory
@@ -210,6 +212,24 @@ impl Configuration {
         Ok(())
     }
 
+    /// A promise is worth something when the key of the log it names is known.
+    fn check_promise(&self, header: &Header) -> Result<(), Refusal> {
+        let Some(promise) = Promise::of(header)? else {
+            return Ok(());
+        };
+        let log = promise.origin.server();
+        match log.and_then(|(server, generation)| self.log_key(&server, generation)) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(
+                Reason::NoPromise,
+                format!(
+                    "no key is registered for the log {} of the promise",
+                    promise.origin
+                ),
+            )),
+        }
+    }
+
     fn check_certificate(&self, certificate: &SigningCertificate, at: i64) -> Result<(), Refusal> {
         let approved = self
             .directory
@@ -252,6 +272,9 @@ impl Configuration {
             StateKey::Authority(certificate.authority),
         ];
         keys.extend(peer_certificate.map(|digest| StateKey::Authentication(*digest)));
+        let promise = Promise::of(header).ok().flatten();
+        let promised_log = promise.and_then(|promise| promise.origin.server());
+        keys.extend(promised_log.map(|(server, generation)| StateKey::Log(server, generation)));
         keys
     }
 }

@@ -452,6 +452,45 @@ pub struct ClockAccepted {
     #[prost(int64, tag = "3")]
     pub newest_record: i64,
 }
+/// What another server proved of its log when this one asked: that it only grew, and that the
+/// records which its replies promised are in it. All of it as it was given.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PeerCheckpoint {
+    /// The log asked about: instance/server/generation.
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    /// A signed note (C2SP tlog-checkpoint); empty when there was no answer.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub checkpoint: ::prost::bytes::Bytes,
+    /// RFC 6962 consistency proof from the newest checkpoint of that log that was accepted before.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub consistency: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Indices of promised records, ascending; the leaves said to stand there; and one proof of
+    /// inclusion for all of them (docs/protocol.md, promises).
+    #[prost(uint64, repeated, tag = "4")]
+    pub promised: ::prost::alloc::vec::Vec<u64>,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub leaves: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub inclusion: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// "kept", or what is wrong: "no_answer", "invalid_checkpoint", "rolled_back", "not_extended",
+    /// "not_proven", "promise_broken".
+    #[prost(string, tag = "7")]
+    pub verdict: ::prost::alloc::string::String,
+}
+/// Something asked for through the admin socket that was not done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefusedAction {
+    /// The Unix user who asked.
+    #[prost(uint32, tag = "1")]
+    pub unix_user: u32,
+    /// "apply", "accept_clock", ...
+    #[prost(string, tag = "2")]
+    pub action: ::prost::alloc::string::String,
+    /// Why not.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum RecordKind {
@@ -471,6 +510,8 @@ pub enum RecordKind {
     Clock = 11,
     /// Central registry: header is a lienthong.configuration.v1.Entry.
     Entry = 12,
+    PeerCheckpoint = 13,
+    RefusedAction = 14,
 }
 impl RecordKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -492,6 +533,8 @@ impl RecordKind {
             Self::Erased => "RECORD_KIND_ERASED",
             Self::Clock => "RECORD_KIND_CLOCK",
             Self::Entry => "RECORD_KIND_ENTRY",
+            Self::PeerCheckpoint => "RECORD_KIND_PEER_CHECKPOINT",
+            Self::RefusedAction => "RECORD_KIND_REFUSED_ACTION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -510,6 +553,8 @@ impl RecordKind {
             "RECORD_KIND_ERASED" => Some(Self::Erased),
             "RECORD_KIND_CLOCK" => Some(Self::Clock),
             "RECORD_KIND_ENTRY" => Some(Self::Entry),
+            "RECORD_KIND_PEER_CHECKPOINT" => Some(Self::PeerCheckpoint),
+            "RECORD_KIND_REFUSED_ACTION" => Some(Self::RefusedAction),
             _ => None,
         }
     }

@@ -226,3 +226,83 @@ fn a_changed_consistency_proof_does_not_hold() {
     );
     assert!(consistency_proof(&tree, 38, 37).is_err());
 }
+
+#[test]
+fn leaves_are_proven_together_in_every_selection_of_small_trees() {
+    let leaves = leaves(11);
+    let tree = Tree::new(leaves.clone());
+    for size in 1..=11_u64 {
+        let root = naive_root(&leaves[..size as usize]);
+        for selection in 0..1_u32 << size {
+            let indices: Vec<u64> = (0..size).filter(|at| selection >> at & 1 == 1).collect();
+            let chosen: Vec<_> = indices
+                .iter()
+                .map(|at| (*at, leaves[*at as usize]))
+                .collect();
+            let proof = joint_proof(&tree, &indices, size).unwrap();
+            verify_joint_inclusion(&chosen, size, &proof, &root).unwrap();
+            if let [(index, _)] = chosen.as_slice() {
+                let mut alone = inclusion_proof(&tree, *index, size).unwrap();
+                let mut together = proof.clone();
+                alone.sort_by_key(|hash| *hash.as_bytes());
+                together.sort_by_key(|hash| *hash.as_bytes());
+                assert_eq!(alone, together);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_changed_joint_proof_does_not_hold() {
+    let leaves = leaves(37);
+    let tree = Tree::new(leaves.clone());
+    let root = tree.root();
+    let indices = [0, 3, 4, 5, 17, 36];
+    let chosen: Vec<_> = indices
+        .iter()
+        .map(|at| (*at, leaves[*at as usize]))
+        .collect();
+    let proof = joint_proof(&tree, &indices, 37).unwrap();
+    let holds = |chosen: &[(u64, Digest)], proof: &[Digest]| {
+        verify_joint_inclusion(chosen, 37, proof, &root).is_ok()
+    };
+    assert!(holds(&chosen, &proof));
+    for at in 0..proof.len() {
+        let mut changed = proof.clone();
+        changed[at] = leaf_hash(b"other");
+        assert!(!holds(&chosen, &changed));
+    }
+    for at in 0..chosen.len() {
+        let mut changed = chosen.clone();
+        changed[at].1 = leaf_hash(b"other");
+        assert!(!holds(&changed, &proof));
+        let mut fewer = chosen.clone();
+        fewer.remove(at);
+        assert!(!holds(&fewer, &proof));
+    }
+    let longer: Vec<_> = proof.iter().copied().chain([root]).collect();
+    assert!(!holds(&chosen, &longer));
+    assert!(!holds(&chosen, &proof[1..]));
+    assert!(!holds(&chosen, &proof[..proof.len() - 1]));
+}
+
+#[test]
+fn indices_of_a_joint_proof_ascend_within_the_tree() {
+    let leaves = leaves(5);
+    let tree = Tree::new(leaves.clone());
+    for (indices, asked) in [
+        (vec![2, 2], 2),
+        (vec![3, 1], 1),
+        (vec![1, 5], 5),
+        (vec![u64::MAX], u64::MAX),
+    ] {
+        let chosen: Vec<_> = indices.iter().map(|at| (*at, leaves[0])).collect();
+        let outside = InvalidProof::OutsideTree { asked, size: 5 };
+        assert_eq!(
+            verify_joint_inclusion(&chosen, 5, &[], &tree.root()),
+            Err(outside)
+        );
+        let refused = joint_proof(&tree, &indices, 5).unwrap_err();
+        assert_eq!(refused, ProofError::OutsideTree { asked, size: 5 });
+    }
+}

@@ -1,0 +1,140 @@
+//! Calls of one message each way that a server answers or makes itself, beside the exchanges.
+
+use std::{fmt::Display, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
+use prost::Message;
+use tokio::time::timeout;
+
+use super::{
+    body::{self, WrittenBody},
+    budget::Budget,
+    reader::{MessageReader, ReadError},
+    status::Status,
+};
+use crate::connections::Connection;
+
+/// How long a question may take to arrive.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// gRPC status codes of what is answered here (numbers of google.rpc.Code).
+pub(crate) mod code {
+    pub(crate) const OK: u32 = 0;
+    pub(crate) const INVALID_ARGUMENT: u32 = 3;
+    pub(crate) const NOT_FOUND: u32 = 5;
+    pub(crate) const PERMISSION_DENIED: u32 = 7;
+    pub(crate) const RESOURCE_EXHAUSTED: u32 = 8;
+    pub(crate) const UNIMPLEMENTED: u32 = 12;
+    pub(crate) const UNAVAILABLE: u32 = 14;
+}
+
+/// Reads the one message of a question. Anybody may ask, so it has a budget and a time of its own.
+///
+/// # Errors
+/// The answer to what is no question.
+pub(crate) async fn question<Question: Message + Default>(
+    body: Incoming,
+    limit: usize,
+) -> Result<Question, Response<WrittenBody>> {
+    let mut messages = MessageReader::new(body, Budget::new(limit, limit));
+    let asked = timeout(QUESTION_TIMEOUT, messages.next()).await;
+    let Ok(Ok(Some(message))) = asked else {
+        return Err(refused(
+            code::INVALID_ARGUMENT,
+            "the question is one message",
+        ));
+    };
+    Question::decode(message.bytes).map_err(|error| {
+        let what = format!("the question does not parse: {error}");
+        refused(code::INVALID_ARGUMENT, &what)
+    })
+}
+
+/// The answer of one message.
+pub(crate) fn answered(answer: &impl Message) -> Response<WrittenBody> {
+    let (writer, body) = body::channel();
+    let parts = [Bytes::from(answer.encode_to_vec()), Bytes::new()];
+    tokio::spawn(async move {
+        if writer.message(false, parts, None).await.is_ok() {
+            let mut trailers = HeaderMap::new();
+            status(code::OK, "").put(&mut trailers);
+            let _ = writer.trailers(trailers).await;
+        }
+    });
+    grpc(Response::new(body))
+}
+
+/// The answer that there is none.
+pub(crate) fn refused(code: u32, what: &str) -> Response<WrittenBody> {
+    let mut response = Response::new(WrittenBody::empty());
+    status(code, what).put(response.headers_mut());
+    grpc(response)
+}
+
+/// Asks a question over a connection and reads the one answer, of at most `limit` bytes.
+///
+/// # Errors
+/// In words, what was answered instead.
+pub(crate) async fn ask<Answer: Message + Default>(
+    connection: &mut Connection,
+    authority: &str,
+    path: &str,
+    question: &impl Message,
+    limit: usize,
+) -> Result<Answer, String> {
+    let (writer, body) = body::channel();
+    let call = Request::builder()
+        .method(Method::POST)
+        .uri(format!("https://{authority}{path}"))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .header(header::TE, "trailers")
+        .body(body)
+        .map_err(words)?;
+    let parts = [Bytes::from(question.encode_to_vec()), Bytes::new()];
+    let sending = async move {
+        // Whoever does not read says why in the answer.
+        if writer.message(false, parts, None).await.is_ok() {
+            let _ = writer.end().await;
+        }
+    };
+    let (response, ()) = tokio::join!(connection.call(call), sending);
+    let (mut head, body) = response.map_err(words)?.into_parts();
+    if let Some(status) = Status::take(&mut head.headers) {
+        return Err(said(&status));
+    }
+    let mut messages = MessageReader::new(body, Budget::new(limit, limit));
+    let answer = messages.next().await.map_err(|error| match error {
+        ReadError::Refused(refusal) => refusal.explanation,
+        ReadError::Lost(why) => why,
+    })?;
+    let Some(answer) = answer else {
+        let status = messages.take_trailers();
+        let status = status.and_then(|mut trailers| Status::take(&mut trailers));
+        return Err(status.map_or_else(|| "it answered nothing".to_owned(), |status| said(&status)));
+    };
+    Answer::decode(answer.bytes).map_err(words)
+}
+
+fn said(status: &Status) -> String {
+    format!("gRPC status {}: {}", status.code, status.message)
+}
+
+fn words(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn status(code: u32, message: &str) -> Status {
+    Status {
+        code,
+        message: message.to_owned(),
+        details: Bytes::new(),
+    }
+}
+
+fn grpc(mut response: Response<WrittenBody>) -> Response<WrittenBody> {
+    let value = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, value);
+    response
+}
