@@ -9,7 +9,9 @@ use trust::{
     header::Header,
     leaf::LeafPreimage,
     record::leaf_preimage,
-    wire::evidence::{Annex, Closing, RecordKind, SecurityEvent, Stage},
+    wire::evidence::{
+        Annex, Closing, PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Stage,
+    },
 };
 use verifiable_log::{InvalidRecord, KeptPart, RawRecord, Reader};
 
@@ -24,6 +26,10 @@ pub struct MessageLog {
     pub closings: Vec<Closing>,
     /// What was refused before it could be evidence.
     pub security: Vec<SecurityEvent>,
+    /// What other servers proved of their logs.
+    pub peer_checkpoints: Vec<PeerCheckpoint>,
+    /// What operators asked for and were refused.
+    pub refused_actions: Vec<RefusedAction>,
 }
 
 /// A recorded message.
@@ -63,6 +69,12 @@ impl MessageLog {
             }),
             RecordKind::Closing => self.closings.push(Closing::decode(header)?),
             RecordKind::Security => self.security.push(SecurityEvent::decode(header)?),
+            RecordKind::PeerCheckpoint => {
+                self.peer_checkpoints.push(PeerCheckpoint::decode(header)?);
+            }
+            RecordKind::RefusedAction => {
+                self.refused_actions.push(RefusedAction::decode(header)?);
+            }
             _ => {}
         }
         Ok(())

@@ -133,7 +133,7 @@ impl Server {
         id: ExchangeId,
         call: &ClientCall,
     ) -> Result<(Consumption, OpenExchange), Refusal> {
-        let open = self.exchanges().enter()?;
+        let open = self.exchanges().enter(Side::Consumer)?;
         self.reference_time()?; //                                  a clock behind its log refuses
         let client = self.identify_client(call)?; //                which subsystem is calling?
         let exchange = self.resolve(&client, id, call)?; //         which server provides it?

@@ -15,10 +15,12 @@ use trust::{
     exchange::{Chain, ConsumerExchange, ProviderExchange},
     header::{Direction, Parties, Statements},
     promise::Promise,
+    refusal::Side,
 };
 
 use crate::{
-    local_state::LocalService, signer::MemberSigner, stage::identify_client::ConnectionIdentity,
+    local_state::LocalService, monitoring::note_duration, signer::MemberSigner,
+    stage::identify_client::ConnectionIdentity,
 };
 
 /// How long an interrupted exchange may take to record its end.
@@ -201,6 +203,8 @@ impl OpenExchanges {
 
 /// One exchange under way; it ends when this is dropped.
 pub(crate) struct OpenExchange {
+    side: Side,
+    began: Instant,
     count: watch::Sender<usize>,
 }
 
@@ -209,7 +213,7 @@ impl OpenExchanges {
     ///
     /// # Errors
     /// `ShuttingDown` when the server takes no more, `Busy` when it has as many as it can carry.
-    pub(crate) fn enter(&self) -> Result<OpenExchange, Refusal> {
+    pub(crate) fn enter(&self, side: Side) -> Result<OpenExchange, Refusal> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Refusal::new(
                 Reason::ShuttingDown,
@@ -226,6 +230,8 @@ impl OpenExchanges {
             return Err(Refusal::new(Reason::Busy, what));
         }
         Ok(OpenExchange {
+            side,
+            began: Instant::now(),
             count: self.count.clone(),
         })
     }
@@ -243,6 +249,11 @@ impl OpenExchanges {
         }
     }
 
+    /// How many are under way.
+    pub(crate) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
     /// Cancelled when the exchanges under way have to end now.
     pub(crate) const fn cut(&self) -> &CancellationToken {
         &self.cut
@@ -256,6 +267,7 @@ impl OpenExchanges {
 impl Drop for OpenExchange {
     fn drop(&mut self) {
         self.count.send_modify(|count| *count -= 1);
+        note_duration(self.side, self.began.elapsed());
     }
 }
 

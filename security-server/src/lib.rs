@@ -22,6 +22,8 @@ mod listen;
 mod listeners;
 mod local_state;
 mod log;
+mod monitoring;
+mod open_files;
 mod peer_frames;
 mod peer_log;
 mod provide;

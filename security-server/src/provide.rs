@@ -59,7 +59,7 @@ async fn provide(
     mut frames: PeerFrames,
     answers: &mut Answers,
 ) -> Result<(), Refusal> {
-    let _open = server.exchanges().enter()?;
+    let _open = server.exchanges().enter(Side::Provider)?;
     let opening = Interrupt::opening(server);
     let envelope = opening.unless_late(frames.next(server));
     let envelope = answers.unless_gone(envelope).await?;

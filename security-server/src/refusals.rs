@@ -18,6 +18,7 @@ use trust::{
 use crate::{
     exchange::{Consumption, Counts, Provision},
     interruption::Interruption,
+    monitoring::{count_exchange, count_messages, count_refused},
     server::Server,
 };
 
@@ -198,6 +199,7 @@ impl Server {
 
     /// The log line of an exchange that ended with a refusal.
     pub(crate) fn log_refused(&self, side: Side, parties: &Parties, stated: &Stated) {
+        count_exchange(side, Some(&stated.code));
         tracing::info!(
             exchange = %parties.exchange,
             side = side.name(),
@@ -212,6 +214,8 @@ impl Server {
 
     /// The log line of an answered exchange.
     pub(crate) fn log_answered(&self, side: Side, parties: &Parties, counts: &Counts) {
+        count_exchange(side, None);
+        count_messages(side, counts);
         tracing::info!(
             exchange = %parties.exchange,
             side = side.name(),
@@ -234,6 +238,7 @@ impl Server {
         stated: &Stated,
     ) {
         let (code, why) = (&stated.code, &stated.explanation);
+        count_refused(code);
         tracing::info!(source, code, why, "refused");
         let Some(count) = self.notes().recorded.count(source, self.clock().seconds()) else {
             return;

@@ -41,6 +41,8 @@ pub struct Settings {
     /// Following the logs of other servers.
     #[serde(default)]
     pub peer_logs: PeerLogSettings,
+    /// Metrics, health and readiness over HTTP; none: not offered.
+    pub monitoring: Option<MonitoringSettings>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -158,6 +160,14 @@ impl Default for PeerLogSettings {
             interval: Duration::from_secs(10),
         }
     }
+}
+
+/// Metrics, health and readiness over HTTP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MonitoringSettings {
+    /// Address and port, without TLS and for whoever can reach it; port 0 takes a free one.
+    pub listen: String,
 }
 
 /// Bounds of memory and time.

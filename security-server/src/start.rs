@@ -10,7 +10,7 @@ use certs::{
     tls::{PeerTls, client_listener},
 };
 use serde::Serialize;
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use trust::configuration::Anchor;
 use verifiable_log::Log;
@@ -24,7 +24,7 @@ use crate::{
     identities::Identities,
     listen::{Listener, bind_unix, serve},
     listeners::{ForClients, ForPeers},
-    log,
+    log, monitoring, open_files,
     peer_log::ask::follow,
     recollection::Recollection,
     recorder::Recorder,
@@ -52,6 +52,8 @@ pub struct Addresses {
     pub client_tls: Option<String>,
     /// Plaintext listeners.
     pub client_plaintext: Vec<PlaintextAddress>,
+    /// Metrics, health and readiness.
+    pub monitoring: Option<String>,
     /// The admin API.
     pub admin_socket: PathBuf,
 }
@@ -74,6 +76,7 @@ pub async fn run(
     clock: SharedClock,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
+    open_files::make_room(&settings).map_err(StartError::OpenFiles)?;
     let anchor = read_anchor(&settings)?;
     let opened = log::open(&settings, &clock).map_err(StartError::Log)?;
     let identities = Identities::load(&settings)?;
@@ -87,7 +90,12 @@ pub async fn run(
     log::checkpoint(&server).await;
     let mut parts = JoinSet::new();
     let closing = CancellationToken::new();
-    let listeners = listen(&settings, &server, &identities, &closing).await?;
+    let mut listeners = listen(&settings, &server, &identities, &closing).await?;
+    if let Some(monitoring) = &settings.monitoring {
+        let (address, serving) = monitor(&server, &monitoring.listen).await?;
+        listeners.addresses.monitoring = Some(address);
+        parts.spawn(serving);
+    }
     parts.spawn(administer(Arc::clone(&server), &settings, stop.clone())?);
     write_addresses(&settings, &listeners.addresses)?;
     parts.spawn(identities.reload_on_hangup(Arc::clone(&server)));
@@ -228,6 +236,7 @@ async fn listen(
         exchange: address_of(&exchange)?,
         client_tls: None,
         client_plaintext: Vec::new(),
+        monitoring: None,
         admin_socket: settings.admin_socket.clone(),
     };
     let answer = ForPeers {
@@ -282,6 +291,27 @@ async fn listen(
         ));
     }
     Ok(Serving { tasks, addresses })
+}
+
+/// Opens the pages for whoever watches this server.
+async fn monitor(
+    server: &Arc<Server>,
+    address: &str,
+) -> Result<(String, impl Future<Output = ()> + use<>), StartError> {
+    let refused = |source| StartError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    let counted = monitoring::install()?;
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?.to_string();
+    let server = Arc::clone(server);
+    let serving = async move {
+        if let Err(error) = monitoring::serve(server, counted, listener).await {
+            tracing::error!(%error, "monitoring ended");
+        }
+    };
+    Ok((bound, serving))
 }
 
 /// Opens the admin API; it ends when the server is asked to stop.

@@ -1,6 +1,6 @@
 //! The one writer: gathers what waits into a batch, writes it, syncs it, then gives receipts.
 
-use std::{io::IoSlice, sync::Arc};
+use std::{io::IoSlice, sync::Arc, time::Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -325,9 +325,12 @@ impl Writer {
         self.file
             .write_at(&mut parts, self.offset)
             .map_err(Error::storage(format!("writing {name}")))?;
+        let syncing = Instant::now();
         self.file
             .sync()
             .map_err(Error::storage(format!("syncing {name}")))?;
+        metrics::histogram!("lienthong_log_sync_seconds").record(syncing.elapsed());
+        metrics::histogram!("lienthong_log_batch_records").record(frames.len() as f64);
 
         self.offset = padded;
         self.previous = Chain {

@@ -346,6 +346,9 @@ interval = 0.2
 [peer_logs]
 interval = 0.2
 
+[monitoring]
+listen = "127.0.0.1:0"
+
 [limits]
 stop_grace_seconds = 1
 "#,

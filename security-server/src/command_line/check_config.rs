@@ -1,11 +1,6 @@
 //! `security-server check-config`: what would not work is said before the server is started.
 
-use std::{
-    fs,
-    net::ToSocketAddrs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, net::ToSocketAddrs, path::Path};
 
 use certs::{Certificate, LogKey, Role, SigningIdentity, tls::ReplaceableIdentity};
 use serde::Serialize;
@@ -13,7 +8,7 @@ use trust::{checkpoint, configuration::Anchor, leaf::LeafPreimage};
 use verifiable_log::Reader;
 
 use super::answers::{Outcome, days, in_json, in_utc};
-use crate::{Clock, Settings, SystemClock, settings::is_local};
+use crate::{Clock, Settings, SystemClock, open_files, settings::is_local};
 
 /// Fewer days than these left of a certificate are said.
 const DAYS_WARNED: i64 = 30;
@@ -127,7 +122,6 @@ impl Checklist {
             let loaded = ReplaceableIdentity::load(role, certificate, key);
             let loaded = loaded.map(|identity| identity.certificate());
             self.certificate(what, loaded.map_err(|error| in_words(&error)));
-            self.private(key);
         }
         if settings.signing_keys.is_empty() {
             let found = "none: this server can sign nothing, not even a refusal".to_owned();
@@ -146,7 +140,6 @@ impl Checklist {
                 }
             });
             self.certificate(&what, loaded);
-            self.private(&signing.key);
         }
     }
 
@@ -173,18 +166,6 @@ impl Checklist {
         }
     }
 
-    /// A key that others can read is no secret.
-    fn private(&mut self, key: &PathBuf) {
-        let Ok(about) = fs::metadata(key) else {
-            return;
-        };
-        let mode = about.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            let found = format!("others can read it (mode {mode:o}); chmod 600");
-            self.note(key.display().to_string(), "warning", found);
-        }
-    }
-
     fn check_log(&mut self, settings: &Settings) {
         let path = &settings.log_key.key;
         let key = LogKey::load(path).map_err(|error| in_words(&error));
@@ -192,7 +173,6 @@ impl Checklist {
             "[log_key]",
             key.map(|key| (key, path.display().to_string())),
         );
-        self.private(path);
         let reader = Reader::open(&settings.log, |kept| {
             Ok(LeafPreimage::of_local_record(
                 kept.kind,
@@ -240,6 +220,14 @@ impl Checklist {
             }
             listeners.push((what, &plaintext.listen));
         }
+        if let Some(monitoring) = &settings.monitoring {
+            listeners.push(("[monitoring] listen".to_owned(), &monitoring.listen));
+        }
+        let room = open_files::make_room(settings);
+        self.judge(
+            "[limits] connections",
+            room.map(|()| ((), "enough open files".to_owned())),
+        );
         for (what, address) in listeners {
             let usable = match address.strip_prefix("unix:") {
                 Some(path) => Path::new(path)

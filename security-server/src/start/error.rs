@@ -63,6 +63,12 @@ pub enum StartError {
     /// The kept configuration cannot be used.
     #[error(transparent)]
     Kept(#[from] KeptError),
+    /// More connections than this process may have open.
+    #[error("{0}")]
+    OpenFiles(String),
+    /// Metrics cannot be kept.
+    #[error("metrics cannot be kept")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     /// A listener cannot be opened.
     #[error("cannot listen on {address}")]
     Listen {
