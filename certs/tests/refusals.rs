@@ -325,6 +325,32 @@ fn intermediate_authorities_are_held_to_their_own_limits() {
 }
 
 #[test]
+fn of_the_certificates_that_come_along_only_those_of_the_path_are_kept() {
+    let keys = [(); 2].map(|()| KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap());
+    let [root_key, middle_key] = &keys;
+    let root = root_parameters(BasicConstraints::Constrained(1));
+    let trusted = [TrustedAuthority::parse(root.self_signed(root_key).unwrap().der()).unwrap()];
+    let issuer = Issuer::from_params(&root, root_key);
+    let mut middle = root_parameters(BasicConstraints::Constrained(0));
+    middle.distinguished_name.push(DnType::CommonName, "Middle");
+    let middle_der = middle
+        .signed_by(middle_key, &issuer)
+        .unwrap()
+        .der()
+        .to_vec();
+    // Of the same name as the one that is needed, and no certificate at all.
+    let namesake = middle.self_signed(root_key).unwrap().der().to_vec();
+    let sent = [namesake, b"no certificate".to_vec(), middle_der.clone()];
+    let kept = |leaf: &[u8]| -> Vec<Vec<u8>> {
+        let vouched = vouch(leaf, &sent, &trusted, NOW).unwrap();
+        vouched.between().map(<[u8]>::to_vec).collect()
+    };
+    assert!(kept(&signed_leaf(&issuer)).is_empty());
+    let below = signed_leaf(&Issuer::from_params(&middle, middle_key));
+    assert_eq!(kept(&below), [middle_der]);
+}
+
+#[test]
 fn the_test_authority_issues_nothing_it_should_not() {
     let authority = authority();
     let key = PrivateKey::generate().unwrap();

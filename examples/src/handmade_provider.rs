@@ -46,6 +46,9 @@ use crate::{
 /// What is answered about the log; nothing: the call is not offered.
 type Proofs = Arc<Mutex<Option<GetCheckpointReply>>>;
 
+/// The place in its log that it promises for every request.
+pub const PROMISED_PLACE: u64 = 4711;
+
 type Replies = mpsc::Sender<Result<BodyFrame<Bytes>, io::Error>>;
 
 /// A listener for one consumer's security server; it ends when this is dropped.
@@ -228,7 +231,7 @@ impl ReceivedCall {
             status_code: Some(0),
             promise: Some(trust::wire::evidence::Promise {
                 origin: format!("{}/1", self.request.parties.provider),
-                index: 4711,
+                index: PROMISED_PLACE,
                 annex_digest: Digest::of(b"nobody has seen it").to_bytes(),
             }),
             ..self.request.clone()

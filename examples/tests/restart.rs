@@ -70,7 +70,10 @@ impl Stage {
     async fn follow(&self) -> Stream {
         let consumer = self.federation.server("consumer").unwrap();
         let caller = Caller::plaintext(consumer.plaintext(CLIENT).unwrap());
-        let caller = caller.await.unwrap();
+        self.follow_by(caller.await.unwrap()).await
+    }
+
+    async fn follow_by(&self, caller: Caller) -> Stream {
         let caller = caller.with("x-road-service", PROVIDER).unwrap();
         let method = echo::method(self.directory.path(), FOLLOW).unwrap();
         let opened = caller.server_streaming(&method, json!({ "text": "on" }));
@@ -149,6 +152,56 @@ async fn rights_stay_until_they_are_withdrawn_and_then_end_at_once() {
     assert!(applied.starts_with("+ "), "{applied}");
     assert_eq!(stage.ask(SAY).await, "Ok");
     assert_eq!(state_of(stage.provider()).await, before);
+    stage.federation.audit().await.unwrap();
+    stage.federation.stop().await.unwrap();
+}
+
+/// A stream of the consumer's client, taken over TLS with the client's certificate.
+async fn follow_over_tls(stage: &Stage) -> Stream {
+    let base = stage.directory.path();
+    let consumer = stage.federation.server("consumer").unwrap();
+    let caller = Caller::tls(
+        consumer.endpoint().client_tls.as_deref().unwrap(),
+        &base.join("trust/ca.pem"),
+        &base.join("clients/client/client.pem"),
+        &base.join("clients/client/client.key"),
+    )
+    .await;
+    stage.follow_by(caller.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_disabled_or_forgotten_at_home_hears_no_more() {
+    let mut stage = Stage::set().await;
+    let state = fs::read_to_string(stage.consumer().path("state.toml")).unwrap();
+    let certificate = state.find("[[client_certificates]]").unwrap();
+    let changes = [
+        (
+            state.replace("[[subsystems]]\n", "[[subsystems]]\nenabled = false\n"),
+            "consumer.subsystem_disabled",
+        ),
+        (state[..certificate].to_owned(), "consumer.not_identified"),
+    ];
+    for (changed, refusal) in changes {
+        let mut stream = follow_over_tls(&stage).await;
+        let file = stage.consumer().path("changed.toml");
+        fs::write(&file, changed).unwrap();
+        stage.consumer().apply_file(&file).await.unwrap();
+        stage.echo.release();
+        let ended = stream.replies.message().await.unwrap_err();
+        assert_eq!(peer::refusal_code(&ended), refusal, "{ended}");
+        let log = stage.log_of("consumer");
+        let [closing] = log.closings_of(stream.exchange)[..] else {
+            panic!("the stream is closed at home");
+        };
+        assert_eq!(refusal.strip_prefix("consumer."), Some(&*closing.outcome));
+        let granted = stage.consumer().path("state.toml");
+        stage.consumer().apply_file(&granted).await.unwrap();
+    }
+    let mut stream = follow_over_tls(&stage).await;
+    stage.echo.release();
+    assert!(stream.replies.message().await.unwrap().is_some());
+    drop(stream);
     stage.federation.audit().await.unwrap();
     stage.federation.stop().await.unwrap();
 }

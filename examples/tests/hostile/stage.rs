@@ -131,6 +131,11 @@ impl Stage {
     }
 
     /// A new signing certificate of a member, from the approved authority.
+    /// The key of the log that the handmade provider does not have.
+    pub fn handmade_log_key(&self) -> LogKey {
+        LogKey::load(&self.directory.join("handmade-log.pem")).unwrap()
+    }
+
     pub fn member(&self, member: &str) -> Signatory {
         let now = SystemClock.seconds();
         self.member_from(&self.older, member, now - DAY, now + DAY)

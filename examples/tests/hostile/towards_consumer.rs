@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use examples::{
     bare_caller::{Answer, BareCaller},
-    handmade_provider::ReceivedCall,
+    handmade_provider::{PROMISED_PLACE, ReceivedCall},
     message_log::MessageLog,
     mirror,
+    waiting::wait_for,
 };
+use proto::exchange::GetCheckpointReply;
 use tonic::Code;
 use trust::{
     Content, Digest, ExchangeId,
+    checkpoint::{Checkpoint, Origin},
     header::Direction,
+    merkle::{Tree, joint_proof, leaf_hash},
     refusal::{Side, fault_of as fault_by_table},
 };
 
@@ -68,6 +72,7 @@ pub async fn act(stage: &mut Stage) {
     play.signed_refusals_are_passed_on(stage).await;
     play.the_final_reply_is_the_last(stage).await;
     play.honest_exchanges_still_work(stage).await;
+    a_broken_promise_is_proven(stage).await;
     let log = stage.log("consumer");
     play.played.iter().for_each(|played| played.check(&log));
 }
@@ -199,6 +204,40 @@ impl Play {
         let answer = self.caller.call(health, &[], b"").await.unwrap();
         assert_eq!(answer.messages, [&b"\x08\x01"[..]], "serving");
     }
+}
+
+/// The provider promised a place for each request that it answered, and now proves that another
+/// record stands there: with its own signature, so that it cannot deny it.
+async fn a_broken_promise_is_proven(stage: &Stage) {
+    let leaves = (0..PROMISED_PLACE + 9).map(|at| leaf_hash(&at.to_be_bytes()));
+    let tree = Tree::new(leaves.collect());
+    let origin: Origin = format!("{HANDMADE}/1").parse().unwrap();
+    let (size, root) = (tree.size(), tree.root());
+    let checkpoint = Checkpoint {
+        origin: origin.clone(),
+        size,
+        root,
+    };
+    let proof = joint_proof(&tree, &[PROMISED_PLACE], size).unwrap();
+    stage.handmade.prove(Some(GetCheckpointReply {
+        checkpoint: checkpoint
+            .sign(stage.handmade_log_key().key_pair())
+            .as_bytes()
+            .clone(),
+        consistency: Vec::new(),
+        leaves: vec![leaf_hash(&PROMISED_PLACE.to_be_bytes()).to_bytes()],
+        inclusion: proof.into_iter().map(Digest::to_bytes).collect(),
+    }));
+    let recorded = wait_for("a broken promise to be recorded", || async {
+        let recorded = stage.log("consumer").peer_checkpoints;
+        let mut of_handmade = recorded
+            .into_iter()
+            .filter(|of| of.origin == origin.as_str());
+        of_handmade.find(|of| of.verdict == "promise_broken")
+    });
+    assert_eq!(recorded.await.unwrap().promised, [PROMISED_PLACE]);
+    let said = stage.federation.audit().await.unwrap_err().to_string();
+    assert!(said.contains("broken by VN/GOV/E/handmade"), "{said}");
 }
 
 impl Played {
