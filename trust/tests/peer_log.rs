@@ -140,7 +140,8 @@ fn a_log_that_is_another_one_than_before_is_named() {
 fn what_is_not_proven_or_not_signed_changes_nothing() {
     let mut followed = followed();
     let good = answer(&log(20, u64::MAX), 10, &[11, 14], 1);
-    let changes: [(Fault, fn(&mut PeerCheckpoint)); 9] = [
+    type Change = fn(&mut PeerCheckpoint);
+    let changes: [(Fault, Change); 9] = [
         // What is promised must be covered.
         (Fault::NotProven, |answer| answer.promised.push(30)),
         (Fault::NoAnswer, |answer| answer.checkpoint.clear()),
