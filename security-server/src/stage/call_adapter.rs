@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Method, Request, header};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::time::Instant;
-use trust::{Reason, Refusal, header::Header, wire::evidence::Metadata};
+use trust::{Reason, Refusal, content::STATUS_LIMIT, header::Header, wire::evidence::Metadata};
 
 use super::{
     authorise::{AuthorisedOpening, AuthorisedRequest},
@@ -88,7 +88,7 @@ impl Server {
             }
             let mut headers = head.headers;
             Ok(FromAdapter {
-                state: match ending_of(&mut headers) {
+                state: match ending_of(&mut headers)? {
                     Some(ending) => ReplyState::TrailersOnly(Some(ending)),
                     None => ReplyState::Opening(
                         Some(CallHeaders::from_headers(&headers)),
@@ -190,12 +190,21 @@ impl FromAdapter {
 
 fn final_ending(messages: &mut MessageReader<Incoming>) -> Result<(Status, Metadata), Refusal> {
     let mut trailers = messages.take_trailers().unwrap_or_default();
-    ending_of(&mut trailers).ok_or_else(|| failed("the adapter ended its reply without a status"))
+    let ending = ending_of(&mut trailers)?;
+    ending.ok_or_else(|| failed("the adapter ended its reply without a status"))
 }
 
-fn ending_of(headers: &mut HeaderMap) -> Option<(Status, Metadata)> {
-    let status = Status::take(headers)?;
-    Some((status, metadata::from_headers(headers)))
+fn ending_of(headers: &mut HeaderMap) -> Result<Option<(Status, Metadata)>, Refusal> {
+    let Some(status) = Status::take(headers) else {
+        return Ok(None);
+    };
+    let size = status.message.len() + status.details.len();
+    if size > STATUS_LIMIT {
+        return Err(failed(format!(
+            "status message and details of the adapter measure {size} bytes, more than {STATUS_LIMIT}"
+        )));
+    }
+    Ok(Some((status, metadata::from_headers(headers))))
 }
 
 fn broken(error: ReadError) -> Refusal {
