@@ -58,6 +58,28 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Starts a registry that stands in a folder, on an address of its own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn open(directory: &Path, logs: &Path) -> Result<Self, Error> {
+        let mut registry = Self {
+            directory: directory.to_owned(),
+            logs: logs.to_owned(),
+            process: None,
+            url: String::new(),
+        };
+        registry.set("listen", "\"127.0.0.1:0\"")?;
+        registry.restart().await?;
+        Ok(registry)
+    }
+
+    /// The folder of the published files.
+    #[must_use]
+    pub fn public(&self) -> PathBuf {
+        self.directory.join("public")
+    }
+
     /// Changes a setting for the next start.
     ///
     /// # Errors
@@ -156,7 +178,7 @@ impl Registry {
             .await?
             .into_inner()
             .log_size;
-        let checkpoint = self.directory.join("public/checkpoint");
+        let checkpoint = self.public().join("checkpoint");
         wait_for("the publication of the changes", || {
             let text = fs::read_to_string(&checkpoint).unwrap_or_default();
             let serial = text
