@@ -8,6 +8,8 @@ use crate::check::Check;
 
 /// The most findings that are kept in words; beyond, they are counted.
 pub const FINDINGS_LIMIT: usize = 100;
+/// The most certificates that are named because they cannot be used; beyond, they are counted.
+const UNUSABLE_LIMIT: u64 = 10;
 
 /// How often a check held, failed, or could not be made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -106,6 +108,8 @@ pub struct Facts {
     pub contents_erased: u64,
     /// Decisions recorded within seconds of a change that would have altered them.
     pub overlapping_decisions: u64,
+    /// Recorded certificates that cannot be used.
+    pub unusable_certificates: u64,
     /// What operators asked for and were refused.
     pub refused_actions: u64,
     /// What was refused before it could be evidence: events that the security records count.
@@ -229,6 +233,16 @@ impl Report {
             place: None,
             problem: problem.to_string(),
         });
+    }
+
+    /// A certificate that nobody can use is said; a message that needs it fails by itself.
+    pub(crate) fn unusable_certificate(&mut self, record: u64, problem: &str) {
+        self.facts.unusable_certificates += 1;
+        if self.facts.unusable_certificates <= UNUSABLE_LIMIT {
+            self.notes.push(format!(
+                "Record {record} holds a certificate that cannot be used: {problem}."
+            ));
+        }
     }
 
     pub(crate) fn found(&mut self, finding: Finding) {

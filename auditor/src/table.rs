@@ -121,6 +121,12 @@ impl Report {
                 facts.overlapping_decisions
             ));
         }
+        if facts.unusable_certificates > 0 {
+            sentences.push(format!(
+                "Recorded certificates that cannot be used: {}.",
+                facts.unusable_certificates
+            ));
+        }
         if facts.refused_actions > 0 {
             sentences.push(format!(
                 "Asked for by operators and refused: {} times.",

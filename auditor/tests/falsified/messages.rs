@@ -199,6 +199,23 @@ fn a_signing_certificate_that_is_missing() {
     assert_eq!(report.tally(Check::Signatures).unchecked, 5);
 }
 
+/// A peer decides what it sends as a certificate, and a server records it.
+#[test]
+fn a_certificate_that_cannot_be_used_is_said_and_no_failure() {
+    let mut story = Story::truthful();
+    let index = story.ledger.certificate(b"no certificate");
+    for _ in 0..20 {
+        story.ledger.certificate(b"neither");
+    }
+    story.consume(20);
+    let report = story.audit();
+    assert!(report.holds(), "{report}");
+    let said = format!("Record {index} holds a certificate that cannot be used: ");
+    assert!(report.to_string().contains(&said), "{report}");
+    assert_eq!(report.facts.unusable_certificates, 21);
+    assert_eq!(report.notes.len(), 10, "{report}");
+}
+
 #[test]
 fn an_authority_that_is_not_approved_for_signing() {
     let mut story = Story::begun(Federation::new());
