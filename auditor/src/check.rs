@@ -95,7 +95,7 @@ checks! {
     Order Exchanges "exchanges.order" "messages follow each other and answer their requests";
     Rights Exchanges "exchanges.right" "allowed by a recorded access right that was in force";
     Refusals Exchanges "exchanges.refusal" "refused request answered by its refusal";
-    Promises Exchanges "exchanges.promise" "reply promises the place where the request it names is kept in this log";
+    Promises Exchanges "exchanges.promise" "reply promises where its request is kept; our own promises are true";
     PromisesKept Exchanges "exchanges.promise_kept" "promised record proven to be in the log of the other server";
     Closings Exchanges "exchanges.closing" "closing record names the last messages of its exchange";
 

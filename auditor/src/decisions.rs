@@ -59,6 +59,15 @@ impl Decisions {
         }
     }
 
+    /// The exchange is closed by record `index`. A refused request is recorded together with its
+    /// refusal; only a crash in between can part them, and then the exchange is found open.
+    pub(crate) fn closed(&self, report: &mut Report, index: u64) {
+        if let Some(code) = &self.refused {
+            let problem = format!("the request was refused with {code}, and no reply says so");
+            report.failed(Check::Refusals, index, problem);
+        }
+    }
+
     fn check_right(
         &self,
         report: &mut Report,

@@ -7,7 +7,7 @@ use trust::{
     checkpoint::Origin,
     exchange::{Chain, ConsumerExchange},
     header::{Direction, Header},
-    promise::PromisedLeaf,
+    promise::{Promise, PromisedLeaf},
     refusal::Side,
     replay::SeenExchanges,
     wire::evidence::Closing,
@@ -22,6 +22,9 @@ use crate::{
 const OPEN: usize = 1024 * 1024;
 /// How many exchanges that ended are remembered, for requests that were under way at their end.
 const ENDED: usize = 64 * 1024;
+
+/// The outcome in the closing record of an exchange that was found open at a start.
+const FOUND_OPEN: &str = "unknown";
 
 /// One side of an exchange: a server can be both.
 type Key = (Side, ExchangeId);
@@ -81,6 +84,8 @@ impl Exchanges {
             if let Some(promised) = promised.take() {
                 exchange.check_own(report, message.index, log, &promised);
             }
+        } else if promised.is_some() {
+            report.held(Check::Promises);
         }
         if header.direction == Direction::Reply && header.is_final {
             report.facts.exchanges_answered += 1;
@@ -124,8 +129,11 @@ impl Exchanges {
             }
             None => report.unchecked(Check::Closings),
         }
-        if self.open.contains_key(&key) {
+        if let Some(exchange) = self.open.get(&key) {
             report.facts.exchanges_closed += 1;
+            if closing.outcome != FOUND_OPEN {
+                exchange.decisions.closed(report, index);
+            }
             self.end(key, at, Some(index));
         }
     }
@@ -258,11 +266,20 @@ impl Exchange {
 
     /// The rules by which a consumer accepts replies hold for the log of either side.
     fn follow(&mut self, report: &mut Report, message: &ParsedMessage) -> Option<PromisedLeaf> {
+        let header = &message.header;
+        if header.direction == Direction::Reply
+            && let Err(refusal) = Promise::must_be_given(header)
+        {
+            report.failed(Check::Promises, message.index, refusal.explanation);
+            if header.promise.is_some() {
+                // No reply is accepted with what is no promise: its order is not the matter.
+                self.chains = None;
+            }
+        }
         let Some(chains) = &mut self.chains else {
             report.unchecked(Check::Order);
             return None;
         };
-        let header = &message.header;
         let followed = match header.direction {
             Direction::Request => {
                 self.kept.push_back((message.index, message.leaf));

@@ -62,7 +62,7 @@ fn a_truthful_log_exits_with_0_and_a_table() {
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{printed}");
     assert!(printed.contains("signature verifies "), "{printed}");
-    assert!(printed.ends_with("All checks hold: VN/GOV/MINISTRY/server-1/1, 32 records.\n"));
+    assert!(printed.ends_with("All checks hold: VN/GOV/MINISTRY/server-1/1, 33 records.\n"));
     assert!(output.stderr.is_empty());
 }
 
@@ -73,7 +73,7 @@ fn a_lying_log_exits_with_1_and_names_record_and_check() {
     let printed = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{printed}");
     assert!(
-        printed.contains("record 32: there is nothing to remove [server.change]"),
+        printed.contains("record 33: there is nothing to remove [server.change]"),
         "{printed}"
     );
 
@@ -95,7 +95,7 @@ fn the_json_says_the_same() {
     assert_eq!(json["holds"], true);
     assert_eq!(
         (&json["records"], &json["records_after_checkpoint"]),
-        (&32.into(), &0.into())
+        (&33.into(), &0.into())
     );
     assert_eq!(json["logs"][0]["log"], "VN/GOV/MINISTRY/server-1/1");
     assert_eq!(json["logs"][0]["facts"]["exchanges_answered"], 4);
@@ -116,7 +116,7 @@ fn the_json_says_the_same() {
     let finding = &json["logs"][0]["findings"][0];
     assert_eq!(
         (&finding["check"], &finding["record"]),
-        (&"server.change".into(), &32.into())
+        (&"server.change".into(), &33.into())
     );
 }
 

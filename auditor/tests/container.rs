@@ -164,22 +164,41 @@ fn the_type_is_in_the_first_bytes_and_the_same_log_gives_the_same_private_file()
     assert_eq!(fs::read(case.path("again.asice")).unwrap(), bytes);
 }
 
-/// Made by the demonstration of the version that introduced containers; nobody in it is real.
-#[test]
-fn a_container_of_an_earlier_version_still_verifies() {
+/// Verifies a container that is kept beside the tests.
+fn verify_vector(name: &str) -> (Option<i32>, String) {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     let output = Command::new(env!("CARGO_BIN_EXE_auditor"))
         .arg("verify")
-        .arg(vectors.join("exchange.asice"))
+        .arg(vectors.join(format!("{name}.asice")))
         .arg("--anchor")
-        .arg(vectors.join("exchange.anchor.json"))
+        .arg(vectors.join(format!("{name}.anchor.json")))
         .args(["--at", "2026-12-31T00:00:00Z"])
         .output()
         .unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{printed}");
+    (output.status.code(), printed)
+}
+
+/// Made by `./demo` (its folder `evidence`, its anchor) when replies had come to promise; nobody in
+/// it is real.
+#[test]
+fn a_container_of_an_earlier_version_still_verifies() {
+    let (status, printed) = verify_vector("exchange");
+    assert_eq!(status, Some(0), "{printed}");
     assert!(
-        printed.contains("All checks hold: exchange 01a2130a-6387"),
+        printed.contains("All checks hold: exchange 01a214ba-e602"),
+        "{printed}"
+    );
+}
+
+/// Made by the demonstration of the version before: its reply promises nothing, and all else holds.
+#[test]
+fn a_container_whose_reply_does_not_promise_fails_for_that_alone() {
+    let (status, printed) = verify_vector("without-promise");
+    assert_eq!(status, Some(1), "{printed}");
+    assert!(printed.contains("One check FAILS"), "{printed}");
+    assert!(
+        printed.contains("does not promise that the request is kept [exchanges.promise]"),
         "{printed}"
     );
 }

@@ -5,11 +5,8 @@
 mod fixture;
 
 use auditor::{Check, Report};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use bytes::Bytes;
 use fixture::{
     Federation, OURS, PEER,
-    federation::{new_key, set},
     ledger::{draft, parties},
     story::{DESK, OFFICE, POPULATION, Story},
 };
@@ -17,15 +14,11 @@ use prost::Message;
 use trust::{
     Digest,
     checkpoint::{Checkpoint, Origin},
-    configuration::StateKey,
     header::Direction,
     merkle::{Hashes, Tree, consistency_proof, joint_proof, leaf_hash},
     message::SignedMessage,
     promise::Promise,
-    wire::{
-        configuration::LogKey,
-        evidence::{PeerCheckpoint, RecordKind, RefusedAction},
-    },
+    wire::evidence::{PeerCheckpoint, RecordKind, RefusedAction},
 };
 
 /// Where the other server promised to have our request.
@@ -34,28 +27,13 @@ const PLACE: u64 = 5;
 /// A log whose server asked another one, and was promised a place for its request.
 struct Promised {
     story: Story,
-    peer_key: Ed25519KeyPair,
     /// The leaf that must stand at that place.
     leaf: Digest,
 }
 
 impl Promised {
     fn new() -> Self {
-        let peer_key = new_key();
-        let federation = Federation::new();
-        let mut registrations = federation.registrations();
-        let public_key = Bytes::copy_from_slice(peer_key.public_key().as_ref());
-        registrations.push(set("log/GOV/COMMUNE/server-1/1", &LogKey { public_key }));
-        let published = federation.publish(10, &registrations);
-        let mut story = Story::begun(federation);
-        story.published = published;
-        story.ledger.configuration(&story.published);
-        let key = StateKey::Log(PEER.parse().unwrap(), 1);
-        for membership in story.published.state.prove(&[key]) {
-            story
-                .ledger
-                .local(RecordKind::Membership, membership.encode_to_vec());
-        }
+        let mut story = Story::begun(Federation::new());
         let parties = parties(DESK, OFFICE, 4);
         let request = story.first_request(&parties);
         story.record(&request);
@@ -64,11 +42,7 @@ impl Promised {
         let leaf = promise.leaf(request.digest(), signature);
         let reply = answer(&story, &request, &promise);
         story.record(&reply);
-        Self {
-            story,
-            peer_key,
-            leaf,
-        }
+        Self { story, leaf }
     }
 
     /// The other log: the promised record in its place, or another one.
@@ -96,7 +70,7 @@ impl Promised {
             consistency: strings(consistency_proof(tree, old_size, size).unwrap()),
             inclusion: strings(joint_proof(tree, &promised, size).unwrap()),
             checkpoint: Checkpoint { origin, size, root }
-                .sign(&self.peer_key)
+                .sign(&self.story.federation.peer_log_key)
                 .as_bytes()
                 .clone(),
             promised,
@@ -260,6 +234,57 @@ fn what_a_server_promises_of_its_own_log_must_stand_there() {
             assert_eq!(first_finding(&report).0, Check::Promises, "{case}");
         }
     }
+}
+
+#[test]
+fn a_reply_that_does_not_promise_fails_unless_it_refuses() {
+    let promises: [(fn(&mut trust::header::Header), &str); 3] = [
+        (|header| header.promise = None, "does not promise"),
+        (
+            |header| header.promise.as_mut().unwrap().annex_digest.clear(),
+            "names no annex",
+        ),
+        (
+            |header| header.promise.as_mut().unwrap().origin = "VN/GOV/OTHER/server-1/1".to_owned(),
+            "does not keep",
+        ),
+    ];
+    for ours in [true, false] {
+        for (spoil, words) in &promises {
+            let mut story = Story::begun(Federation::new());
+            let (asked, signer) = if ours {
+                (parties(OFFICE, POPULATION, 1), "ministry")
+            } else {
+                (parties(DESK, OFFICE, 1), "commune")
+            };
+            let request = story.first_request(&asked);
+            if ours {
+                story.receive(&request);
+            } else {
+                story.record(&request);
+            }
+            let mut draft = story.reply(&asked, None, &request).last();
+            spoil(&mut draft.header);
+            let reply = draft.signed(match signer {
+                "ministry" => &story.federation.ministry,
+                _ => &story.federation.commune,
+            });
+            let index = story.record(&reply);
+            let report = story.audit();
+            assert_eq!(report.failures(), 1, "{report}");
+            let finding = &report.findings()[0];
+            assert_eq!(
+                (finding.check, finding.record),
+                (Check::Promises, Some(index))
+            );
+            assert!(finding.problem.contains(words), "{report}");
+        }
+    }
+    let mut story = Story::begun(Federation::new());
+    story.refuse(1);
+    let report = story.audit();
+    assert!(report.holds(), "{report}");
+    assert_eq!(report.tally(Check::Promises).count(), 0);
 }
 
 #[test]

@@ -16,11 +16,13 @@ fn a_removed_request() {
     let mut story = Story::truthful();
     let [request, _] = story.unary;
     story.ledger.entries.remove(request as usize);
-    only(
+    // What stands behind it has moved away from where it was promised.
+    only_and_promises(
         &story.audit(),
         Check::Order,
         request,
         "no first request recorded before it",
+        4,
     );
 }
 
@@ -29,11 +31,13 @@ fn a_removed_reply_of_a_stream() {
     let mut story = Story::truthful();
     let index = story.stream[2];
     story.ledger.entries.remove(index as usize);
-    only(
+    // What stands behind it has moved away from where it was promised.
+    only_and_promises(
         &story.audit(),
         Check::Order,
         index,
         "reply 2 came where 1 was due",
+        1,
     );
 }
 
@@ -56,7 +60,7 @@ fn a_request_after_the_closing_record() {
     let mut story = Story::truthful();
     let [received, ..] = story.cut;
     let first = &story.ledger.entries[received as usize];
-    let header = trust::header::Header::parse(&first.header).unwrap();
+    let header = Header::parse(&first.header).unwrap();
     let previous = Digest::of(b"whatever came before");
     let mut draft = fixture::ledger::draft(
         &header.parties,
@@ -111,11 +115,12 @@ fn an_accepted_request_without_a_right() {
     let mut story = Story::truthful();
     let index = story.unary[0];
     story.ledger.entries[index as usize].annex.access_right = None;
-    only(
+    only_and_promises(
         &story.audit(),
         Check::Rights,
         index,
         "names no access right",
+        1,
     );
 }
 
@@ -124,11 +129,12 @@ fn a_right_that_is_another_record() {
     let mut story = Story::truthful();
     let index = story.unary[0];
     story.ledger.entries[index as usize].annex.access_right = Some(1);
-    only(
+    only_and_promises(
         &story.audit(),
         Check::Rights,
         index,
         "grants no access right",
+        1,
     );
 }
 
@@ -147,12 +153,47 @@ fn a_refused_request_that_was_answered() {
     let entry = &mut story.ledger.entries[index as usize];
     entry.annex.decision = "provider.access_denied".to_owned();
     entry.annex.access_right = None;
-    only(
+    only_and_promises(
         &story.audit(),
         Check::Refusals,
         story.unary[1],
         "answered all the same",
+        1,
     );
+}
+
+#[test]
+fn a_refused_request_of_a_closed_exchange_without_its_refusal() {
+    let mut story = Story::truthful();
+    let [_, refusal] = story.refused;
+    let reply = Header::parse(&story.ledger.entries[refusal as usize].header).unwrap();
+    let asked = reply.answers.unwrap().first_request;
+    let mut closing = Closing {
+        exchange_id: Bytes::copy_from_slice(reply.parties.exchange.as_bytes()),
+        outcome: "peer_lost".to_owned(),
+        request_sequence: Some(0),
+        request_digest: asked.to_bytes(),
+        side: "provider".to_owned(),
+        ..Default::default()
+    };
+    let end = |story: &mut Story, closing: &Closing| {
+        let entry = &mut story.ledger.entries[refusal as usize];
+        entry.kind = RecordKind::Closing;
+        entry.annex = Annex {
+            kind: RecordKind::Closing.into(),
+            stage: Stage::Local.into(),
+            ..entry.annex.clone()
+        };
+        (entry.header, entry.signature) = (closing.encode_to_vec().into(), Bytes::new());
+    };
+    end(&mut story, &closing);
+    only(&story.audit(), Check::Refusals, refusal, "no reply says so");
+
+    // A crash can part the two, and the next start closes what it finds open.
+    closing.outcome = "unknown".to_owned();
+    end(&mut story, &closing);
+    let report = story.audit();
+    assert!(report.holds(), "{report}");
 }
 
 #[test]

@@ -23,13 +23,13 @@ use fixture::{
 use prost::Message;
 use trust::{
     Digest,
-    header::Direction,
+    header::{Direction, Header},
     signature::Signer,
     wire::{
         configuration::{Authority, Registration},
         evidence::{
-            ClockAccepted, Erased, Membership, MessageHeader, RecordKind, SecurityEvent, Signature,
-            signature::Form,
+            Annex, ClockAccepted, Closing, Erased, Membership, MessageHeader, RecordKind,
+            SecurityEvent, Signature, Stage, signature::Form,
         },
     },
 };
@@ -46,6 +46,23 @@ fn only(report: &Report, check: Check, record: u64, words: &str) {
     );
     assert!(findings[0].problem.contains(words), "{report}");
     assert!(!report.holds());
+}
+
+/// The same when the promises of replies break besides, since the record that they name has become
+/// another one or stands elsewhere: so many.
+#[track_caller]
+fn only_and_promises(report: &Report, check: Check, record: u64, words: &str, broken: usize) {
+    let (promises, others): (Vec<_>, Vec<_>) = report
+        .findings()
+        .iter()
+        .partition(|finding| finding.check == Check::Promises);
+    assert_eq!((promises.len(), others.len()), (broken, 1), "{report}");
+    assert_eq!(
+        (others[0].check, others[0].record),
+        (check, Some(record)),
+        "{report}"
+    );
+    assert!(others[0].problem.contains(words), "{report}");
 }
 
 /// The same of the log as a whole.

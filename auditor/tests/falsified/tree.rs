@@ -14,7 +14,7 @@ fn a_record_replaced_after_the_checkpoint_was_signed() {
         .ledger
         .write(&truthful, &story.federation, &story.federation.log_key);
     let mut ledger = story.ledger.clone();
-    ledger.entries[story.unary[0] as usize].annex.salt = Bytes::from_static(b"another");
+    ledger.entries[story.right as usize].annex.salt = Bytes::from_static(b"another");
     ledger.write(&falsified, &story.federation, &new_key());
     std::fs::copy(truthful.join("checkpoint"), falsified.join("checkpoint")).unwrap();
     only_log(
@@ -69,7 +69,7 @@ fn messages_that_nobody_has_signed_for() {
 #[test]
 fn a_log_key_that_no_record_proves() {
     let mut story = Story::truthful();
-    let index = membership_of(&story.ledger, "log/");
+    let index = membership_of(&story.ledger, "log/GOV/MINISTRY");
     blank(&mut story.ledger, index);
     only_log(&story.audit(), Check::Checkpoint, "not anchored");
 }
