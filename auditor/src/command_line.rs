@@ -15,7 +15,8 @@ use clap::{Parser, Subcommand};
 use trust::configuration::Anchor;
 
 use crate::{
-    NotExported, NotRead, audit::NotAudited, files::in_words, reconciliation::NotReconciled,
+    NotExported, NotRead, audit::NotAudited, files::in_words, printable::printable,
+    reconciliation::NotReconciled,
 };
 
 /// Check message logs offline, trusting nothing but the anchor; find and read what is in them.
@@ -170,5 +171,5 @@ fn read_anchor(path: &Path) -> Result<Anchor, WrongUse> {
 /// An error with its causes, for the one place that prints it.
 #[must_use]
 pub fn explain(error: &WrongUse) -> String {
-    in_words(error)
+    printable(&in_words(error)).into_owned()
 }

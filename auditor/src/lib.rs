@@ -20,6 +20,7 @@ mod local_records;
 mod messages;
 pub mod outline;
 mod peer_logs;
+mod printable;
 pub mod reconciliation;
 mod records;
 mod registered;

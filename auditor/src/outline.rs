@@ -5,6 +5,8 @@ use std::fmt::{self, Write};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
+use crate::printable::printable;
+
 /// Named values in the order in which they are read.
 #[derive(Debug)]
 pub enum Outline {
@@ -79,7 +81,7 @@ fn write_outline(text: &mut String, outline: &Outline, depth: usize) -> fmt::Res
 }
 
 fn write_field(text: &mut String, name: &str, value: &Value, depth: usize) -> fmt::Result {
-    let indent = depth * 2;
+    let (indent, name) = (depth * 2, printable(name));
     let is_simple = match value {
         Value::Object(fields) => fields.is_empty(),
         Value::Array(items) => items.is_empty(),
@@ -109,11 +111,9 @@ fn write_value(text: &mut String, value: &Value, depth: usize) -> fmt::Result {
     }
 }
 
-/// Control characters of others' texts never reach a terminal.
 fn in_one_line(value: &Value) -> String {
     match value {
-        Value::String(text) if text.chars().any(char::is_control) => format!("{text:?}"),
-        Value::String(text) => text.clone(),
+        Value::String(text) => printable(text).into_owned(),
         other => other.to_string(),
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use crate::check::Check;
+use crate::{check::Check, printable::printable};
 
 /// The most findings that are kept in words; beyond, they are counted.
 pub const FINDINGS_LIMIT: usize = 100;
@@ -67,7 +67,12 @@ impl fmt::Display for Finding {
             }
             (None, None) => write!(formatter, "the log: ")?,
         }
-        write!(formatter, "{} [{}]", self.problem, self.check.name())
+        write!(
+            formatter,
+            "{} [{}]",
+            printable(&self.problem),
+            self.check.name()
+        )
     }
 }
 
@@ -179,7 +184,8 @@ impl Report {
     /// One sentence for whoever reads only one.
     #[must_use]
     pub fn verdict(&self) -> String {
-        let log = self.subject();
+        let subject = self.subject();
+        let log = printable(&subject);
         let records = self.facts.records;
         if self.holds() && self.facts.exchange.is_some() && self.facts.exchanges_open > 0 {
             return format!(

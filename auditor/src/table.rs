@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use crate::report::{Report, Tally};
+use crate::{
+    printable::printable,
+    report::{Report, Tally},
+};
 
 /// The width of the column that says what was checked.
 const WORDS: usize = 72;
@@ -17,7 +20,7 @@ impl fmt::Display for Report {
             } else {
                 "Container with"
             },
-            self.subject(),
+            printable(&self.subject()),
             self.facts.records
         )?;
         writeln!(
@@ -41,7 +44,7 @@ impl fmt::Display for Report {
         }
         writeln!(formatter)?;
         for sentence in self.sentences() {
-            writeln!(formatter, "{sentence}")?;
+            writeln!(formatter, "{}", printable(&sentence))?;
         }
         if !self.findings().is_empty() {
             writeln!(formatter, "\nWhat does not hold:")?;

@@ -14,12 +14,16 @@ use prost::Message;
 use trust::{
     Digest,
     checkpoint::{Checkpoint, Origin},
-    header::Direction,
+    header::{Direction, Header},
     merkle::{Hashes, Tree, consistency_proof, joint_proof, leaf_hash},
     message::SignedMessage,
     promise::Promise,
     wire::evidence::{PeerCheckpoint, RecordKind, RefusedAction},
 };
+
+/// Makes the log of the other server.
+/// Makes a reply whose promise is none.
+type Spoil = fn(&mut Header);
 
 /// Where the other server promised to have our request.
 const PLACE: u64 = 5;
@@ -238,7 +242,7 @@ fn what_a_server_promises_of_its_own_log_must_stand_there() {
 
 #[test]
 fn a_reply_that_does_not_promise_fails_unless_it_refuses() {
-    let promises: [(fn(&mut trust::header::Header), &str); 3] = [
+    let promises: [(Spoil, &str); 3] = [
         (|header| header.promise = None, "does not promise"),
         (
             |header| header.promise.as_mut().unwrap().annex_digest.clear(),

@@ -15,11 +15,12 @@ use fixture::{
     ledger::parties,
     story::{DESK, OFFICE, POPULATION, Story},
 };
+use prost::Message;
 use serde_json::Value;
 use trust::{
     Content, ExchangeId,
     header::Statements,
-    wire::evidence::{MessageContent, SecurityEvent},
+    wire::evidence::{Closing, MessageContent, PeerCheckpoint, RecordKind, SecurityEvent},
 };
 
 /// A log on disk, and a place for an index.
@@ -189,6 +190,84 @@ fn the_list_is_readable_and_keeps_control_characters_from_the_terminal() {
     );
 }
 
+/// Whoever writes a log, or is written about in it, must not write to the auditor's terminal.
+#[test]
+fn what_a_log_says_never_commands_a_terminal() {
+    const HOSTILE: &str = "\u{1b}]0;x\u{7}\u{9b}2J\r\u{202e}";
+    let mut story = Story::truthful();
+    let [_, closing] = story.lost;
+    let entry = &mut story.ledger.entries[closing as usize];
+    let mut closed = Closing::decode(entry.header.clone()).unwrap();
+    closed.outcome = HOSTILE.to_owned();
+    closed.reason = HOSTILE.to_owned();
+    entry.header = closed.encode_to_vec().into();
+    let [refused, _] = story.refused;
+    story.ledger.entries[refused as usize].annex.decision = HOSTILE.to_owned();
+    let early = SecurityEvent {
+        refusal_code: HOSTILE.to_owned(),
+        peer: HOSTILE.to_owned(),
+        exchange_id: ExchangeId::from_parts(1, &[7; 10])
+            .as_bytes()
+            .to_vec()
+            .into(),
+        count: 1,
+        ..SecurityEvent::default()
+    };
+    let ledger = &mut story.ledger;
+    ledger.local(RecordKind::Security, early.encode_to_vec());
+    let given = PeerCheckpoint {
+        origin: HOSTILE.to_owned(),
+        ..PeerCheckpoint::default()
+    };
+    ledger.local(RecordKind::PeerCheckpoint, given.encode_to_vec());
+    let given = PeerCheckpoint {
+        origin: format!("{PEER}/1"),
+        verdict: HOSTILE.to_owned(),
+        ..PeerCheckpoint::default()
+    };
+    ledger.local(RecordKind::PeerCheckpoint, given.encode_to_vec());
+    let content = MessageContent {
+        salt: Bytes::from(vec![7; 16]),
+        // Field 1: a map with one entry, whose key is hostile.
+        message: Some([&[10, 16, 10, 14][..], HOSTILE.as_bytes()].concat().into()),
+        ..MessageContent::default()
+    };
+    let parties = parties(OFFICE, POPULATION, 30);
+    let mut request = story.request(&parties, None).last();
+    request.content = Content::encode(&content);
+    request.header.content_digest = request.content.digest();
+    let index = story.receive(&request.signed(&story.federation.commune));
+    let case = Case::new(&story);
+    fs::write(
+        case.path("map.proto"),
+        r#"syntax = "proto3";
+        package vn.population.v1;
+        service Population { rpc LookUp(Named) returns (Named); }
+        message Named { map<string, string> values = 1; }
+        "#,
+    )
+    .unwrap();
+    fs::write(case.path("anchor.json"), story.federation.anchor.to_json()).unwrap();
+    let (proto, anchor) = (case.path("map.proto"), case.path("anchor.json"));
+    let (proto, anchor) = (proto.to_str().unwrap(), anchor.to_str().unwrap());
+    let at = ["--anchor", anchor, "--at", "2027-01-16T00:00:00Z"];
+    let mut printed = vec![case.run("verify", &at), case.run("list", &[])];
+    for record in [closing, refused, index, index - 1, index - 3] {
+        let record = record.to_string();
+        printed.push(case.run("show", &["--record", &record, "--descriptor", proto]));
+    }
+    for output in printed {
+        let printed = text(&output.stdout);
+        assert!(output.stderr.is_empty(), "{output:?}");
+        assert!(
+            printed.contains("\\u{1b}]0;x\\u{7}\\u{9b}2J\\r\\u{202e}"),
+            "{printed}"
+        );
+        let commands = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+        assert!(!printed.contains(commands), "{printed:?}");
+    }
+}
+
 #[test]
 fn an_open_exchange_and_a_call_refused_early_are_listed() {
     let mut story = Story::truthful();
@@ -201,10 +280,9 @@ fn an_open_exchange_and_a_call_refused_early_are_listed() {
         ),
         count: 1,
     };
-    let refused = story.ledger.local(
-        trust::wire::evidence::RecordKind::Security,
-        prost::Message::encode_to_vec(&event),
-    );
+    let refused = story
+        .ledger
+        .local(RecordKind::Security, event.encode_to_vec());
     let request = story.first_request(&parties(OFFICE, POPULATION, 21));
     let open = story.receive(&request);
     let case = Case::new(&story);

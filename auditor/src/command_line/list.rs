@@ -9,6 +9,7 @@ use trust::ExchangeId;
 use super::{Outcome, WrongUse};
 use crate::{
     listing::{Filter, Found, Summary},
+    printable::printable,
     records::Records,
     times::in_utc,
 };
@@ -131,11 +132,12 @@ fn block(summary: &Summary) -> String {
     } = summary;
     let at = in_utc(summary.recorded_at);
     let outcome = summary.outcome.words();
+    let outcome = printable(&outcome);
     let Some(side) = summary.side else {
         return format!(
             "{at}  {exchange}  {outcome}\n    refused before it was an exchange, called by {}, \
              record {record}\n",
-            one_line(peer)
+            printable(peer)
         );
     };
     let mut block = format!(
@@ -151,17 +153,10 @@ fn block(summary: &Summary) -> String {
     let said: Vec<_> = said
         .iter()
         .filter(|(name, text)| !(text.is_empty() || *name == "x-road-id" && *text == exchange))
-        .map(|(name, text)| format!("{name}: {}", one_line(text)))
+        .map(|(name, text)| format!("{name}: {}", printable(text)))
         .collect();
     if !said.is_empty() {
         let _ = writeln!(block, "    {}", said.join(", "));
     }
     block
-}
-
-/// Text of others, without control characters.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }

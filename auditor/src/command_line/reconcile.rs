@@ -7,6 +7,7 @@ use clap::Parser;
 use super::{Outcome, WrongUse, read_anchor};
 use crate::{
     audit::audit,
+    printable::printable,
     reconciliation::{Reconciliation, reconcile},
     report::Report,
 };
@@ -93,7 +94,10 @@ fn words(outcome: &Reconciliation, verdicts: &[String]) -> String {
         let _ = writeln!(
             text,
             "  {}: log {} lacks {} (record {} of the other log proves it)",
-            it.exchange, it.lacking, it.problem, it.proven_by
+            it.exchange,
+            it.lacking,
+            printable(&it.problem),
+            it.proven_by
         );
     }
     let more = outcome.failures - outcome.differences.len() as u64;
