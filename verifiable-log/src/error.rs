@@ -1,6 +1,6 @@
 //! What can be wrong with a log, by name: damage, failures of its storage, refused appends.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use trust::checkpoint::{InvalidCheckpoint, Origin};
 
@@ -160,6 +160,12 @@ pub enum Error {
     /// A view is wrong or not usable; nothing is lost.
     #[error("a view of the log is not usable ({0}); it is made again when the log is next opened")]
     View(String),
+    /// The folder of the index has something else in the index's place.
+    #[error(
+        "{0} was not made as an index, so nothing in it is touched: move it away, or keep the index \
+         in another folder"
+    )]
+    ForeignIndex(PathBuf),
     /// The log has failed before and appends nothing.
     #[error("the log has failed and must be opened again")]
     Failed(#[source] Arc<Self>),

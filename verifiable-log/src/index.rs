@@ -45,7 +45,11 @@ pub struct Index {
     _lock: Directory,
 }
 
-/// Where the database is in the folder of the index.
+/// What is ours in the folder that the index was given; all else there is somebody else's.
+const OURS: &str = "lienthong-index";
+/// In ours: says that we made it, so that what is beside it may be removed.
+const MARKER: &str = "made-by-lienthong";
+/// In ours: the database.
 const KEYS: &str = "keys";
 
 impl Index {
@@ -53,8 +57,8 @@ impl Index {
     /// log in another folder, which may be in use. Tells its progress. Blocks on files.
     ///
     /// # Errors
-    /// When another process has the index open ([`Error::Locked`]), the log is damaged, or the
-    /// folder cannot be written.
+    /// When another process has the index open ([`Error::Locked`]), the log is damaged, the folder
+    /// cannot be written, or what has our name in it is not ours ([`Error::ForeignIndex`]).
     pub fn open(
         folder: &Path,
         log: &Path,
@@ -69,7 +73,9 @@ impl Index {
         })?;
         let log: Arc<dyn Storage> = Arc::new(Directory::read_only(log));
         let identity = Identity::read(&*log)?;
-        let keys = folder.join(KEYS);
+        let ours = folder.join(OURS);
+        claim(&ours)?;
+        let keys = ours.join(KEYS);
         let known = KeyView::open(&keys, indexing.keys_version).and_then(|keys| {
             let applied = keys.applied()?;
             Ok((keys, applied))
@@ -201,6 +207,23 @@ impl Index {
         };
         self.keys.apply(keys.drain(..), applied).map_err(unusable)
     }
+}
+
+/// Makes our folder, or makes sure that we made it: an index that is wrong is removed, and nothing
+/// of somebody else's ever is.
+fn claim(ours: &Path) -> Result<(), Error> {
+    let opening = || Error::storage(format!("opening the index in {}", ours.display()));
+    fs::create_dir_all(ours).map_err(opening())?;
+    let marker = ours.join(MARKER);
+    if marker.is_file() {
+        return Ok(());
+    }
+    // An empty one may be ours too, from before a crash; there is nothing in it to lose.
+    if fs::read_dir(ours).map_err(opening())?.next().is_some() {
+        return Err(Error::ForeignIndex(ours.to_owned()));
+    }
+    let text = "An index of a message log. It may be deleted at any time.\n";
+    fs::write(marker, text).map_err(opening())
 }
 
 /// From the last record that the index has, if the log still has it there.

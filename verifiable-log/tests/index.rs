@@ -173,11 +173,38 @@ async fn a_damaged_index_is_made_again_and_nothing_beside_it_is_touched() {
     fill(&place.open_log(), 50).await;
     finds_fifty(&place.index());
     fs::write(place.index_folder().join("of somebody else"), "kept").unwrap();
-    let database = place.index_folder().join("keys");
+    let database = place.index_folder().join("lienthong-index/keys");
     fs::write(database.join("conf"), b"\xff\xff\xff\xff").unwrap();
     finds_fifty(&place.index());
     let kept = fs::read_to_string(place.index_folder().join("of somebody else"));
     assert_eq!(kept.unwrap(), "kept");
+}
+
+#[tokio::test]
+async fn a_folder_of_somebody_else_is_never_opened_or_removed() {
+    let place = Place::new();
+    fill(&place.open_log(), 50).await;
+    // What others have there by other names is not looked at.
+    let theirs = place.index_folder().join("keys");
+    fs::create_dir_all(&theirs).unwrap();
+    fs::write(theirs.join("private.pem"), "kept").unwrap();
+    finds_fifty(&place.index());
+    assert_eq!(fs::read_dir(&theirs).unwrap().count(), 1);
+
+    // And what has our name only if we made it.
+    let ours = place.index_folder().join("lienthong-index");
+    fs::remove_dir_all(&ours).unwrap();
+    fs::create_dir(&ours).unwrap();
+    finds_fifty(&place.index());
+    fs::remove_file(ours.join("made-by-lienthong")).unwrap();
+    fs::write(ours.join("thesis"), "kept").unwrap();
+    let before = fs::read_dir(&ours).unwrap().count();
+    let refused = Index::open(&place.index_folder(), &place.log(), INDEXING, &mut |_| ());
+    let refused = refused.err().unwrap();
+    assert!(matches!(refused, Error::ForeignIndex(_)), "{refused}");
+    assert!(refused.to_string().contains("not made as an index"));
+    assert_eq!(fs::read_dir(&ours).unwrap().count(), before);
+    assert_eq!(fs::read_to_string(ours.join("thesis")).unwrap(), "kept");
 }
 
 #[tokio::test]
