@@ -28,15 +28,17 @@ pub const DIFFERENCES_LIMIT: usize = 1000;
 pub struct Reconciliation {
     /// The two logs.
     pub logs: [String; 2],
-    /// Exchanges between the two servers that both recorded alike.
+    /// Exchanges between the two servers that both recorded alike: the same messages, the same end.
     pub alike: u64,
+    /// Exchanges of which one side has more, or another end: under way, or cut off between the two.
+    pub unequal: u64,
     /// Exchanges of which the answer did not reach the consumer, as its log says.
     pub not_delivered: u64,
     /// Exchanges that the consumer recorded and that never reached the provider.
     pub never_arrived: u64,
     /// Promises that the other log keeps.
     pub promises_kept: u64,
-    /// Exchanges that the provider promised to keep in a log of another generation.
+    /// Exchanges that the provider promised to keep in a log that it lost before this one began.
     pub in_other_generation: u64,
     /// Exchanges with other servers, which these two logs cannot prove.
     pub with_others: u64,
@@ -98,12 +100,11 @@ pub fn reconcile(
     second.read_on(progress)?;
     first.read_on(progress)?;
 
-    first.set_aside_other_generations(&second.log);
-    second.set_aside_other_generations(&first.log);
+    first.set_aside_other_generations(&second.log, second.begun_at);
+    second.set_aside_other_generations(&first.log, first.begun_at);
     let mut outcome = Reconciliation {
         logs: [first.log.to_string(), second.log.to_string()],
         with_others: first.with_others + second.with_others,
-        in_other_generation: (first.kept_elsewhere.len() + second.kept_elsewhere.len()) as u64,
         ..Reconciliation::default()
     };
     let mut prefixes = Vec::new();

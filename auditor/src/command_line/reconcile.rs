@@ -65,6 +65,10 @@ fn words(outcome: &Reconciliation, verdicts: &[String]) -> String {
     for (count, what) in [
         (outcome.alike, "exchanges recorded alike by both"),
         (
+            outcome.unequal,
+            "of which one side has more, or another end: under way, or cut off between the two",
+        ),
+        (
             outcome.not_delivered,
             "answered by the provider; the answer did not reach the consumer, as its log says",
         ),
@@ -78,7 +82,7 @@ fn words(outcome: &Reconciliation, verdicts: &[String]) -> String {
         ),
         (
             outcome.in_other_generation,
-            "promised in a log of another generation of the provider, which is not at hand",
+            "promised in a log that the provider lost before the one at hand began",
         ),
         (
             outcome.with_others,

@@ -13,12 +13,13 @@ use trust::{
     message::{KeptMessage, signature_value},
     promise::Promise,
     refusal::Side,
+    replay::FRESHNESS_SECONDS,
     wire::evidence::{Annex, Closing, RecordKind, Signature},
 };
 use verifiable_log::{RawRecord, Reader, Reading};
 
 use super::{NotReconciled, PROGRESS, unreadable};
-use crate::{audit::any_leaf_of, listing::side_of};
+use crate::{audit::any_leaf_of, listing::side_of, times::seconds};
 
 /// One log as far as it was read.
 pub(super) struct Book {
@@ -32,8 +33,12 @@ pub(super) struct Book {
     pub(super) size: u64,
     pub(super) exchanges: BTreeMap<(ExchangeId, SideKey), Seen>,
     pub(super) promises: Vec<Given>,
-    /// Exchanges with a promise of another log of the provider than the one at hand.
+    /// When its first record was made, in seconds since 1970 (UTC).
+    pub(super) begun_at: i64,
+    /// Exchanges that were promised to be kept in a log that was lost before the one at hand began.
     pub(super) kept_elsewhere: HashSet<ExchangeId>,
+    /// Promises of another log that was lost, as would have to be, after the one at hand began.
+    pub(super) promised_elsewhere: Vec<Given>,
     pub(super) with_others: u64,
 }
 
@@ -53,7 +58,16 @@ pub(super) struct Seen {
     pub(super) sent: VecDeque<(u64, Digest, Digest)>,
     pub(super) requests: Line,
     pub(super) replies: Line,
-    pub(super) closed: Option<String>,
+    pub(super) end: End,
+}
+
+/// How an exchange ended on one side.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    #[default]
+    Open,
+    FinalReply,
+    Closed,
 }
 
 /// The messages of one direction. Each names the one before it, so the newest stands for all.
@@ -73,6 +87,8 @@ pub(super) struct Given {
     pub(super) record: u64,
     pub(super) promise: Promise,
     pub(super) leaf: Digest,
+    /// When the reply was made, as it says and as far as its record allows.
+    made_at: i64,
 }
 
 impl Book {
@@ -92,7 +108,9 @@ impl Book {
             size: 0,
             exchanges: BTreeMap::new(),
             promises: Vec::new(),
+            begun_at: i64::MAX,
             kept_elsewhere: HashSet::new(),
+            promised_elsewhere: Vec::new(),
             with_others: 0,
         })
     }
@@ -113,6 +131,11 @@ impl Book {
     }
 
     fn take(&mut self, record: &RawRecord) {
+        if record.index == 0
+            && let Ok(annex) = Annex::decode(record.kept.annex.clone())
+        {
+            self.begun_at = seconds(annex.received_at);
+        }
         let body = record.kept.header.clone();
         match RecordKind::try_from(i32::from(record.kept.kind)) {
             Ok(RecordKind::Message) => {
@@ -125,7 +148,10 @@ impl Book {
                         .exchanges
                         .get_mut(&(exchange, closing.side == Side::Consumer.name()))
                 {
-                    seen.closed = Some(closing.outcome);
+                    // A server that starts again closes also what got a request after its end.
+                    if seen.end == End::Open {
+                        seen.end = End::Closed;
+                    }
                 }
             }
             _ => {}
@@ -168,8 +194,11 @@ impl Book {
             }
             Direction::Reply => {
                 seen.replies.extend(digest, record.index, is_late);
+                if header.is_final {
+                    seen.end = End::FinalReply;
+                }
                 if side == CONSUMER && !is_late {
-                    let given = promise_of(header, record.index, seen);
+                    let given = promise_of(header, record.index, seconds(annex.received_at), seen);
                     self.promises.extend(given);
                 }
             }
@@ -178,13 +207,17 @@ impl Book {
     }
 
     /// A server that lost its log begins another generation; what it promised in the one before is
-    /// not in this one.
-    pub(super) fn set_aside_other_generations(&mut self, of_peer: &Origin) {
-        let (here, elsewhere): (Vec<_>, Vec<_>) = std::mem::take(&mut self.promises)
-            .into_iter()
-            .partition(|given| given.promise.origin == *of_peer);
-        self.promises = here;
-        self.kept_elsewhere = elsewhere.iter().map(|given| given.exchange).collect();
+    /// not in this one. Once this one had begun, it could promise nothing in another.
+    pub(super) fn set_aside_other_generations(&mut self, of_peer: &Origin, begun_at: i64) {
+        for given in std::mem::take(&mut self.promises) {
+            if given.promise.origin == *of_peer {
+                self.promises.push(given);
+            } else if given.made_at < begun_at {
+                self.kept_elsewhere.insert(given.exchange);
+            } else {
+                self.promised_elsewhere.push(given);
+            }
+        }
     }
 
     fn is_between_the_two(&self, header: &Header) -> bool {
@@ -196,8 +229,9 @@ impl Book {
     }
 }
 
-/// The promise of a reply, and the leaf that it comes to.
-fn promise_of(header: &Header, record: u64, seen: &mut Seen) -> Option<Given> {
+/// The promise of a reply, and the leaf that it comes to. Clocks may differ: what was received at
+/// `received_at` can have been made as long before as a request may be old.
+fn promise_of(header: &Header, record: u64, received_at: i64, seen: &mut Seen) -> Option<Given> {
     let promise = Promise::of(header).ok()??;
     let answers = header.answers.as_ref()?;
     while seen.sent.front()?.0 < answers.newest_sequence {
@@ -209,6 +243,9 @@ fn promise_of(header: &Header, record: u64, seen: &mut Seen) -> Option<Given> {
         record,
         leaf: promise.leaf(*request, *signature),
         promise,
+        made_at: header
+            .created_at
+            .max(received_at.saturating_sub(FRESHNESS_SECONDS)),
     })
 }
 

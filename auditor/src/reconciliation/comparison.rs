@@ -13,7 +13,7 @@ use verifiable_log::RawRecord;
 
 use super::{
     NotReconciled, Reconciliation,
-    book::{Book, CONSUMER, Given, PROVIDER, Seen},
+    book::{Book, CONSUMER, End, Given, PROVIDER, Seen},
     read_again,
 };
 
@@ -38,12 +38,12 @@ impl Pair<'_> {
     pub(super) fn compare(&self, outcome: &mut Reconciliation, prefixes: &mut Vec<Prefix>) {
         let of_consumer = self.consumer.exchanges.iter();
         for ((exchange, _), asked) in of_consumer.filter(|((_, side), _)| *side == CONSUMER) {
-            if self.consumer.kept_elsewhere.contains(exchange) {
-                continue;
-            }
             match self.provider.exchanges.get(&(*exchange, PROVIDER)) {
                 Some(answered) => {
                     self.compare_exchange(outcome, prefixes, *exchange, asked, answered);
+                }
+                None if self.consumer.kept_elsewhere.contains(exchange) => {
+                    outcome.in_other_generation += 1;
                 }
                 None if asked.began_late => {}
                 None if asked.replies.early > 0 => {
@@ -122,10 +122,13 @@ impl Pair<'_> {
         if outcome.failures > before {
             return;
         }
-        if answered.replies.total > asked.replies.total && asked.closed.is_some() {
+        let totals = |seen: &Seen| (seen.requests.total, seen.replies.total);
+        if totals(asked) == totals(answered) && asked.end == answered.end {
+            outcome.alike += 1;
+        } else if answered.replies.total > asked.replies.total && asked.end == End::Closed {
             outcome.not_delivered += 1;
         } else {
-            outcome.alike += 1;
+            outcome.unequal += 1;
         }
     }
 }
@@ -189,6 +192,13 @@ pub(super) fn check_promises(
 ) -> Result<(), NotReconciled> {
     for keeper in 0..2 {
         let (kept_by, given_to) = (books[keeper], books[1 - keeper]);
+        for given in &given_to.promised_elsewhere {
+            let problem = format!(
+                "BROKEN PROMISE: its place was promised in log {}, when this log had begun",
+                given.promise.origin
+            );
+            outcome.lacks(&kept_by.log, given.exchange, given.record, problem);
+        }
         let mut by_index: HashMap<u64, Vec<&Given>> = HashMap::new();
         for given in &given_to.promises {
             by_index.entry(given.promise.index).or_default().push(given);
