@@ -80,7 +80,7 @@ checks! {
 
     RootDocuments Configuration "configuration.root" "root documents follow from the anchor";
     Heads Configuration "configuration.head" "heads of the configuration verify under the root document";
-    Serials Configuration "configuration.serial" "serials of the heads never go back";
+    Serials Configuration "configuration.serial" "serials of the heads and their publications never go back";
     Memberships Configuration "configuration.membership" "proofs of membership lead to a recorded head";
 
     Forms Messages "messages.form" "header and signature are well formed";

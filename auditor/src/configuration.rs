@@ -47,6 +47,8 @@ struct RecordedHead {
 #[derive(Clone, Copy)]
 struct VerifiedFacts {
     serial: u64,
+    /// Of the publication in the registry's log.
+    index: u64,
     state_root: Digest,
     expires_at: i64,
 }
@@ -221,26 +223,47 @@ impl RecordedConfiguration {
             ));
         }
         // Decisions overlap: one made by the older configuration may be recorded a moment later.
+        let overlapped_until = at.saturating_sub(RECORDING_SECONDS);
         match (self.replaced_at(serial), self.newest_serial) {
-            (Some(replaced), Some(newest)) if at.saturating_sub(RECORDING_SECONDS) > replaced => {
-                Err(format!("serial {serial} is recorded after serial {newest}"))
+            (Some(replaced), Some(newest)) if overlapped_until > replaced => {
+                return Err(format!("serial {serial} is recorded after serial {newest}"));
             }
-            _ => Ok(()),
+            _ => {}
+        }
+        // An old publication can be proven under a new checkpoint, and takes back what came since.
+        let index = head.index();
+        let newer = self.heads_where(|facts| facts.index > index);
+        let newer = newer.filter(|known| overlapped_until > known.recorded_at);
+        match newer
+            .filter_map(|known| known.verified)
+            .map(|facts| facts.index)
+            .max()
+        {
+            Some(newest) => Err(format!(
+                "serial {serial} names publication {index}, recorded after publication {newest}"
+            )),
+            None => Ok(()),
         }
     }
 
     /// When a head with a higher serial was first recorded.
     fn replaced_at(&self, serial: u64) -> Option<i64> {
-        let newer = self
-            .heads
-            .iter()
-            .filter(|known| known.verified.is_some_and(|facts| facts.serial > serial));
+        let newer = self.heads_where(|facts| facts.serial > serial);
         newer.map(|known| known.recorded_at).min()
+    }
+
+    fn heads_where(
+        &self,
+        asked: impl Fn(&VerifiedFacts) -> bool,
+    ) -> impl Iterator<Item = &RecordedHead> {
+        let is_asked = move |known: &&RecordedHead| known.verified.as_ref().is_some_and(&asked);
+        self.heads.iter().filter(is_asked)
     }
 
     fn remember(&mut self, head: &VerifiedHead, at: i64) {
         let facts = VerifiedFacts {
             serial: head.serial(),
+            index: head.index(),
             state_root: head.state_root(),
             expires_at: head.publication().expires_at,
         };

@@ -85,6 +85,31 @@ fn a_configuration_that_went_back() {
 }
 
 #[test]
+fn an_old_publication_under_a_new_checkpoint() {
+    let mut story = Story::truthful();
+    let federation = &story.federation;
+    let newer = federation.publish(12, &federation.registrations());
+    let state = story.published.state.clone();
+    // The publication of serial 9 once more, in a log that has got 20 entries.
+    let old = federation.publish_at(20, 8, state, [NOW - 60, NOW + 7 * 86_400]);
+    assert_eq!(old.verified(federation).index(), 8);
+    story.ledger.local(RecordKind::Head, newer.head);
+    // Two that were fetched at the same time can be recorded in either order.
+    story.ledger.local(RecordKind::Head, old.head.clone());
+    let report = story.audit();
+    assert!(report.holds(), "{report}");
+    story.ledger.entries.pop();
+    story.ledger.clock += 60;
+    let index = story.ledger.local(RecordKind::Head, old.head);
+    only(
+        &story.audit(),
+        Check::Serials,
+        index,
+        "serial 20 names publication 8, recorded after publication 11",
+    );
+}
+
+#[test]
 fn two_states_of_one_serial() {
     let mut story = Story::truthful();
     let mut registrations = story.federation.registrations();

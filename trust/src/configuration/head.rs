@@ -90,6 +90,13 @@ impl VerifiedHead {
         self.serial
     }
 
+    /// The index of the publication in the registry's log. The serial can grow without it, when an
+    /// old publication is proven under a newer checkpoint.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
     /// What was published.
     #[must_use]
     pub const fn publication(&self) -> &Publication {
