@@ -1,8 +1,9 @@
 //! The times of a log: what may lie between a decision and its record, and when a message is fresh.
 
 use trust::{
+    ExchangeId,
     header::{Direction, Header},
-    replay::{FRESHNESS_SECONDS, check_freshness, reference_time},
+    replay::{FRESHNESS_SECONDS, check_exchange_time, check_freshness, reference_time},
     wire::evidence::Stage,
 };
 
@@ -62,13 +63,15 @@ impl Times {
                 .map_err(|_| difference(header.created_at, received_at));
         }
         if header.direction == Direction::Request && header.sequence == 0 {
-            return self.check_opening(header.created_at, received_at);
+            return self.check_opening(header, received_at);
         }
         Ok(())
     }
 
-    /// A first request is fresh, and the clock did not go back before it.
-    fn check_opening(&mut self, created_at: i64, received_at: i64) -> Result<(), String> {
+    /// A first request is fresh and so is the exchange's id, which is then not opened again once
+    /// nobody remembers it; and the clock did not go back before it.
+    fn check_opening(&mut self, header: &Header, received_at: i64) -> Result<(), String> {
+        let created_at = header.created_at;
         let newest = self.newest.unwrap_or(received_at);
         let reference = reference_time(received_at, newest).map_err(|_| {
             format!(
@@ -80,11 +83,18 @@ impl Times {
         self.newest = Some(reference);
         // It was judged a moment before it was recorded.
         let age = reference.saturating_sub(created_at);
-        if (-FRESHNESS_SECONDS..=FRESHNESS_SECONDS + RECORDING_SECONDS).contains(&age) {
-            return Ok(());
+        if !(-FRESHNESS_SECONDS..=FRESHNESS_SECONDS + RECORDING_SECONDS).contains(&age) {
+            return Err(difference(created_at, reference));
         }
-        Err(difference(created_at, reference))
+        check_exchange(&header.parties.exchange, reference)
     }
+}
+
+/// An id is as old as a first request may be, when it was judged or when it was recorded.
+fn check_exchange(exchange: &ExchangeId, reference: i64) -> Result<(), String> {
+    check_exchange_time(exchange, reference.saturating_sub(RECORDING_SECONDS))
+        .or_else(|_| check_exchange_time(exchange, reference))
+        .map_err(|refusal| refusal.explanation)
 }
 
 fn difference(created_at: i64, received_at: i64) -> String {

@@ -480,9 +480,9 @@ fn destroyed_content_is_no_file_and_no_failure() {
 #[test]
 fn a_right_that_was_withdrawn_before_is_no_excuse() {
     let mut story = Story::truthful();
-    story.ledger.clock = 2000;
+    story.ledger.clock = 100;
     story.ledger.change(&withdraw("lookup"));
-    story.ledger.clock = 3000;
+    story.ledger.clock = 200;
     let request = story.first_request(&parties(OFFICE, POPULATION, 40));
     story.receive(&request);
     let reply = story.reply(&parties(OFFICE, POPULATION, 40), None, &request);

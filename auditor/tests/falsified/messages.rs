@@ -306,9 +306,28 @@ fn a_request_older_than_it_may_be() {
     only(&story.audit(), Check::Times, index, "400 seconds before");
 }
 
+/// An id is remembered for ten minutes: after that only its own time tells that it is not new.
+#[test]
+fn an_exchange_id_opened_again_when_nobody_remembers_it() {
+    for (later, holds) in [(310, true), (311, false), (3600, false)] {
+        let mut story = Story::begun(Federation::new());
+        let parties = parties(OFFICE, POPULATION, 1);
+        story.ledger.clock += later;
+        let request = story.first_request(&parties);
+        let index = story.receive(&request);
+        let report = story.audit();
+        if holds {
+            assert!(report.holds(), "{report}");
+        } else {
+            only(&report, Check::Times, index, "the exchange id was made");
+        }
+    }
+}
+
 #[test]
 fn a_clock_that_was_set_back() {
     let mut story = Story::begun(Federation::new());
+    story.ledger.clock = 200;
     story.answer_unary(1);
     story.ledger.clock -= 400;
     let [index, _] = story.answer_unary(2);
@@ -325,6 +344,7 @@ fn a_clock_that_was_set_back() {
         newest_record: NOW,
     };
     let mut story = Story::begun(Federation::new());
+    story.ledger.clock = 200;
     story.answer_unary(1);
     story.ledger.clock -= 400;
     story
