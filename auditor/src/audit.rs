@@ -24,7 +24,7 @@ use crate::{
     peer_logs::PeerLogs,
     report::Report,
     rights::LocalState,
-    times::{Times, seconds},
+    times::{Moment, Times, seconds},
     tree::Tree,
 };
 
@@ -178,6 +178,7 @@ impl Audit {
         self.tree
             .finish(report, &self.configuration, &self.keeper, is_whole);
         self.contents.finish(report);
+        self.times.finish(report);
         self.exchanges.finish(report);
         self.peer_logs.finish(report);
         report.facts.newest_serial = self.configuration.newest_serial();
@@ -201,10 +202,14 @@ impl Audit {
             .map_err(|error| format!("the annex does not parse: {error}"))
             .and_then(|annex| local_records::check_annex(&annex, record.kept.kind).map(|()| annex));
         match annex {
-            Ok(annex) if kind == RecordKind::Message => self.message(read, annex),
             Ok(annex) => {
-                self.report.held(Check::Annexes);
-                self.local_record(kind, record, seconds(annex.received_at));
+                let moment = self.times.take(seconds(annex.received_at));
+                if kind == RecordKind::Message {
+                    return self.message(read, annex, moment);
+                }
+                let fits = self.times.check_local(index, moment);
+                self.report.judge(Check::Annexes, index, fits);
+                self.local_record(kind, record, moment.logged_at);
             }
             Err(problem) => {
                 self.report.failed(Check::Annexes, index, problem);
@@ -218,16 +223,16 @@ impl Audit {
         }
     }
 
-    fn message(&mut self, read: &ReadRecord, annex: Annex) {
+    fn message(&mut self, read: &ReadRecord, annex: Annex, moment: Moment) {
         self.report.facts.messages += 1;
         let mut evidence = Evidence {
             server: &self.keeper.0,
             configuration: &self.configuration,
             certificates: &mut self.certificates,
             contents: &mut self.contents,
-            times: &mut self.times,
+            times: &self.times,
         };
-        if let Some(message) = evidence.check(&mut self.report, read, annex) {
+        if let Some(message) = evidence.check(&mut self.report, read, annex, moment) {
             let promised =
                 self.exchanges
                     .message(&mut self.report, &self.origin, &self.local_state, &message);

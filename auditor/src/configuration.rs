@@ -18,7 +18,7 @@ use crate::{
     registered::{Proven, ProvenState},
     report::Report,
     roots::Roots,
-    times::RECORDING_SECONDS,
+    times::{Moment, RECORDING_SECONDS},
 };
 
 /// How many heads are remembered; messages name the newest, or one replaced seconds before.
@@ -138,7 +138,7 @@ impl RecordedConfiguration {
         index: u64,
         serial: u64,
         head: Option<Digest>,
-        at: i64,
+        recorded: Moment,
     ) -> Option<&ProvenState> {
         let Some(found) = self.heads.iter().find(|known| Some(known.digest) == head) else {
             let problem = format!("the configuration it names (serial {serial}) is not recorded");
@@ -152,7 +152,7 @@ impl RecordedConfiguration {
         report.judge(
             Check::InForce,
             index,
-            self.check_in_force(&facts, serial, at),
+            self.check_in_force(&facts, serial, recorded),
         );
         self.states
             .iter()
@@ -180,7 +180,12 @@ impl RecordedConfiguration {
         outcome
     }
 
-    fn check_in_force(&self, facts: &VerifiedFacts, serial: u64, at: i64) -> Result<(), String> {
+    fn check_in_force(
+        &self,
+        facts: &VerifiedFacts,
+        serial: u64,
+        recorded: Moment,
+    ) -> Result<(), String> {
         let VerifiedFacts {
             serial: found,
             expires_at,
@@ -192,17 +197,16 @@ impl RecordedConfiguration {
             ));
         }
         // It was decided a moment before it was recorded.
-        let decided_at = at.saturating_sub(RECORDING_SECONDS);
-        if decided_at >= expires_at {
-            let late = at.saturating_sub(expires_at);
+        if recorded.at.saturating_sub(RECORDING_SECONDS) >= expires_at {
+            let late = recorded.at.saturating_sub(expires_at);
             return Err(format!(
                 "configuration {serial} had expired {late} seconds before"
             ));
         }
-        match self.replaced_at(serial) {
-            Some(replaced) if decided_at > replaced => Err(format!(
-                "configuration {serial} had been replaced by a newer one {} seconds before",
-                at.saturating_sub(replaced)
+        let since = |replaced| recorded.logged_at.saturating_sub(replaced);
+        match self.replaced_at(serial).map(since) {
+            Some(seconds) if seconds > RECORDING_SECONDS => Err(format!(
+                "configuration {serial} had been replaced by a newer one {seconds} seconds before"
             )),
             _ => Ok(()),
         }

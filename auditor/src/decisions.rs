@@ -44,6 +44,7 @@ impl Decisions {
         message: &ParsedMessage,
     ) {
         let (index, header, annex) = (message.index, &message.header, &message.annex);
+        let logged_at = message.recorded.logged_at;
         let is_request = header.direction == Direction::Request;
         if is_request && annex.decision != ACCEPTED {
             self.refused = Some(annex.decision.clone());
@@ -51,11 +52,13 @@ impl Decisions {
             report.judge(Check::Refusals, index, check_refusal(header, &code));
         } else if is_request {
             self.check_right(report, message, |question| match annex.access_right {
-                Some(granted) => state.check_right(granted, question),
+                Some(granted) => state.check_right(granted, question, logged_at),
                 None => Err("it was accepted and names no access right".to_owned()),
             });
         } else if header.refusal_code.is_none() {
-            self.check_right(report, message, |question| state.check_any_right(question));
+            self.check_right(report, message, |question| {
+                state.check_any_right(question, logged_at)
+            });
         }
     }
 
@@ -83,7 +86,7 @@ impl Decisions {
             service: &parties.service,
             method: &parties.method,
             purpose,
-            at: message.recorded_at,
+            at: message.recorded.at,
         };
         let outcome = report.judge(Check::Rights, message.index, allowed(&question));
         if outcome == Some(Allowed::MomentsBefore) {

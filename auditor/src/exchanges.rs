@@ -70,7 +70,7 @@ impl Exchanges {
         let header = &message.header;
         let side = side_of(header.direction, message.stage);
         let key = (side, header.parties.exchange);
-        self.forget_ended(message.recorded_at);
+        self.forget_ended(message.recorded.logged_at);
         if header.direction == Direction::Request && header.sequence == 0 {
             self.open_exchange(report, key, message);
         }
@@ -89,7 +89,7 @@ impl Exchanges {
         }
         if header.direction == Direction::Reply && header.is_final {
             report.facts.exchanges_answered += 1;
-            self.end(key, message.recorded_at, None);
+            self.end(key, message.recorded.logged_at, None);
         }
         promised
     }
@@ -150,7 +150,7 @@ impl Exchanges {
         };
         let client = &message.header.parties.client;
         let known = self.open.contains_key(&key) || self.ended.contains_key(&key);
-        match seen.insert(client, key.1, message.recorded_at) {
+        match seen.insert(client, key.1, message.recorded.logged_at) {
             Err(refusal) if refusal.reason == Reason::Busy => report.unchecked(Check::Once),
             Ok(()) if !known => report.held(Check::Once),
             _ => {
@@ -204,7 +204,7 @@ impl Exchanges {
             report.failed(Check::Order, index, problem);
             self.insert(key, Exchange::unknown());
             if header.direction == Direction::Reply && header.is_final {
-                self.end(key, message.recorded_at, None);
+                self.end(key, message.recorded.logged_at, None);
             }
         }
     }

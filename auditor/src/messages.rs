@@ -20,7 +20,7 @@ use crate::{
     contents::Contents,
     registered::{Proven, ProvenState},
     report::Report,
-    times::{Times, seconds},
+    times::{Moment, Times},
 };
 
 /// What a server writes about a message that it accepts or sends.
@@ -36,8 +36,7 @@ pub(crate) struct ParsedMessage {
     pub(crate) leaf: Digest,
     pub(crate) annex: Annex,
     pub(crate) stage: Stage,
-    /// Seconds since 1970 (UTC).
-    pub(crate) recorded_at: i64,
+    pub(crate) recorded: Moment,
 }
 
 /// What message checks look things up in.
@@ -47,7 +46,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) configuration: &'a RecordedConfiguration,
     pub(crate) certificates: &'a mut RecordedCertificates,
     pub(crate) contents: &'a mut Contents,
-    pub(crate) times: &'a mut Times,
+    pub(crate) times: &'a Times,
 }
 
 impl Evidence<'_> {
@@ -57,6 +56,7 @@ impl Evidence<'_> {
         report: &mut Report,
         read: &ReadRecord,
         annex: Annex,
+        recorded: Moment,
     ) -> Option<ParsedMessage> {
         let record = &read.record;
         let index = record.index;
@@ -72,7 +72,6 @@ impl Evidence<'_> {
             leave_unchecked(report);
             return None;
         }
-        let recorded_at = seconds(annex.received_at);
 
         let content = Content::received(record.content.clone());
         let is_refusal = header.refusal_code.is_some() || annex.decision != ACCEPTED;
@@ -83,8 +82,8 @@ impl Evidence<'_> {
         let serial = annex.configuration_serial;
         let state = self
             .configuration
-            .in_force(report, index, serial, head, recorded_at);
-        let certificate = self.certificate(report, index, &kept, state, recorded_at);
+            .in_force(report, index, serial, head, recorded);
+        let certificate = self.certificate(report, index, &kept, state, recorded.at);
         match &certificate {
             Some(certificate) => {
                 let verified = kept
@@ -95,7 +94,7 @@ impl Evidence<'_> {
             None => report.unchecked(Check::Signatures),
         }
         self.check_speaker(report, index, header, &annex, certificate.as_ref(), state);
-        let fits = self.times.check(header, stage, recorded_at);
+        let fits = self.times.check(header, stage, recorded);
         report.judge(Check::Times, index, fits);
         Some(ParsedMessage {
             index,
@@ -105,7 +104,7 @@ impl Evidence<'_> {
             header: header.clone(),
             annex,
             stage,
-            recorded_at,
+            recorded,
         })
     }
 

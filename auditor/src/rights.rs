@@ -60,11 +60,12 @@ impl LocalState {
     }
 
     /// Whether the right that record `granted` grants allowed a call that was recorded at
-    /// `question.at`.
+    /// `question.at`, at `logged_at` by the log.
     pub(crate) fn check_right(
         &self,
         granted: u64,
         question: &Question<'_>,
+        logged_at: i64,
     ) -> Result<Allowed, String> {
         let Some(found) = self.rights.get(&granted) else {
             return Err(match self.withdrawn.get(&granted) {
@@ -76,9 +77,7 @@ impl LocalState {
         };
         let overlap = match found.withdrawn_at {
             None => Allowed::Now,
-            Some(at) if question.at <= at.saturating_add(RECORDING_SECONDS) => {
-                Allowed::MomentsBefore
-            }
+            Some(at) if logged_at <= at.saturating_add(RECORDING_SECONDS) => Allowed::MomentsBefore,
             Some(_) => {
                 let by = self.withdrawn.get(&granted).copied().unwrap_or_default();
                 return Err(format!(
@@ -95,8 +94,12 @@ impl LocalState {
         })
     }
 
-    /// Whether some right allowed a call that was recorded at `question.at`.
-    pub(crate) fn check_any_right(&self, question: &Question<'_>) -> Result<Allowed, String> {
+    /// Whether some right allowed a call that was recorded at `question.at`, at `logged_at` by the log.
+    pub(crate) fn check_any_right(
+        &self,
+        question: &Question<'_>,
+        logged_at: i64,
+    ) -> Result<Allowed, String> {
         let in_force = self
             .rights_of(question)
             .filter(|(_, found)| found.withdrawn_at.is_none());
@@ -107,7 +110,7 @@ impl LocalState {
             let until = found
                 .withdrawn_at
                 .map(|at| at.saturating_add(RECORDING_SECONDS));
-            until.is_none_or(|until| question.at <= until)
+            until.is_none_or(|until| logged_at <= until)
         });
         decide(moments_before.map(plain), question).map(|_| Allowed::MomentsBefore)
     }

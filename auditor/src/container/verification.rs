@@ -126,6 +126,7 @@ impl Audit {
         self.tree
             .finish_proofs(report, &self.configuration, &self.keeper);
         self.contents.finish(report);
+        self.times.finish(report);
         self.exchanges.finish(report);
         report.facts.newest_serial = self.configuration.newest_serial();
         if report.facts.messages == 0 {

@@ -10,6 +10,7 @@ mod configuration;
 mod exchanges;
 mod messages;
 mod statements;
+mod times;
 mod tree;
 
 use auditor::{Check, Report};
@@ -76,6 +77,14 @@ fn only_log(report: &Report, check: Check, words: &str) {
         "{report}"
     );
     assert!(findings[0].problem.contains(words), "{report}");
+}
+
+/// Which checks failed, and for which records.
+fn places(report: &Report) -> Vec<(Check, Option<u64>)> {
+    let findings = report.findings().iter();
+    findings
+        .map(|finding| (finding.check, finding.record))
+        .collect()
 }
 
 /// Puts a record in place of another one that supports nothing.
