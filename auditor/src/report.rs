@@ -192,6 +192,12 @@ impl Report {
                 "All checks hold, but how the exchange ended is not in it: {log}, {records} records."
             );
         }
+        if self.holds() && self.facts.records_after_checkpoint > 0 {
+            let covered = records.saturating_sub(self.facts.records_after_checkpoint);
+            return format!(
+                "All checks hold: {log}, {records} records, of which the checkpoint covers {covered}."
+            );
+        }
         if self.holds() {
             return format!("All checks hold: {log}, {records} records.");
         }

@@ -122,6 +122,13 @@ fn a_live_log_holds_at_every_moment_and_what_is_not_yet_signed_for_is_counted() 
     assert!(report.holds(), "{report}");
     assert_eq!(report.facts.records, 33);
     assert_eq!(report.facts.records_after_checkpoint, rest.len() as u64);
+    assert_eq!(
+        report.verdict(),
+        format!(
+            "All checks hold: VN/GOV/MINISTRY/server-1/1, 33 records, of which the checkpoint covers {}.",
+            begun.len()
+        )
+    );
     assert!(
         report
             .to_string()
