@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
-use certs::{Certificate, TrustedAuthority, vouch};
+use certs::{Certificate, MAXIMUM_PATH, TrustedAuthority, vouch};
 use trust::{Digest, message::SigningCertificate, wire::configuration::Authority};
 
 use crate::{
@@ -11,15 +10,18 @@ use crate::{
     times::RECORDING_SECONDS,
 };
 
-/// The longest chain of intermediate certificates that is followed.
-const CHAIN_LIMIT: usize = 4;
+/// The most certificates of one subject that are tried: the newest of them.
+const OF_ONE_SUBJECT: usize = 4;
+/// The most chains that are tried for one certificate.
+const CHAINS: usize = 16;
 
 /// The certificates of the records read so far, each parsed once.
 #[derive(Default)]
 pub(crate) struct RecordedCertificates {
     recorded: HashMap<Digest, Recorded>,
-    /// Certificates that may stand between a member's and an authority's, by their subject.
-    intermediates: HashMap<String, Digest>,
+    /// Certificates that may stand between a member's and an authority's, by their subject; of
+    /// one subject in the order in which they were recorded.
+    intermediates: HashMap<String, Vec<Digest>>,
     /// By the digest of the authority's certificate; none when it is no authority's.
     authorities: HashMap<Digest, Option<TrustedAuthority>>,
 }
@@ -35,10 +37,16 @@ impl RecordedCertificates {
     pub(crate) fn record(&mut self, der: &[u8]) -> Result<(), String> {
         let certificate = Certificate::parse(der).map_err(|error| error.to_string())?;
         let digest = certificate.digest();
-        if certificate.is_authority() {
-            self.intermediates
-                .entry(certificate.subject().to_owned())
-                .or_insert(digest);
+        // One that issued itself leads to no other.
+        if certificate.is_authority() && certificate.issuer() != certificate.subject() {
+            let subject = certificate.subject().to_owned();
+            let same = self.intermediates.entry(subject).or_default();
+            if !same.contains(&digest) {
+                same.push(digest);
+            }
+            if same.len() > OF_ONE_SUBJECT {
+                same.remove(0);
+            }
         }
         self.recorded.entry(digest).or_insert(Recorded {
             certificate,
@@ -88,9 +96,15 @@ impl RecordedCertificates {
         {
             return Ok(Proven::Value(facts.clone()));
         }
-        let chain = self.chain(&found.certificate);
-        let der = Bytes::copy_from_slice(found.certificate.der());
-        match vouch(&der, &chain, &approved.authorities, signed_at) {
+        let der = found.certificate.der();
+        let mut vouched = vouch::<&[u8]>(der, &[], &approved.authorities, signed_at);
+        for chain in self.chains(&found.certificate).skip(1) {
+            if vouched.is_ok() {
+                break;
+            }
+            vouched = vouch(der, &chain, &approved.authorities, signed_at);
+        }
+        match vouched {
             Ok(vouched) => {
                 let facts = SigningCertificate::from(&vouched);
                 if let Some(found) = self.recorded.get_mut(&digest) {
@@ -132,19 +146,23 @@ impl RecordedCertificates {
             .clone()
     }
 
-    /// The recorded certificates above one, by the names of their issuers.
-    fn chain(&self, certificate: &Certificate) -> Vec<Bytes> {
-        let mut chain: Vec<Bytes> = Vec::new();
-        let mut issuer = certificate.issuer();
-        while chain.len() < CHAIN_LIMIT
-            && let Some(above) = self.intermediates.get(issuer)
-            && let Some(found) = self.recorded.get(above)
-            && found.certificate.issuer() != issuer
-        {
-            chain.push(Bytes::copy_from_slice(found.certificate.der()));
-            issuer = found.certificate.issuer();
+    /// The chains of recorded certificates above one, by the names of their issuers: the shortest
+    /// first, and of one length those of certificates that were recorded last.
+    fn chains<'a>(&'a self, certificate: &'a Certificate) -> impl Iterator<Item = Vec<&'a [u8]>> {
+        let mut chains = vec![(certificate.issuer(), Vec::new())];
+        let mut reached = 0;
+        while let Some((issuer, chain)) = chains.get(reached).cloned() {
+            reached += 1;
+            let above = self.intermediates.get(issuer).into_iter().flatten();
+            let above = above.rev().filter_map(|digest| self.recorded.get(digest));
+            for above in above.map(|found| &found.certificate) {
+                let room = chains.len() < CHAINS && chain.len() < MAXIMUM_PATH;
+                if room && !chain.contains(&above.der()) {
+                    chains.push((above.issuer(), [&chain[..], &[above.der()]].concat()));
+                }
+            }
         }
-        chain
+        chains.into_iter().map(|(_, chain)| chain)
     }
 }
 

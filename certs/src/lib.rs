@@ -23,7 +23,7 @@ pub mod tls;
 pub use authority::{Subject, TestAuthority, Validity};
 pub use certificate::Certificate;
 pub use chain::{TrustedAuthority, VouchedCertificate, vouch, vouch_authentication};
-pub use error::{CertificateError, Fault, FileError, FileProblem, IssueError};
+pub use error::{CertificateError, Fault, FileError, FileProblem, IssueError, MAXIMUM_PATH};
 pub use key::{LogKey, PrivateKey, SigningKey};
 pub use profile::{Profile, Role, Violation};
 pub use request::CertificateRequest;

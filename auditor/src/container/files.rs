@@ -1,9 +1,9 @@
 //! The files of a container, all made from its records: when written, and again when verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use certs::{Certificate, cades::detached_signature, file::in_pem};
+use certs::{Certificate, MAXIMUM_PATH, cades::detached_signature, file::in_pem};
 use prost::Message;
 use trust::{
     Digest, ServerId,
@@ -140,34 +140,50 @@ fn add_message(
 }
 
 /// The certificates that the records hold.
-struct Certificates(Vec<Certificate>);
+struct Certificates {
+    recorded: Vec<Certificate>,
+    /// Those that may issue others, by their subject.
+    issuers: HashMap<String, Vec<usize>>,
+}
 
 impl Certificates {
     fn of(evidence: &Evidence) -> Self {
-        let recorded = bodies(evidence, RecordKind::Certificate)
-            .filter_map(|body| CertificateRecord::decode(body).ok());
-        Self(
-            recorded
-                .filter_map(|recorded| Certificate::parse(&recorded.certificate).ok())
-                .collect(),
-        )
+        let recorded: Vec<Certificate> = bodies(evidence, RecordKind::Certificate)
+            .filter_map(|body| CertificateRecord::decode(body).ok())
+            .filter_map(|recorded| Certificate::parse(&recorded.certificate).ok())
+            .collect();
+        let mut issuers: HashMap<String, Vec<usize>> = HashMap::new();
+        for (position, certificate) in recorded.iter().enumerate() {
+            if certificate.is_authority() {
+                let subject = certificate.subject().to_owned();
+                issuers.entry(subject).or_default().push(position);
+            }
+        }
+        Self { recorded, issuers }
     }
 
-    /// The certificate of this digest, and those above it.
+    /// The certificate of this digest, and those that may stand above it: all of one subject, as
+    /// far as there is room, since which of them leads to an authority is for the reader to find.
     fn chain(&self, digest: &Digest) -> Vec<Certificate> {
-        let mut chain: Vec<Certificate> = Vec::new();
-        let mut next = self.0.iter().find(|found| found.digest() == *digest);
-        while let Some(certificate) = next
-            && chain.len() <= self.0.len()
-        {
-            chain.push(certificate.clone());
-            next = self.0.iter().find(|above| {
-                above.is_authority()
-                    && above.subject() == certificate.issuer()
-                    && above.subject() != certificate.subject()
-            });
+        let signer = self.recorded.iter().find(|it| it.digest() == *digest);
+        let mut chain: Vec<&Certificate> = signer.into_iter().collect();
+        let mut reached = 0;
+        while let Some(certificate) = chain.get(reached).copied() {
+            reached += 1;
+            let above = self.issuers.get(certificate.issuer()).into_iter().flatten();
+            for above in above
+                .rev()
+                .filter_map(|position| self.recorded.get(*position))
+            {
+                if above.subject() != certificate.subject()
+                    && chain.len() <= MAXIMUM_PATH
+                    && !chain.contains(&above)
+                {
+                    chain.push(above);
+                }
+            }
         }
-        chain
+        chain.into_iter().cloned().collect()
     }
 }
 
