@@ -114,7 +114,9 @@ fn unpack(path: &Path) -> Files {
 fn pack(path: &Path, files: &Files, method: CompressionMethod) {
     let mut zip = ZipWriter::new(File::create(path).unwrap());
     let options = SimpleFileOptions::default().compression_method(method);
-    for (name, bytes) in files {
+    let first = files.get_key_value("mimetype");
+    let others = files.iter().filter(|(name, _)| *name != "mimetype");
+    for (name, bytes) in first.into_iter().chain(others) {
         zip.start_file(name.as_str(), options).unwrap();
         zip.write_all(bytes).unwrap();
     }
@@ -344,6 +346,36 @@ fn another_anchor_proves_nothing() {
     assert!(printed.contains("under another anchor"), "{printed}");
 }
 
+/// Where the directory of a zip file begins, as its end says.
+fn directory_of(zip: &[u8]) -> usize {
+    let at = zip.len() - 6;
+    u32::from_le_bytes(zip[at..at + 4].try_into().unwrap()) as usize
+}
+
+/// A zip file with a few bytes more, and all that stands behind them found where it is then.
+fn with_bytes_at(zip: &[u8], place: usize) -> Vec<u8> {
+    let more = b"hidden";
+    let directory = directory_of(zip);
+    let mut changed = [&zip[..place], more, &zip[place..]].concat();
+    let mut entry = directory + more.len();
+    let moved = |bytes: &mut [u8]| {
+        let at = u32::from_le_bytes(bytes.try_into().unwrap());
+        if at as usize >= place {
+            bytes.copy_from_slice(&(at + more.len() as u32).to_le_bytes());
+        }
+    };
+    while changed[entry..].starts_with(b"PK\x01\x02") {
+        moved(&mut changed[entry + 42..entry + 46]);
+        let length = |at: usize| {
+            usize::from(changed[entry + at]) + 256 * usize::from(changed[entry + at + 1])
+        };
+        entry += 46 + length(28) + length(30) + length(32);
+    }
+    let at = changed.len() - 6;
+    moved(&mut changed[at..at + 4]);
+    changed
+}
+
 #[test]
 fn what_is_no_container_is_refused() {
     let case = Case::new(&Story::truthful());
@@ -375,6 +407,43 @@ fn what_is_no_container_is_refused() {
         doubled[at..at + to.len()].copy_from_slice(to);
     }
     refused(&doubled, "one name");
+
+    // Bytes before the first file, between two files, and behind the last.
+    let name = bytes.windows(10).position(|part| part == b"VERIFY.txt");
+    // Its local header stands 30 bytes before its name.
+    let (verify, directory) = (name.unwrap() - 30, directory_of(&bytes));
+    for place in [0, verify, directory] {
+        refused(&with_bytes_at(&bytes, place), "belong to no file");
+    }
+
+    let end = bytes.len() - 22;
+    refused(
+        &[&bytes[..end], b"hidden", &bytes[end..]].concat(),
+        "no zip file",
+    );
+
+    // The directory names another file than stands there.
+    let mut renamed = bytes.clone();
+    let at = directory
+        + bytes[directory..]
+            .windows(10)
+            .position(|part| part == b"VERIFY.txt")
+            .unwrap();
+    renamed[at] = b'v';
+    refused(&renamed, "no zip file");
+
+    // The type is not the first file.
+    let mut zip = ZipWriter::new(File::create(&broken).unwrap());
+    for (name, bytes) in files.iter().rev() {
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        zip.start_file(name.as_str(), options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    refused(
+        &fs::read(&broken).unwrap(),
+        "its first file is not mimetype",
+    );
 
     let mut without_type = files;
     without_type.insert("mimetype".to_owned(), b"application/zip".to_vec());

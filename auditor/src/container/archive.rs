@@ -9,7 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use zip::{CompressionMethod, ZipArchive, ZipWriter, result::ZipError, write::SimpleFileOptions};
+use zip::{
+    CompressionMethod, ZipArchive, ZipWriter,
+    read::{ArchiveOffset, Config},
+    result::ZipError,
+    write::SimpleFileOptions,
+};
 
 use super::{
     MIME_TYPE,
@@ -65,12 +70,19 @@ fn write_into(file: &mut File, files: &Files) -> io::Result<()> {
 pub(crate) fn read(path: &Path) -> Result<Files, NotRead> {
     let mut file = File::open(path)?;
     let stated = number_of_files(&mut file)?;
-    let mut zip = ZipArchive::new(io::BufReader::new(file))?;
+    let beginning = Config {
+        archive_offset: ArchiveOffset::Known(0),
+    };
+    let mut zip = ZipArchive::with_config(beginning, io::BufReader::new(file))?;
     // Of two files of one name, tools read different ones.
     if zip.len() != stated {
         return Err(NotRead::Form("two of its files have one name".to_owned()));
     }
+    // What tools read from the directory and what they read from the files is the same.
+    zip.validate_header_consistency()?;
     let mut files = BTreeMap::new();
+    // Where the files begin and end.
+    let mut places = BTreeMap::new();
     let mut left = SIZE;
     for position in 0..zip.len() {
         let entry = zip.by_index(position)?;
@@ -83,6 +95,8 @@ pub(crate) fn read(path: &Path) -> Result<Files, NotRead> {
                 "{name:?} is larger than any that belongs there"
             )));
         }
+        let end = entry.data_start().unwrap_or_default() + entry.size();
+        places.insert(entry.header_start(), (end, name == MIME_TYPE_FILE));
         let mut bytes = Vec::new();
         entry.take(FILE_SIZE.min(left)).read_to_end(&mut bytes)?;
         left -= bytes.len() as u64;
@@ -96,7 +110,30 @@ pub(crate) fn read(path: &Path) -> Result<Files, NotRead> {
             "it does not say that it is an ASiC-E container".to_owned(),
         ));
     }
+    check_places(&places, zip.central_directory_start())?;
     Ok(files)
+}
+
+/// Whether the files stand one after the other from the first byte on, the type first: nothing is
+/// hidden before, between or behind them.
+fn check_places(places: &BTreeMap<u64, (u64, bool)>, directory: u64) -> Result<(), NotRead> {
+    if places.values().next().is_none_or(|(_, is_type)| !is_type) {
+        let problem = format!("its first file is not {MIME_TYPE_FILE}");
+        return Err(NotRead::Form(problem));
+    }
+    let mut reached = 0;
+    for (begin, (end, _)) in places {
+        if *begin != reached {
+            break;
+        }
+        reached = *end;
+    }
+    if reached == directory {
+        return Ok(());
+    }
+    Err(NotRead::Form(format!(
+        "there are bytes at {reached} that belong to no file"
+    )))
 }
 
 /// How many files the end of a zip file states. Containers have no comment and no extensions.
@@ -110,6 +147,15 @@ fn number_of_files(file: &mut File) -> Result<usize, NotRead> {
     let mut end = [0; END];
     file.read_exact(&mut end)?;
     file.rewind()?;
+    // The directory reaches from where the end says it begins to the end.
+    let number = |from: usize| {
+        let bytes = end.get(from..).and_then(|bytes| bytes.first_chunk());
+        bytes.copied().map_or(0, u32::from_le_bytes)
+    };
+    let (size, begin) = (number(12), number(16));
+    if u64::from(size) + u64::from(begin) != length - END as u64 {
+        return Err(no_zip());
+    }
     match end {
         [
             b'P',
