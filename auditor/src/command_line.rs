@@ -32,7 +32,7 @@ enum Command {
     /// Verify whole logs, also while their servers write them, and evidence containers.
     ///
     /// Prints each kind of check with its count, what does not hold, and a verdict. Exits with 0
-    /// if every check holds, with 1 if one fails, with 2 if there is nothing to check.
+    /// if every check holds, with 1 if one fails, else with 2 if something could not be read.
     Verify(verify::Verify),
     /// List the exchanges of a log: who asked what of whom, when, and how it ended.
     ///
@@ -138,6 +138,8 @@ pub struct Outcome {
     pub text: String,
     /// Whether every check held, or what was looked for was found.
     pub holds: bool,
+    /// Why some of what was asked for could not be read.
+    pub unread: Vec<WrongUse>,
 }
 
 impl Arguments {

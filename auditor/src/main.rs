@@ -26,10 +26,13 @@ fn main() -> ExitCode {
         Ok(outcome) => {
             // A reader that went away has read enough.
             let _ = stdout().write_all(outcome.text.as_bytes());
-            if outcome.holds {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
+            for error in &outcome.unread {
+                eprintln!("auditor: {}", explain(error));
+            }
+            match (outcome.holds, outcome.unread.is_empty()) {
+                (false, _) => ExitCode::FAILURE,
+                (true, false) => ExitCode::from(2),
+                (true, true) => ExitCode::SUCCESS,
             }
         }
         Err(error) => {

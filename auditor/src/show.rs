@@ -86,7 +86,10 @@ fn of_header(header: &Header) -> Outline {
         ("client", Some(json!(parties.client.to_string()))),
         ("service", Some(json!(parties.service.to_string()))),
         ("method", Some(json!(parties.method.to_string()))),
-        ("created_at", Some(json!(in_utc(header.created_at * 1000)))),
+        (
+            "created_at",
+            Some(json!(in_utc(header.created_at.saturating_mul(1000)))),
+        ),
         ("configuration", Some(json!(header.configuration_serial))),
         ("refusal", header.refusal_code.clone().map(Value::String)),
         (

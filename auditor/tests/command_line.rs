@@ -143,6 +143,32 @@ fn wrong_use_exits_with_2_and_says_why() {
 }
 
 #[test]
+fn of_several_logs_each_that_can_be_read_is_reported() {
+    let (truthful, lying) = (case(&Story::truthful()), case(&lying()));
+    let nowhere = truthful.folder.path().join("nowhere");
+    let logs: [&Path; 2] = [&nowhere, &truthful.log];
+    let output = verify(&logs, &truthful.anchor, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("All checks hold"));
+    assert!(text(&output.stderr).contains("there is no log to audit"));
+    let output = verify(&logs, &truthful.anchor, &["--json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["holds"], &json["logs"][0]["holds"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(json["unread"].as_array().unwrap().len(), 1);
+
+    // One that fails is worse.
+    let logs: [&Path; 3] = [&nowhere, &truthful.log, &lying.log];
+    let output = verify(&logs, &truthful.anchor, &[]);
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains("All checks hold"), "{printed}");
+    assert!(printed.contains("kept under another anchor"), "{printed}");
+}
+
+#[test]
 fn the_time_of_the_audit_is_asked() {
     let case = case(&Story::truthful());
     let output = Command::new(env!("CARGO_BIN_EXE_auditor"))

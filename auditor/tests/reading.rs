@@ -20,7 +20,9 @@ use serde_json::Value;
 use trust::{
     Content, ExchangeId,
     header::Statements,
-    wire::evidence::{Closing, MessageContent, PeerCheckpoint, RecordKind, SecurityEvent},
+    wire::evidence::{
+        Closing, MessageContent, MessageHeader, PeerCheckpoint, RecordKind, SecurityEvent,
+    },
 };
 
 /// A log on disk, and a place for an index.
@@ -266,6 +268,21 @@ fn what_a_log_says_never_commands_a_terminal() {
         let commands = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
         assert!(!printed.contains(commands), "{printed:?}");
     }
+}
+
+#[test]
+fn a_time_beyond_all_years_is_shown() {
+    let mut story = Story::truthful();
+    let index = story.unary[0];
+    let entry = &mut story.ledger.entries[index as usize];
+    let mut header = MessageHeader::decode(entry.header.clone()).unwrap();
+    header.created_at = i64::MAX;
+    entry.header = header.encode_to_vec().into();
+    let case = Case::new(&story);
+    let output = case.run("show", &["--record", &index.to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let shown = text(&output.stdout);
+    assert!(shown.contains(&format!("{} ms", i64::MAX)), "{shown}");
 }
 
 #[test]

@@ -43,6 +43,10 @@ impl Export {
             evidence.log,
             evidence.checkpoint.unverified().size
         );
-        Ok(Outcome { text, holds: true })
+        Ok(Outcome {
+            text,
+            holds: true,
+            unread: Vec::new(),
+        })
     }
 }

@@ -80,6 +80,7 @@ impl List {
         Ok(Outcome {
             text,
             holds: !found.exchanges.is_empty(),
+            unread: Vec::new(),
         })
     }
 

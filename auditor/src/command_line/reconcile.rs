@@ -53,6 +53,7 @@ impl Reconcile {
         Ok(Outcome {
             text,
             holds: outcome.holds() && verified.iter().all(Report::holds),
+            unread: Vec::new(),
         })
     }
 }

@@ -69,6 +69,7 @@ impl Show {
         Ok(Outcome {
             text,
             holds: !records.is_empty(),
+            unread: Vec::new(),
         })
     }
 

@@ -6,7 +6,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 use trust::configuration::Anchor;
 
-use super::{Outcome, WrongUse, read_anchor};
+use super::{Outcome, WrongUse, explain, read_anchor};
 use crate::{audit::audit, container, report::Report};
 
 #[derive(Debug, Parser)]
@@ -30,17 +30,22 @@ impl Verify {
     pub(super) fn run(&self, now: i64, progress: &mut dyn FnMut(u64)) -> Result<Outcome, WrongUse> {
         let anchor = read_anchor(&self.anchor)?;
         let at = self.at.map_or(now, jiff::Timestamp::as_second);
-        let reports = self
-            .logs
-            .iter()
-            .map(|path| report(path, &anchor, at, progress))
-            .collect::<Result<Vec<_>, WrongUse>>()?;
+        let (mut reports, mut unread) = (Vec::new(), Vec::new());
+        for path in &self.logs {
+            match report(path, &anchor, at, progress) {
+                Ok(report) => reports.push(report),
+                Err(error) => unread.push(error),
+            }
+        }
         let holds = reports.iter().all(Report::holds);
-        let text = if self.json {
+        let text = if reports.is_empty() {
+            String::new()
+        } else if self.json {
             let logs: Vec<Value> = reports.iter().map(to_json).collect();
             let total = |count: fn(&Report) -> u64| reports.iter().map(count).sum::<u64>();
             let whole = json!({
-                "holds": holds,
+                "holds": holds && unread.is_empty(),
+                "unread": unread.iter().map(explain).collect::<Vec<_>>(),
                 "records": total(|report| report.facts.records),
                 "records_after_checkpoint": total(|report| report.facts.records_after_checkpoint),
                 "failures": total(Report::failures),
@@ -51,7 +56,11 @@ impl Verify {
             let texts: Vec<String> = reports.iter().map(ToString::to_string).collect();
             texts.join("\n")
         };
-        Ok(Outcome { text, holds })
+        Ok(Outcome {
+            text,
+            holds,
+            unread,
+        })
     }
 }
 
