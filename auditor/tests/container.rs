@@ -15,12 +15,12 @@ use std::{
 use fixture::{
     Federation, NOW,
     ledger::{append, parties},
-    story::{OFFICE, POPULATION, Story, withdraw},
+    story::{DESK, OFFICE, POPULATION, Story, grant, withdraw},
 };
 use prost::Message;
 use trust::{
     ExchangeId,
-    wire::evidence::{Erased, RecordKind, SecurityEvent},
+    wire::evidence::{Erased, RecordKind, SecurityEvent, change::Value},
 };
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
@@ -561,6 +561,23 @@ fn a_right_that_was_withdrawn_before_is_no_excuse() {
     let (status, printed) = case.verify(&case.exported(40));
     assert_eq!(status, Some(1));
     assert!(printed.contains("withdrew [exchanges.right]"), "{printed}");
+}
+
+#[test]
+fn a_right_whose_id_was_used_for_another_service_before() {
+    let mut story = Story::truthful();
+    let mut other = grant("reused", &[]);
+    if let Some(Value::Right(right)) = &mut other.value {
+        right.service = DESK.to_owned();
+    }
+    story.ledger.change(&other);
+    story.right = story.ledger.change(&grant("reused", &["LookUp"]));
+    story.answer_unary(40);
+    let case = Case::new(&story);
+    let (status, printed) = case.verify(&case.path("log"));
+    assert_eq!(status, Some(0), "{printed}");
+    let (status, printed) = case.verify(&case.exported(40));
+    assert_eq!(status, Some(0), "{printed}");
 }
 
 /// The commands of VERIFY.txt as somebody pastes them, in a folder where the file is.

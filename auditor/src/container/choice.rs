@@ -233,7 +233,8 @@ impl Choice {
     }
 
     /// Every change of the rights that decided, and of rights between the same two, up to the
-    /// end of the exchange; and that the service's subsystem was hosted.
+    /// end of the exchange; and that the subsystems were hosted which these rights were for. (The
+    /// id of a right may have been used for another service before.)
     fn choose_rights(&self, chosen: &mut BTreeSet<u64>) {
         let named: HashSet<u64> = self.messages.iter().filter_map(|it| it.right).collect();
         let Some(last) = self.messages.last().filter(|_| !named.is_empty()) else {
@@ -255,13 +256,19 @@ impl Choice {
                 _ => None,
             })
             .collect();
+        let before = self.changes.iter().filter(|(index, _)| *index < last.index);
+        let services: HashSet<&String> = before
+            .clone()
+            .filter_map(|(_, key)| match key {
+                ChangedKey::Right(id, Some((_, service))) if ids.contains(id) => Some(service),
+                _ => None,
+            })
+            .collect();
         chosen.extend(
-            self.changes
-                .iter()
-                .filter(|(index, _)| *index < last.index)
+            before
                 .filter(|(_, key)| match key {
                     ChangedKey::Right(id, _) => ids.contains(id),
-                    ChangedKey::Subsystem(subsystem) => subsystem == service.as_str(),
+                    ChangedKey::Subsystem(subsystem) => services.contains(subsystem),
                 })
                 .map(|(index, _)| index),
         );
