@@ -156,7 +156,7 @@ impl Administration {
     /// Records that the clock is accepted, then takes it.
     async fn take_clock(&self, unix_user: u32) -> Result<i64, Status> {
         let clock = self.server.clock().seconds();
-        let newest_record = self.server.newest_record();
+        let newest_record = self.server.recorder().newest_record();
         let accepted = ClockAccepted {
             unix_user,
             clock,

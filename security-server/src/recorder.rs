@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -65,13 +68,22 @@ pub(crate) struct Recorder {
     server: ServerId,
     generation: u32,
     kept: Mutex<Kept>,
+    /// Seconds since 1970 (UTC) of the newest record.
+    newest: AtomicI64,
     /// Held while supporting records are written, so that nobody relies on them too early.
     supporting: tokio::sync::Mutex<()>,
 }
 
 impl Recorder {
-    pub(crate) fn new(log: Log, clock: SharedClock, server: ServerId, generation: u32) -> Self {
+    /// `newest` is the time of the newest record in the log, in seconds since 1970 (UTC).
+    pub(crate) fn new(
+        log: Log,
+        clock: SharedClock,
+        (server, generation): (ServerId, u32),
+        newest: i64,
+    ) -> Self {
         Self {
+            newest: AtomicI64::new(newest),
             log,
             clock,
             server,
@@ -84,6 +96,24 @@ impl Recorder {
     /// The log itself.
     pub(crate) const fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Seconds since 1970 (UTC) of the newest record, as the clock is measured against it.
+    pub(crate) fn newest_record(&self) -> i64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// Measures the clock against this time from now on, after an operator's recorded decision.
+    pub(crate) fn accept_clock(&self, clock: i64) {
+        self.newest.store(clock, Ordering::Release);
+    }
+
+    /// The time of a record that is made now, in milliseconds since 1970 (UTC).
+    fn record_time(&self) -> i64 {
+        let now = self.clock.milliseconds();
+        self.newest
+            .fetch_max(now.div_euclid(1000), Ordering::AcqRel);
+        now
     }
 
     /// Whether the log takes records.
@@ -313,7 +343,7 @@ impl Recorder {
         let annex = Annex {
             kind: RecordKind::Message.into(),
             stage: record.stage.into(),
-            received_at: self.clock.milliseconds(),
+            received_at: self.record_time(),
             configuration_serial: head.serial(),
             head_digest: head.digest().to_bytes(),
             certificate_digest: record.certificate.facts.digest.to_bytes(),
@@ -349,11 +379,7 @@ impl Recorder {
     }
 
     fn local_bytes(&self, kind: RecordKind, body: Bytes) -> Record {
-        Record::local(
-            kind as u8,
-            body,
-            local_annex(kind, self.clock.milliseconds()),
-        )
+        Record::local(kind as u8, body, local_annex(kind, self.record_time()))
     }
 }
 

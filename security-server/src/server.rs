@@ -1,9 +1,6 @@
 //! The security server: what the stages of both routes share.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use certs::LogKey;
@@ -44,8 +41,6 @@ pub(crate) struct Server {
     peers: PeerConnections,
     adapters: AdapterConnections,
     seen: Mutex<SeenExchanges>,
-    /// Seconds since 1970 (UTC) of the newest record.
-    newest_record: AtomicI64,
     notes: RefusalNotes,
     exchanges: OpenExchanges,
     peer_logs: PeerLogs,
@@ -65,7 +60,6 @@ pub(crate) struct Parts {
     pub(crate) budget: Budget,
     pub(crate) peers: PeerConnections,
     pub(crate) seen: SeenExchanges,
-    pub(crate) newest_record: i64,
     pub(crate) peer_logs: PeerLogs,
     pub(crate) identities: Identities,
     pub(crate) log_key: Arc<LogKey>,
@@ -88,7 +82,6 @@ impl Server {
             peers: parts.peers,
             adapters: AdapterConnections::new(),
             seen: Mutex::new(parts.seen),
-            newest_record: AtomicI64::new(parts.newest_record),
             notes: RefusalNotes::default(),
             exchanges: OpenExchanges::new(parts.exchanges),
             peer_logs: parts.peer_logs,
@@ -241,20 +234,13 @@ impl Server {
     /// `ClockBehind`.
     pub(crate) fn reference_time(&self) -> Result<i64, Refusal> {
         let now = self.clock.seconds();
-        let reference = reference_time(now, self.newest_record.load(Ordering::Acquire))?;
-        self.newest_record.fetch_max(now, Ordering::AcqRel);
-        Ok(reference)
-    }
-
-    /// Seconds since 1970 (UTC) of the newest record, as the clock is measured against it.
-    pub(crate) fn newest_record(&self) -> i64 {
-        self.newest_record.load(Ordering::Acquire)
+        reference_time(now, self.recorder.newest_record())
     }
 
     /// Takes the clock as it is, after an operator's recorded decision.
     pub(crate) fn accept_clock(&self, clock: i64) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = SeenExchanges::default();
-        self.newest_record.store(clock, Ordering::Release);
+        self.recorder.accept_clock(clock);
     }
 
     /// Remembers an exchange before its first request is recorded.

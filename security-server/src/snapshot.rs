@@ -1,12 +1,6 @@
 //! One configuration as all stages of one message see it: taken once, never mixed.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -71,8 +65,8 @@ pub(crate) struct Newest {
     snapshot: ArcSwapOption<Snapshot>,
     /// Asks whoever fetches the configuration to look for a newer one now.
     wanted: mpsc::Sender<Fetched>,
-    /// Milliseconds since 1970 (UTC) of the last such question.
-    asked_at: AtomicI64,
+    /// Milliseconds since 1970 (UTC) of the last such question; held while it is looked.
+    asked_at: tokio::sync::Mutex<i64>,
 }
 
 /// Told when a look for a newer configuration is over.
@@ -91,29 +85,28 @@ impl Newest {
         let newest = Self {
             snapshot: ArcSwapOption::empty(),
             wanted,
-            asked_at: AtomicI64::new(0),
+            asked_at: tokio::sync::Mutex::new(0),
         };
         (newest, wishes)
     }
 
-    /// Looks for a newer configuration now, at most once a second; false when it was not looked for.
-    pub(crate) async fn fetch(&self, clock: &SharedClock) -> bool {
+    /// Looks for a newer configuration now, at most once a second, and waits until that is over;
+    /// whoever comes meanwhile waits with it.
+    pub(crate) async fn fetch(&self, clock: &SharedClock) {
+        let Ok(mut asked_at) = timeout(FETCH_PATIENCE, self.asked_at.lock()).await else {
+            return;
+        };
         let now = clock.milliseconds();
         // Also after the clock was set back.
-        let due = |asked_at| (!(0..FETCH_INTERVAL).contains(&(now - asked_at))).then_some(now);
-        let order = Ordering::AcqRel;
-        if self
-            .asked_at
-            .fetch_update(order, Ordering::Acquire, due)
-            .is_err()
-        {
-            return false;
+        if (0..FETCH_INTERVAL).contains(&(now - *asked_at)) {
+            return;
         }
+        *asked_at = now;
         let (fetched, over) = oneshot::channel();
-        self.wanted.try_send(fetched).is_ok()
-            && timeout(FETCH_PATIENCE, over)
-                .await
-                .is_ok_and(|over| over.is_ok())
+        if self.wanted.try_send(fetched).is_ok() {
+            // Looked for in vain or not: the decision is made by what is there then.
+            let _ = timeout(FETCH_PATIENCE, over).await;
+        }
     }
 
     /// Puts a newer configuration in force.

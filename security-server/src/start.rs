@@ -161,8 +161,8 @@ async fn assemble(
     let recorder = Recorder::new(
         log,
         Arc::clone(clock),
-        settings.server.clone(),
-        settings.log_key.generation,
+        (settings.server.clone(), settings.log_key.generation),
+        recollection.newest_record,
     );
     let closings: Vec<_> = recollection.closings().collect();
     for closing in &closings {
@@ -191,7 +191,6 @@ async fn assemble(
         peer_logs: recollection.peer_logs,
         identities: identities.clone(),
         log_key: Arc::new(LogKey::load(&settings.log_key.key)?),
-        newest_record: recollection.newest_record,
         exchanges: settings.limits.exchanges,
         local_state: recollection.local_state,
     });

@@ -24,14 +24,20 @@ impl Following {
 
     /// The next record, or the end of the log as it is now.
     pub(crate) fn read(&mut self) -> Result<Step, Error> {
-        match self.step() {
-            // A batch that was half written when it was read and is whole now, or a new segment,
-            // looks like damage or an end: what stands there is read once more.
-            Err(Error::Damaged(_)) | Ok(Step::End(_)) => {
-                self.walk.look_again()?;
-                self.step()
+        let mut damage = None;
+        let mut looked_again = false;
+        loop {
+            match self.step() {
+                // While the log is written, what was read a moment apart need not fit: a batch half
+                // written, a new segment, two batches more. Damage is what stays where it was.
+                Err(Error::Damaged(found)) if damage.as_ref() != Some(&found) => {
+                    damage = Some(found);
+                }
+                Ok(Step::End(_)) if !looked_again => {}
+                outcome => return outcome,
             }
-            outcome => outcome,
+            self.walk.look_again()?;
+            looked_again = true;
         }
     }
 
