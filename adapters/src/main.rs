@@ -12,7 +12,7 @@ use std::{
 };
 
 use adapters::{Adapter, Configuration, Error, check::Report};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -59,6 +59,11 @@ enum Command {
         /// The configuration (TOML).
         config: PathBuf,
     },
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// Answer calls until SIGINT or SIGTERM; calls in progress then have 10 seconds to end.
     ///
     /// Writes a log line for each call to standard error (RUST_LOG sets how much).
@@ -86,6 +91,11 @@ fn main() -> ExitCode {
             accept_breaking_changes,
         ),
         Command::Check { config } => run(check(&config)),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "adapter", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Serve {
             config,
             address_file,

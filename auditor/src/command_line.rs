@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use trust::configuration::Anchor;
 
 use crate::{
@@ -55,6 +55,11 @@ enum Command {
     /// The logs are of two servers, and may be in use. Exits with 0 if nothing is lacking, with 1 if
     /// something is, with 2 if a log cannot be read.
     Reconcile(reconcile::Reconcile),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// What is wrong with the order, not with a log.
@@ -155,7 +160,18 @@ impl Arguments {
             Command::Show(show) => show.run(progress),
             Command::Export(export) => export.run(progress),
             Command::Reconcile(reconcile) => reconcile.run(now, progress),
+            Command::Completions { shell } => Ok(completions(*shell)),
         }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "auditor", &mut text);
+    Outcome {
+        text: String::from_utf8_lossy(&text).into_owned(),
+        holds: true,
+        unread: Vec::new(),
     }
 }
 

@@ -114,6 +114,15 @@ async fn a_whole_federation_is_applied_shown_and_applied_again() {
         .await
         .succeeds();
     assert!(same.starts_with("Nothing to do"), "{same}\n{shown}");
+    let same = federation
+        .apply("elsewhere/shown.toml", &["--prune", "--json"])
+        .await
+        .succeeds();
+    let same: serde_json::Value = serde_json::from_str(&same).unwrap();
+    assert_eq!(
+        (&same["added"], &same["entries"]),
+        (&0.into(), &serde_json::json!([]))
+    );
     let json = federation.place.run(&["show", "--json"]).await.succeeds();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["servers"][0]["address"], "127.0.0.1:4001");

@@ -452,11 +452,22 @@ async fn whoever_watches_a_server_sees_how_it_is() {
     );
     assert!(shown["configuration_age_seconds"].as_i64().unwrap() >= 0);
 
-    let completions = Command::new(program("security-server").unwrap())
-        .args(["completions", "bash"])
-        .output()
-        .unwrap();
-    assert!(said(&completions).contains("check-config"));
+    for (name, command) in [
+        ("security-server", "check-config"),
+        ("central-registry", "log-key"),
+        ("adapter", "proto"),
+        ("auditor", "reconcile"),
+        ("certs", "authority"),
+    ] {
+        let completions = Command::new(program(name).unwrap())
+            .args(["completions", "bash"])
+            .output()
+            .unwrap();
+        assert!(
+            completions.status.success() && said(&completions).contains(command),
+            "{name}"
+        );
+    }
     stage.federation.stop().await.unwrap();
 }
 

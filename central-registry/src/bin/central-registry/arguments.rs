@@ -36,6 +36,11 @@ pub enum Command {
     Apply(Apply),
     /// Print the state in the form that `apply` accepts.
     Show(Show),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// Root documents; works on files, the registry need not run.
     #[command(subcommand)]
     Root(RootCommand),
@@ -149,6 +154,9 @@ pub struct Decision {
     /// Only print the difference.
     #[arg(long)]
     pub dry_run: bool,
+    /// Print the difference as JSON, and the entries that were recorded.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use central_registry::{
     officer::{OfficerKey, Plan, Prune, Session, Wanted, file_of},
     serve,
 };
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -54,6 +54,10 @@ async fn run(command: Command) -> Result<(), Error> {
         Command::Serve(wanted) => run_server(wanted).await,
         Command::Apply(wanted) => apply(wanted).await,
         Command::Show(wanted) => show(wanted).await,
+        Command::Completions { shell } => {
+            print::completions(shell, &mut Arguments::command());
+            Ok(())
+        }
         Command::Root(command) => root::run(command, &Clock::of_the_machine()),
         Command::Member(command) => change(SingleChange::from(command)).await,
         Command::Subsystem(command) => change(SingleChange::from(command)).await,
@@ -140,6 +144,9 @@ async fn change(wanted: SingleChange) -> Result<(), Error> {
 
 /// Prints a plan, checks it, and gives it in unless this is a dry run.
 async fn decide(session: Session, plan: Plan, decision: Decision) -> Result<(), Error> {
+    if decision.json {
+        return decide_in_json(session, plan, decision).await;
+    }
     if plan.differences.is_empty() {
         line("Nothing to do: the registry says so already.");
         return Ok(());
@@ -160,6 +167,20 @@ async fn decide(session: Session, plan: Plan, decision: Decision) -> Result<(), 
         ),
         [] => "Nothing was recorded.".to_owned(),
     });
+    Ok(())
+}
+
+/// The same for machines: printed once it is done, or tried.
+async fn decide_in_json(session: Session, plan: Plan, decision: Decision) -> Result<(), Error> {
+    plan.check(session.state())?;
+    let mut indices = Vec::new();
+    if let Some(key) = decision.officer.filter(|_| !decision.dry_run)
+        && !plan.differences.is_empty()
+    {
+        let officer = OfficerKey::load(&key, session.state())?;
+        indices = session.submit(&plan, &officer, &decision.reason).await?;
+    }
+    print::plan_as_json(&plan, &indices, decision.dry_run);
     Ok(())
 }
 

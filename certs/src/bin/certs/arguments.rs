@@ -40,6 +40,11 @@ pub enum Command {
     Issue(Issue),
     /// Say what certificates are for and whether they meet their profiles.
     Show(Show),
+    /// Print the completions of a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
     /// Keys that sign the checkpoints of a log (Ed25519).
     #[command(subcommand)]
     LogKey(LogKeyCommand),

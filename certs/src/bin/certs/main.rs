@@ -11,7 +11,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::arguments::{Arguments, AuthorityCommand, Command, KeyCommand, LogKeyCommand};
 
@@ -57,6 +57,11 @@ fn run(command: Command) -> Result<Answer, Box<dyn Error>> {
         Command::Key(KeyCommand::New(wanted)) => commands::new_key(&wanted)?.into(),
         Command::Issue(wanted) => commands::issue(&wanted, now)?.into(),
         Command::Show(wanted) => show::show(&wanted, now)?,
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "certs", &mut text);
+            String::from_utf8_lossy(&text).into_owned().into()
+        }
         Command::LogKey(LogKeyCommand::New { out }) => commands::new_log_key(&out)?.into(),
         Command::LogKey(LogKeyCommand::Show { file }) => commands::show_log_key(&file)?.into(),
     })
