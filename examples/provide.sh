@@ -135,7 +135,7 @@ python_packages_are_current() {
 
 provide_python_packages() {
     ! python_packages_are_current || return 0
-    say "Installing the Python packages of the transparency suite into .private/venv"
+    say "Installing the Python packages of the tests into .private/venv"
     local source venv=$private/venv
     source=$(pip_source)
     rm -rf "$venv"
