@@ -210,3 +210,38 @@ async fn a_listener_of_one_service_serves_clients_that_set_no_metadata() {
         Some("consumer.unknown_service")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_have_an_end() {
+    let stage = Stage::with(|settings| settings).await;
+    let (caller, other) = (stage.caller().await, stage.caller().await);
+    let value = "x".repeat(4 * 1024);
+    let call = async |values: usize| {
+        let mut metadata = vec![("x-road-service", PROVIDER)];
+        metadata.extend((0..values).map(|_| ("large", value.as_str())));
+        caller.call(SAY, &metadata, &text_of(100)).await.unwrap()
+    };
+    assert_eq!(call(2).await.status.code(), Code::Ok);
+    // More than the bus carries: said in its own words.
+    let refused = call(9).await;
+    assert_eq!(
+        refused.field("x-road-refusal"),
+        Some("consumer.invalid_metadata"),
+        "{refused:?}"
+    );
+    assert!(
+        refused.status.message().contains("more than 32768"),
+        "{refused:?}"
+    );
+    // More than is read at all: the stream ends, and nobody else notices.
+    assert_ne!(call(100).await.status.code(), Code::Ok);
+    assert_eq!(say(&other, &text_of(100)).await.status.code(), Code::Ok);
+    assert_eq!(
+        say(&stage.caller().await, &text_of(100))
+            .await
+            .status
+            .code(),
+        Code::Ok
+    );
+    stage.federation.stop().await.unwrap();
+}
