@@ -5,6 +5,7 @@ pub mod caller;
 pub mod demonstration;
 pub mod echo;
 pub mod federation;
+pub mod folders;
 pub mod handmade_provider;
 pub mod message_log;
 pub mod mirror;

@@ -16,6 +16,7 @@ use examples::{
     bare_caller::BareCaller,
     echo::{self, CLIENT, Echo, PROVIDER, SAY},
     federation::{Federation, Registry},
+    folders::copy,
     waiting::wait_for,
 };
 use tokio::{
@@ -92,20 +93,6 @@ async fn answer(stream: TcpStream, folder: Arc<Mutex<PathBuf>>, asked: Arc<Atomi
         .await;
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        let kind = entry.file_type().unwrap();
-        if kind.is_dir() {
-            copy(&entry.path(), &target);
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// Changes every file of a folder.
 fn change(folder: &Path, how: &impl Fn(Vec<u8>) -> Vec<u8>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -142,8 +129,8 @@ async fn a_server_goes_on_with_the_last_good_configuration_whatever_is_published
     // As it was, and the registry itself, which will go another way.
     federation.registry.stop().await.unwrap();
     let (older, fork) = (base.join("older"), base.join("fork"));
-    copy(&federation.registry.public(), &older);
-    copy(&base.join("registry"), &fork);
+    copy(&federation.registry.public(), &older).unwrap();
+    copy(&base.join("registry"), &fork).unwrap();
     federation.registry.restart().await.unwrap();
     let serial = add(&federation.registry, "VN/GOV/NEW").await;
     for server in federation.servers() {
@@ -175,16 +162,16 @@ async fn a_server_goes_on_with_the_last_good_configuration_whatever_is_published
     }
     other.stop().await.unwrap();
     let (halved, flipped) = (base.join("halved"), base.join("flipped"));
-    copy(&forked.public(), &halved);
+    copy(&forked.public(), &halved).unwrap();
     change(&halved, &|bytes| bytes[..bytes.len() / 2].to_vec());
-    copy(&forked.public(), &flipped);
+    copy(&forked.public(), &flipped).unwrap();
     change(&flipped, &|mut bytes| {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         bytes
     });
     let endless = base.join("endless");
-    copy(&forked.public(), &endless);
+    copy(&forked.public(), &endless).unwrap();
     change(&endless, &|_| vec![b'7'; 32 * 1024 * 1024]);
 
     let files = Files::serve(&address).await;

@@ -13,6 +13,7 @@ use examples::{
     caller::Caller,
     echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, SAY},
     federation::Federation,
+    folders::copy,
     message_log::MessageLog,
     waiting::{PATIENCE, wait_for},
 };
@@ -59,19 +60,6 @@ fn run(program: &str, arguments: &[&str], folder: &Path) -> io::Result<()> {
     ))
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 /// An encoded `Text` of a mebibyte.
 fn large() -> Bytes {
     let mut message = BytesMut::new();
@@ -106,7 +94,7 @@ async fn a_full_disk_refuses_closes_what_was_open_and_goes_on_when_there_is_room
     let provider = federation.server_mut("provider").unwrap();
     provider.stop().await.unwrap();
     let log = disk.0.join("log");
-    copy(&provider.endpoint().log, &log);
+    copy(&provider.endpoint().log, &log).unwrap();
     let settings = fs::read_to_string(provider.path("server.toml")).unwrap();
     let moved = settings.replace("log = \"log\"", &format!("log = {log:?}"));
     assert_ne!(moved, settings);
@@ -213,7 +201,7 @@ async fn a_full_disk_refuses_closes_what_was_open_and_goes_on_when_there_is_room
         .log
         .clone();
     fs::remove_dir_all(&original).unwrap();
-    copy(&log, &original);
+    copy(&log, &original).unwrap();
     federation.audit().await.unwrap();
     federation.stop().await.unwrap();
 }

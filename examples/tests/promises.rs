@@ -7,6 +7,7 @@ use examples::{
     caller::{Caller, Method},
     echo::{self, CLIENT, Echo, PROVIDER, SAY},
     federation::Federation,
+    folders::copy,
     message_log::MessageLog,
     process::program,
     waiting::wait_for,
@@ -76,19 +77,6 @@ impl Stage {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn promises_are_proven_also_after_a_restart_and_a_log_that_went_back_is_named() {
     let mut stage = Stage::set().await;
@@ -100,7 +88,7 @@ async fn promises_are_proven_also_after_a_restart_and_a_log_that_went_back_is_na
     let provider = stage.federation.server_mut("provider").unwrap();
     provider.stop().await.unwrap();
     let log = provider.endpoint().log.clone();
-    copy(&log, &yesterday);
+    copy(&log, &yesterday).unwrap();
     provider.start().await.unwrap();
 
     // Promised, and asked about after the consumer was killed and started again.
@@ -121,7 +109,7 @@ async fn promises_are_proven_also_after_a_restart_and_a_log_that_went_back_is_na
     let provider = stage.federation.server_mut("provider").unwrap();
     provider.stop().await.unwrap();
     fs::remove_dir_all(&log).unwrap();
-    copy(&yesterday, &log);
+    copy(&yesterday, &log).unwrap();
     provider.start().await.unwrap();
     stage.say().await;
     stage.wait_for_verdict("rolled_back", None).await;

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::Arc,
@@ -14,6 +13,7 @@ use examples::{
     caller::{Caller, Method},
     echo::{self, CLIENT, Echo, PROVIDER, REPEAT, SAY},
     federation::Federation,
+    folders::copy,
     process::program,
 };
 use prost::Message;
@@ -64,7 +64,7 @@ impl Stopped {
         let provider = federation.server_mut("provider").unwrap();
         provider.stop().await.unwrap();
         let yesterday = base.join("yesterday");
-        copy(&provider.endpoint().log, &yesterday);
+        copy(&provider.endpoint().log, &yesterday).unwrap();
         provider.start().await.unwrap();
 
         exchanges.push(unary(&caller, &say, "third").await);
@@ -191,19 +191,6 @@ fn write(folder: &Path, origin: &Origin, records: &[RawRecord], key: &LogKey) {
         appended.join().unwrap();
     });
     log.checkpoint(key.key_pair()).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 fn header(record: &RawRecord) -> Option<Header> {

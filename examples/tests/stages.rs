@@ -8,6 +8,8 @@ use std::{
     process::Command,
 };
 
+use examples::folders;
+
 /// The routes, and each stage with what the stage before it gave.
 const ROUTES: [(&str, &[(&str, &str)]); 2] = [
     (
@@ -58,20 +60,8 @@ fn copy_of_the_workspace(root: &Path) -> PathBuf {
             symlink(path, copy.join(part)).unwrap();
         }
     }
-    copy_directory(&root.join("security-server"), &sources);
+    folders::copy(&root.join("security-server"), &sources).unwrap();
     copy
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// What the compiler says of the copy; none when it is content.

@@ -1,7 +1,7 @@
 //! The evidence: the auditor reads every log, and one in which a bit was flipped.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -9,7 +9,7 @@ use std::{
 use tokio::process::Command;
 
 use super::{Account, Stage};
-use crate::{Error, process::program, waiting::wait_for};
+use crate::{Error, folders, process::program, waiting::wait_for};
 
 /// Tells of every log.
 pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Error> {
@@ -37,7 +37,8 @@ pub(super) async fn tell_of_a_flipped_bit(
     let anchor = stage.federation.directory.join("anchor.json");
     let log = stage.federation.server("ministry")?.endpoint().log.clone();
     let copy = stage.federation.directory.join("tampered-log");
-    copy_directory(&log, &copy)?;
+    let _ = fs::remove_dir_all(&copy);
+    folders::copy(&log, &copy)?;
     let offset = flip_one_bit(&copy)?;
     let verified = verify(&copy, &anchor).await?;
     account.expect(
@@ -84,21 +85,6 @@ pub(super) fn last_line(output: &Output) -> String {
         .unwrap_or_default()
         .trim()
         .to_owned()
-}
-
-fn copy_directory(from: &Path, to: &Path) -> io::Result<()> {
-    let _ = fs::remove_dir_all(to);
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_directory(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 /// Flips the lowest bit of a byte in the middle of what the first segment holds.
