@@ -1,7 +1,7 @@
 //! Promises over real processes: proven while both servers run, and alarms when they cannot be.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use examples::{
     caller::{Caller, Method},
