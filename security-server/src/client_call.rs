@@ -1,5 +1,6 @@
 //! A call as a client system makes it: headers, statements, and the parts of its request.
 
+use certs::Certificate;
 use http::HeaderMap;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -18,10 +19,18 @@ use crate::{
         reader::{MessageReader, ReadError},
         timeout,
     },
-    stage::identify_client::ConnectionIdentity,
 };
 
 const REQUEST_ID: &str = "x-road-id";
+
+/// How a client's connection says who it is.
+#[derive(Debug, Clone)]
+pub(crate) enum ConnectionIdentity {
+    /// TLS, with the certificate that the client proved to have, if it showed one.
+    Tls(Option<Certificate>),
+    /// A plaintext listener of one subsystem.
+    Listener(SubsystemId),
+}
 
 /// A call that has arrived and is not read yet.
 pub(crate) struct ClientCall {

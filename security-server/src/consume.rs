@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use trust::{ExchangeId, Refusal, SubsystemId, refusal::Side};
 
 use crate::{
-    client_call::{ClientCall, ClientParts},
+    client_call::{ClientCall, ClientParts, ConnectionIdentity},
     exchange::{Consumption, OpenExchange},
     grpc::body::WrittenBody,
     interruption::{Interrupt, Interruption},
@@ -16,7 +16,6 @@ use crate::{
     stage::{
         deliver::ReplyWriter,
         forward::{Inward, Outward},
-        identify_client::ConnectionIdentity,
     },
 };
 

@@ -19,8 +19,8 @@ use trust::{
 };
 
 use crate::{
-    local_state::LocalService, monitoring::note_duration, signer::MemberSigner,
-    stage::identify_client::ConnectionIdentity,
+    client_call::ConnectionIdentity, counting::note_duration, local_state::LocalService,
+    signer::MemberSigner,
 };
 
 /// How long an interrupted exchange may take to record its end.

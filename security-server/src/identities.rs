@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use certs::{FileError, Role, tls::ReplaceableIdentity};
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{server::Server, settings::Settings};
+use crate::settings::Settings;
 
 /// The TLS certificates of the server, replaced while it runs.
 #[derive(Clone)]
@@ -38,25 +37,16 @@ impl Identities {
         })
     }
 
-    /// Reads the certificates again whenever the process gets SIGHUP; a bad file changes nothing.
-    pub(crate) async fn reload_on_hangup(self, server: Arc<Server>) {
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            return std::future::pending().await;
-        };
-        while hangup.recv().await.is_some() {
-            for identity in [Some(&self.exchange), self.clients.as_ref()]
-                .into_iter()
-                .flatten()
-            {
-                match identity.reload() {
-                    Ok(certificate) => {
-                        tracing::info!(certificate = %certificate.digest(), "certificate read");
-                    }
-                    Err(error) => tracing::error!(%error, "the old certificate stays"),
+    /// Reads the certificates again; a bad file changes nothing.
+    pub(crate) fn reload(&self) {
+        let all = [Some(&self.exchange), self.clients.as_ref()];
+        for identity in all.into_iter().flatten() {
+            match identity.reload() {
+                Ok(certificate) => {
+                    tracing::info!(certificate = %certificate.digest(), "certificate read");
                 }
+                Err(error) => tracing::error!(%error, "the old certificate stays"),
             }
-            server.peers().renew();
-            tracing::info!("certificates read again");
         }
     }
 }

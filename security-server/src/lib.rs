@@ -11,6 +11,7 @@ mod clock;
 pub mod command_line;
 mod connections;
 mod consume;
+mod counting;
 mod durable;
 mod exchange;
 mod frames;

@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use trust::SubsystemId;
 
 use crate::{
+    client_call::ConnectionIdentity,
     consume,
     grpc::{
         body::WrittenBody,
@@ -17,7 +18,7 @@ use crate::{
     peer_log::{self, answer::CHECKPOINT_PATH},
     provide,
     server::Server,
-    stage::{forward::EXCHANGE_PATH, identify_client::ConnectionIdentity},
+    stage::forward::EXCHANGE_PATH,
 };
 
 /// Answers client systems.

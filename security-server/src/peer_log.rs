@@ -5,9 +5,14 @@ pub(crate) mod ask;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use trust::{
     checkpoint::Origin,
     peer_log::{Judgement, PeerLog},
@@ -138,5 +143,27 @@ impl PeerLogs {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Origin, Followed>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many questions about our own log are worked on at once, since each reads files, and how
+/// long others wait.
+const PROVING_AT_ONCE: usize = 2;
+const PROVING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bounds the work of proving our own records to others.
+pub(crate) struct Proving(Arc<Semaphore>);
+
+impl Default for Proving {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(PROVING_AT_ONCE)))
+    }
+}
+
+impl Proving {
+    /// A place to work, held until it is dropped; none when there is none in time.
+    async fn begin(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.0).acquire_owned();
+        timeout(PROVING_PATIENCE, place).await.ok()?.ok()
     }
 }

@@ -16,9 +16,9 @@ use trust::{
 };
 
 use crate::{
+    counting::{count_exchange, count_messages, count_refused},
     exchange::{Consumption, Counts, Provision},
     interruption::Interruption,
-    monitoring::{count_exchange, count_messages, count_refused},
     server::Server,
 };
 
@@ -215,7 +215,7 @@ impl Server {
     /// The log line of an answered exchange.
     pub(crate) fn log_answered(&self, side: Side, parties: &Parties, counts: &Counts) {
         count_exchange(side, None);
-        count_messages(side, counts);
+        count_messages(side, counts.requests, counts.replies);
         tracing::info!(
             exchange = %parties.exchange,
             side = side.name(),

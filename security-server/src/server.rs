@@ -18,7 +18,7 @@ use crate::{
     grpc::budget::Budget,
     identities::Identities,
     local_state::LocalState,
-    peer_log::{PeerLogs, answer::Proving},
+    peer_log::{PeerLogs, Proving},
     random,
     recorder::Recorder,
     refusals::RefusalNotes,

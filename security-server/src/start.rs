@@ -19,7 +19,7 @@ use crate::{
     admin,
     clock::SharedClock,
     connections::PeerConnections,
-    durable,
+    counting, durable,
     grpc::budget::Budget,
     identities::Identities,
     listen::{Listener, bind_unix, serve},
@@ -35,7 +35,7 @@ use crate::{
     source::ConfigurationSource,
 };
 
-use background::{Fetching, checkpoint, refresh};
+use background::{Fetching, checkpoint, refresh, reload_on_hangup};
 pub use error::StartError;
 
 /// How long connections may take to close when the server stops.
@@ -98,7 +98,7 @@ pub async fn run(
     }
     parts.spawn(administer(Arc::clone(&server), &settings, stop.clone())?);
     write_addresses(&settings, &listeners.addresses)?;
-    parts.spawn(identities.reload_on_hangup(Arc::clone(&server)));
+    parts.spawn(reload_on_hangup(Arc::clone(&server)));
     parts.spawn(refresh(fetching, settings.configuration.interval));
     let interval = settings.log_key.interval;
     parts.spawn(checkpoint(Arc::clone(&server), interval));
@@ -301,7 +301,7 @@ async fn monitor(
         address: address.to_owned(),
         source,
     };
-    let counted = monitoring::install()?;
+    let counted = counting::install()?;
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let bound = listener.local_addr().map_err(refused)?.to_string();
     let server = Arc::clone(server);

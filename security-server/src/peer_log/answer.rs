@@ -3,13 +3,13 @@
 //! Whose records are asked about is not looked at: a leaf is the hash of salted digests and says
 //! nothing, and the leaves beside it are in every proof (docs/decisions/0013).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
 use proto::exchange::{GetCheckpointReply, GetCheckpointRequest};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::task::spawn_blocking;
 use trust::{Digest, checkpoint::SignedCheckpoint, peer_log::PROMISES_LIMIT};
 use verifiable_log::Error;
 
@@ -26,19 +26,6 @@ pub(crate) const CHECKPOINT_PATH: &str = "/lienthong.exchange.v1.SecurityServer/
 
 /// The longest question: 1024 indices, of ten bytes at most, and an origin.
 const QUESTION_LIMIT: usize = 16 * 1024;
-
-/// How many questions are worked on at once, since each reads files, and how long others wait.
-const AT_ONCE: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Bounds the work of answering.
-pub(crate) struct Proving(Arc<Semaphore>);
-
-impl Default for Proving {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
-    }
-}
 
 /// Answers `GetCheckpoint` to a server with this TLS certificate.
 pub(crate) async fn answer(
@@ -59,8 +46,7 @@ pub(crate) async fn answer(
         Ok(asked) => asked,
         Err(refused) => return refused,
     };
-    let permit = Arc::clone(&server.proving().0).acquire_owned();
-    let Ok(Ok(permit)) = timeout(PATIENCE, permit).await else {
+    let Some(permit) = server.proving().begin().await else {
         return refused(code::RESOURCE_EXHAUSTED, "too many servers ask for proofs");
     };
     let proving = spawn_blocking(move || {

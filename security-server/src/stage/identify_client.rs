@@ -1,18 +1,11 @@
 //! Which subsystem is calling? The certificate or the listener decides; metadata may repeat it.
 
-use certs::Certificate;
 use trust::{Reason, Refusal, SubsystemId};
 
-use crate::{client_call::ClientCall, server::Server};
-
-/// How a client's connection says who it is.
-#[derive(Debug, Clone)]
-pub(crate) enum ConnectionIdentity {
-    /// TLS, with the certificate that the client proved to have, if it showed one.
-    Tls(Option<Certificate>),
-    /// A plaintext listener of one subsystem.
-    Listener(SubsystemId),
-}
+use crate::{
+    client_call::{ClientCall, ConnectionIdentity},
+    server::Server,
+};
 
 /// The proof that the caller speaks for a subsystem hosted here.
 pub(crate) struct Client {

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    time::timeout,
+};
 
 use crate::{log, server::Server, snapshot::Fetched, source::ConfigurationSource};
 
@@ -39,5 +43,17 @@ pub(super) async fn checkpoint(server: Arc<Server>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
         log::checkpoint(&server).await;
+    }
+}
+
+/// Reads the certificates again whenever the process gets SIGHUP; new connections show them.
+pub(super) async fn reload_on_hangup(server: Arc<Server>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return std::future::pending().await;
+    };
+    while hangup.recv().await.is_some() {
+        server.identities().reload();
+        server.peers().renew();
+        tracing::info!("certificates read again");
     }
 }
