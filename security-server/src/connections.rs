@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    sync::watch,
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
@@ -25,6 +29,8 @@ use trust::{Digest, Reason, Refusal, ServerId};
 use crate::{grpc::body::WrittenBody, local_state::AdapterAddress, snapshot::Newest};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the end of a connection is waited for, to say why a call on it broke off.
+const END_PATIENCE: Duration = Duration::from_millis(200);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
@@ -35,6 +41,10 @@ pub(crate) struct Connection {
     requests: SendRequest<WrittenBody>,
     /// Digest of the TLS certificate at the other end; none without TLS.
     pub(crate) certificate: Option<Digest>,
+    /// Once it has ended: what TLS said, if it was TLS that ended it.
+    ended: watch::Receiver<Option<Option<String>>>,
+    /// Whether the other side has ever answered on it.
+    answered: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -43,7 +53,31 @@ impl Connection {
         &mut self,
         request: Request<WrittenBody>,
     ) -> Result<Response<Incoming>, hyper::Error> {
-        self.requests.send_request(request).await
+        let response = self.requests.send_request(request).await?;
+        self.answered.store(true, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    /// Why a call on this connection broke off. With TLS 1.3 a side whose certificate is refused
+    /// learns of it after it has sent, and then from the connection, not from the call.
+    pub(crate) async fn why(&mut self, error: &hyper::Error) -> String {
+        if let Some(words) = describe_chain(error) {
+            return words;
+        }
+        let ended = timeout(END_PATIENCE, self.ended.wait_for(Option::is_some)).await;
+        let said = match ended {
+            Ok(Ok(ended)) => ended.clone().flatten(),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        // The alert that says so may be lost when the connection is cut behind it.
+        let unanswered = !self.answered.load(Ordering::Relaxed) && self.certificate.is_some();
+        said.unwrap_or_else(|| match unanswered {
+            true => format!(
+                "{error}, before it has ever answered on this connection: it may have refused our \
+                 certificate; its log says so, and compare `certs show` with the registry"
+            ),
+            false => error.to_string(),
+        })
     }
 }
 
@@ -266,13 +300,19 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .handshake(TokioIo::new(stream))
         .await?;
+    let (told, ended) = watch::channel(None);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = words(&error), "a connection ended");
+        let error = connection.await.err();
+        if let Some(error) = &error {
+            tracing::debug!(error = words(error), "a connection ended");
         }
+        let said = error.and_then(|error| describe_chain(&error));
+        told.send_replace(Some(said));
     });
     Ok(Connection {
         requests,
         certificate: None,
+        ended,
+        answered: Arc::default(),
     })
 }

@@ -100,7 +100,11 @@ pub(crate) async fn ask<Answer: Message + Default>(
         }
     };
     let (response, ()) = tokio::join!(connection.call(call), sending);
-    let (mut head, body) = response.map_err(words)?.into_parts();
+    let response = match response {
+        Ok(response) => response,
+        Err(error) => return Err(connection.why(&error).await),
+    };
+    let (mut head, body) = response.into_parts();
     if let Some(status) = Status::take(&mut head.headers) {
         return Err(said(&status));
     }

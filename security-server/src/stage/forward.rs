@@ -9,7 +9,6 @@ use trust::{
 
 use super::{record::Recorded, sign::SignedRequest};
 use crate::{
-    connections::words,
     exchange::Consumption,
     frames::{write_envelope, write_trust_material},
     grpc::{
@@ -74,8 +73,12 @@ impl Server {
             }
             outward.forward(request).await
         };
-        let lost = |error: hyper::Error| lost(provider, &error);
-        let answering = async { connection.call(call).await.map_err(lost) };
+        let answering = async {
+            match connection.call(call).await {
+                Ok(response) => Ok(response),
+                Err(error) => Err(lost(provider, &connection.why(&error).await)),
+            }
+        };
         let (response, ()) = tokio::try_join!(answering, sending)?;
         let (mut head, body) = response.into_parts();
         if let Some(status) = Status::take(&mut head.headers) {
@@ -88,12 +91,9 @@ impl Server {
     }
 }
 
-fn lost(provider: &ServerId, error: &hyper::Error) -> Interruption {
-    Refusal::new(
-        Reason::PeerLost,
-        format!("{provider} broke off: {}", words(error)),
-    )
-    .into()
+fn lost(provider: &ServerId, why: &str) -> Interruption {
+    let what = format!("{provider} broke off: {why}");
+    Refusal::new(Reason::PeerLost, what).into()
 }
 
 impl Outward {
