@@ -585,13 +585,9 @@ fn pasted(case: &Case, container: &Path, meddle: &str) -> String {
     let folder = tempfile::tempdir_in(case.folder.path()).unwrap();
     fs::copy(container, folder.path().join("THIS_FILE.asice")).unwrap();
     let text = String::from_utf8(unpack(container)["VERIFY.txt"].clone()).unwrap();
-    let mut commands: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("    "))
-        .filter(|line| !line.starts_with("auditor "))
-        .collect();
-    assert!(commands[0].starts_with("unzip "));
-    commands.insert(1, meddle);
+    let mut commands: Vec<&str> = text.lines().collect();
+    let unpacking = commands.iter().position(|line| line.starts_with("unzip "));
+    commands.insert(unpacking.unwrap() + 1, meddle);
     let output = Command::new("bash")
         .args(["-c", &commands.join("\n")])
         .current_dir(folder.path())

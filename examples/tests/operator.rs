@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Command, Output},
@@ -355,6 +355,14 @@ async fn what_would_not_work_is_said_before_the_start() {
     let check = |stage: &Stage| stage.operate("consumer", "check-config", &["--json"]);
     let good = check(&stage);
     assert!(good.status.success(), "{good:?}");
+    // As the docs say it, in the folder of the server.
+    let folder = stage.federation.server("consumer").unwrap().path("");
+    let bare = Command::new(program("security-server").unwrap())
+        .args(["check-config", "server.toml"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(bare.status.success(), "{bare:?}");
 
     let consumer = stage.federation.server("consumer").unwrap();
     let settings = fs::read_to_string(consumer.path("server.toml")).unwrap();
@@ -366,6 +374,14 @@ async fn what_would_not_work_is_said_before_the_start() {
         let found = json_of(&output).to_string();
         assert!(found.contains(says), "{says}: {found}");
     };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    wrong(
+        &consumer.endpoint().exchange,
+        &port,
+        "Address already in use",
+    );
+    wrong("log = \"log\"", "log = \"none\"", "make it with init");
     wrong("anchor.json", "nothing.json", "No such file");
     wrong(
         "interval = 0.5",
@@ -416,6 +432,16 @@ async fn whoever_watches_a_server_sees_how_it_is() {
     let stage = Stage::set().await;
     json_of(&stage.call(SAY, &[]));
     assert_eq!(stage.call(ELSEWHERE, &[]).status.code(), Some(1));
+    // Refused by the provider, and counted so at the consumer too.
+    let provider = stage.federation.server("provider").unwrap();
+    let state = fs::read_to_string(provider.path("state.toml")).unwrap();
+    let rights = state.find("[[access_rights]]").unwrap();
+    fs::write(provider.path("none.toml"), &state[..rights]).unwrap();
+    provider
+        .apply_file(&provider.path("none.toml"))
+        .await
+        .unwrap();
+    assert_eq!(stage.call(SAY, &[]).status.code(), Some(1));
     let consumer = stage.federation.server("consumer").unwrap();
     let addresses = fs::read(consumer.path("state/addresses.json")).unwrap();
     let addresses: Value = serde_json::from_slice(&addresses).unwrap();
@@ -423,6 +449,8 @@ async fn whoever_watches_a_server_sees_how_it_is() {
     let metrics = fetched(address, "/metrics");
     for line in [
         "lienthong_exchanges_total{side=\"consumer\",outcome=\"answered\"} 1",
+        "lienthong_exchanges_total{side=\"consumer\",outcome=\"provider.access_denied\"} 1",
+        "# HELP lienthong_ready ",
         "lienthong_refused_total{refusal=\"consumer.unknown_service\"} 1",
         "lienthong_exchange_duration_seconds_bucket{side=\"consumer\"",
         "lienthong_log_sync_seconds_bucket{le=",

@@ -113,6 +113,17 @@ async fn promises_are_proven_also_after_a_restart_and_a_log_that_went_back_is_na
     provider.start().await.unwrap();
     stage.say().await;
     stage.wait_for_verdict("rolled_back", None).await;
+    let ping = stage.federation.server("consumer").unwrap();
+    let refused = ping
+        .operate("ping", &["VN/GOV/B/provider"])
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("records when it was asked before"),
+        "{refused}"
+    );
     let recorded = stage.recorded();
     let alarm = recorded.peer_checkpoints.last().unwrap();
     assert_eq!((&*alarm.origin, &*alarm.verdict), (LOG, "rolled_back"));

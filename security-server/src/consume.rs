@@ -56,7 +56,10 @@ async fn route(
         }
     };
     match consume(server, &exchange, parts, &mut reply).await {
-        Ok(()) => server.log_answered(Side::Consumer, &exchange.parties, &exchange.counts()),
+        Ok(()) => match exchange.refused.get() {
+            Some(code) => server.log_refused_there(&exchange.parties, code),
+            None => server.log_answered(Side::Consumer, &exchange.parties, &exchange.counts()),
+        },
         Err(interruption) => {
             let stated = server.stated(Side::Consumer, &interruption);
             if exchange.lock().requests().newest_recorded().is_none() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use trust::refusal::{Side, reason_of};
 
@@ -19,11 +19,77 @@ const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 /// # Errors
 /// When that was done before in this process.
 pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATIONS)?
         .set_buckets_for_metric(Matcher::Suffix("_records".to_owned()), &BATCHES)?
-        .install_recorder()
+        .install_recorder()?;
+    for (name, what) in DESCRIBED {
+        if name.ends_with("_total") {
+            describe_counter!(*name, *what);
+        } else if name.contains("duration") || name.contains("sync") || name.contains("batch") {
+            describe_histogram!(*name, *what);
+        } else {
+            describe_gauge!(*name, *what);
+        }
+    }
+    Ok(handle)
 }
+
+/// What each metric is, for whoever reads `/metrics`; the table of docs/operations.md.
+const DESCRIBED: &[(&str, &str)] = &[
+    (
+        "lienthong_exchanges_total",
+        "exchanges that ended, by outcome",
+    ),
+    (
+        "lienthong_refused_total",
+        "refused before it was an exchange",
+    ),
+    ("lienthong_messages_total", "messages of answered exchanges"),
+    (
+        "lienthong_exchange_duration_seconds",
+        "from the call to its recorded end",
+    ),
+    ("lienthong_exchanges_open", "exchanges under way"),
+    (
+        "lienthong_log_sync_seconds",
+        "how long one sync of the log takes",
+    ),
+    (
+        "lienthong_log_batch_records",
+        "how many records one sync serves",
+    ),
+    ("lienthong_log_records", "records in the log"),
+    (
+        "lienthong_log_checkpoint_records",
+        "records that the newest checkpoint covers",
+    ),
+    (
+        "lienthong_configuration_serial",
+        "serial of the newest configuration",
+    ),
+    (
+        "lienthong_configuration_age_seconds",
+        "since it was published",
+    ),
+    (
+        "lienthong_configuration_seconds_left",
+        "until it expires; 0: there is none",
+    ),
+    (
+        "lienthong_certificate_days_left",
+        "until a certificate ends",
+    ),
+    (
+        "lienthong_peer_log_unproven_promises",
+        "promises of another server not proven yet",
+    ),
+    (
+        "lienthong_peer_log_alarm",
+        "1 while something is wrong with another server's log",
+    ),
+    ("lienthong_ready", "1 while calls can be served"),
+];
 
 /// Counts an exchange that ended, by the code of its refusal; none: it was answered.
 pub(crate) fn count_exchange(side: Side, refusal: Option<&str>) {

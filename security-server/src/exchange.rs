@@ -40,6 +40,8 @@ pub(crate) struct Consumption {
     pub(crate) address: String,
     /// The TLS certificate of the connection, once there is one.
     pub(crate) peer_certificate: OnceLock<Digest>,
+    /// The code of the refusal that the final reply is, if it is one.
+    pub(crate) refused: OnceLock<String>,
     exchange: Mutex<ConsumerExchange>,
 }
 
@@ -61,6 +63,7 @@ impl Consumption {
             signer,
             address,
             peer_certificate: OnceLock::new(),
+            refused: OnceLock::new(),
             exchange,
         }
     }

@@ -78,6 +78,14 @@ pub(crate) fn open(
             expected,
         });
     }
+    if log.last_checkpoint().is_none() && log.size() > 0 {
+        // A server signs one before it takes its first message.
+        tracing::error!(
+            records = log.size(),
+            "the log has records and no checkpoint: it was deleted, and records may be gone with it; \
+             have an auditor hold this log against those of other agencies"
+        );
+    }
     let mut recollection = Recollection::default();
     for record in log.scan(0)? {
         recollection.take(&record?)?;

@@ -74,6 +74,7 @@ impl Server {
         let now = self.clock().seconds();
         gauge!("lienthong_ready").set(f64::from(u8::from(self.ready().is_ok())));
         gauge!("lienthong_exchanges_open").set(self.exchanges().count() as f64);
+        gauge!("lienthong_configuration_seconds_left").set(0.0);
         if let Some(snapshot) = self.newest().peek() {
             let head = snapshot.configuration().head();
             let publication = head.publication();

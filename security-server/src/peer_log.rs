@@ -75,7 +75,7 @@ impl PeerLogs {
     }
 
     /// The size of the newest checkpoint of a log; 0: there is none.
-    fn newest_size(&self, origin: &Origin) -> u64 {
+    pub(crate) fn newest_size(&self, origin: &Origin) -> u64 {
         let followed = self.lock();
         let newest = followed.get(origin).and_then(|of| of.log.newest());
         newest.map_or(0, |newest| newest.size)

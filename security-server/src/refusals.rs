@@ -199,17 +199,27 @@ impl Server {
 
     /// The log line of an exchange that ended with a refusal.
     pub(crate) fn log_refused(&self, side: Side, parties: &Parties, stated: &Stated) {
-        count_exchange(side, Some(&stated.code));
+        self.log_refusal(side, parties, &stated.code, &stated.explanation);
+    }
+
+    fn log_refusal(&self, side: Side, parties: &Parties, outcome: &str, why: &str) {
+        count_exchange(side, Some(outcome));
         tracing::info!(
             exchange = %parties.exchange,
             side = side.name(),
             client = %parties.client,
             service = %parties.service,
             method = %parties.method,
-            outcome = stated.code,
-            why = stated.explanation,
+            outcome,
+            why,
             "exchange refused"
         );
+    }
+
+    /// The log line, at the consumer, of an exchange that the provider refused in its final reply.
+    pub(crate) fn log_refused_there(&self, parties: &Parties, code: &str) {
+        let why = "the final reply of the provider is a signed refusal";
+        self.log_refusal(Side::Consumer, parties, code, why);
     }
 
     /// The log line of an answered exchange.

@@ -48,7 +48,8 @@ impl Reconcile {
             });
             format!("{whole:#}\n")
         } else {
-            words(&outcome, &verdicts)
+            let verify = verified.iter().all(Report::holds);
+            words(&outcome, &verdicts, verify)
         };
         Ok(Outcome {
             text,
@@ -58,7 +59,7 @@ impl Reconcile {
     }
 }
 
-fn words(outcome: &Reconciliation, verdicts: &[String]) -> String {
+fn words(outcome: &Reconciliation, verdicts: &[String], verify: bool) -> String {
     let mut text = String::new();
     let [first, second] = &outcome.logs;
     // A String takes every write.
@@ -93,14 +94,16 @@ fn words(outcome: &Reconciliation, verdicts: &[String]) -> String {
         let _ = writeln!(text, "{count:>10}  {what}");
     }
     if !outcome.differences.is_empty() {
-        let _ = writeln!(text, "\nWhat is lacking:");
+        let _ = writeln!(text, "\nWhat is lacking or broken:");
     }
     for it in &outcome.differences {
+        let is_promise = it.problem.starts_with("BROKEN PROMISE");
         let _ = writeln!(
             text,
-            "  {}: log {} lacks {} (record {} of the other log proves it)",
+            "  {}: log {}{} {} (record {} of the other log proves it)",
             it.exchange,
             it.lacking,
+            if is_promise { ":" } else { " lacks" },
             printable(&it.problem),
             it.proven_by
         );
@@ -120,7 +123,8 @@ fn words(outcome: &Reconciliation, verdicts: &[String]) -> String {
         );
     }
     let _ = match outcome.failures {
-        0 => writeln!(text, "The two logs agree."),
+        0 if verify => writeln!(text, "The two logs agree."),
+        0 => writeln!(text, "The two logs agree, and do NOT both verify."),
         1 => writeln!(text, "The two logs DO NOT AGREE: 1 difference."),
         many => writeln!(text, "The two logs DO NOT AGREE: {many} differences."),
     };

@@ -16,7 +16,7 @@ pub(crate) fn text(evidence: &Evidence) -> String {
         .iter()
         .filter(|proven| message_name(&proven.record).is_some())
         .count();
-    format!(
+    let text = format!(
         r#"Evidence of exchange {exchange}
 from the log {log}: {messages} messages, {count} records, proven under a checkpoint of {size} records.
 
@@ -61,5 +61,12 @@ is what the leaf hash is made over and "proof" its inclusion proof, both in base
 Not proven by any container: that nothing else was asked, and that a right which allowed the call had
 not been withdrawn before. For that, verify the whole log.
 "#
-    )
+    );
+    // What is no command is a comment, so that the whole text can be pasted.
+    let lines = text.lines().map(|line| match line.strip_prefix("    ") {
+        Some(command) if !command.starts_with("auditor ") => format!("{command}\n"),
+        _ if line.is_empty() => "\n".to_owned(),
+        _ => format!("# {line}\n"),
+    });
+    lines.collect()
 }

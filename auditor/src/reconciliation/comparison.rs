@@ -207,25 +207,41 @@ pub(super) fn check_promises(
             continue;
         }
         read_again(folders[keeper], kept_by.size, progress, |record, leaf| {
-            for given in by_index.remove(&record.index).unwrap_or_default() {
-                if given.leaf == leaf {
-                    outcome.promises_kept += 1;
-                } else {
-                    let problem =
-                        format!("BROKEN PROMISE: another record stands at {}", record.index);
-                    outcome.lacks(&kept_by.log, given.exchange, given.record, problem);
-                }
-            }
+            let given = by_index.remove(&record.index).unwrap_or_default();
+            let (kept, broken): (Vec<_>, Vec<_>) =
+                given.into_iter().partition(|given| given.leaf == leaf);
+            outcome.promises_kept += kept.len() as u64;
+            let what = format!("another record stands at {}", record.index);
+            report_broken(outcome, kept_by, &broken, &what);
         })?;
-        for given in by_index.into_values().flatten() {
-            let problem = format!(
-                "BROKEN PROMISE: record {} was promised and the log has {}",
-                given.promise.index, kept_by.size
+        for (index, given) in by_index {
+            let what = format!(
+                "record {index} was promised and the log has {}",
+                kept_by.size
             );
-            outcome.lacks(&kept_by.log, given.exchange, given.record, problem);
+            report_broken(outcome, kept_by, &given, &what);
         }
     }
     Ok(())
+}
+
+/// Reports promises of one place that are broken: all replies of a stream may give the same one.
+fn report_broken(outcome: &mut Reconciliation, kept_by: &Book, given: &[&Given], what: &str) {
+    let mut of_exchanges: HashMap<ExchangeId, (u64, u64)> = HashMap::new();
+    for given in given {
+        let (first, replies) = of_exchanges
+            .entry(given.exchange)
+            .or_insert((given.record, 0));
+        *first = given.record.min(*first);
+        *replies += 1;
+    }
+    for (exchange, (record, replies)) in of_exchanges {
+        let problem = match replies {
+            1 => format!("BROKEN PROMISE: {what}"),
+            replies => format!("BROKEN PROMISE: {what}; {replies} replies promise it"),
+        };
+        outcome.lacks(&kept_by.log, exchange, record, problem);
+    }
 }
 
 fn message(record: &RawRecord) -> Option<KeptMessage> {

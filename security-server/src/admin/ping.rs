@@ -37,8 +37,10 @@ impl Server {
         let given = ask(self, &snapshot, server, &question).await;
         let given = given.map_err(|why| format!("{server} at {address}: {why}"))?;
         let answered = began.elapsed();
-        let (origin, checkpoint) = verified(&snapshot, server, &given)
-            .map_err(|why| format!("{server} at {address} answers, but {why}"))?;
+        let (origin, checkpoint) = verified(&snapshot, server, &given, |log| {
+            self.peer_logs().newest_size(log)
+        })
+        .map_err(|why| format!("{server} at {address} answers, but {why}"))?;
         Ok(PingReply {
             address: address.to_owned(),
             connected_in_microseconds: microseconds(connected),
@@ -58,6 +60,7 @@ fn verified(
     snapshot: &Snapshot,
     server: &ServerId,
     given: &GetCheckpointReply,
+    known_size: impl Fn(&Origin) -> u64,
 ) -> Result<(Origin, u64), String> {
     let signed = SignedCheckpoint::parse(&given.checkpoint).map_err(|error| error.to_string())?;
     let origin = signed.unverified().origin.clone();
@@ -69,6 +72,12 @@ fn verified(
     let checkpoint = signed
         .verify(&origin, &key)
         .map_err(|error| error.to_string())?;
+    if checkpoint.size < known_size(&origin) {
+        let (before, now) = (known_size(&origin), checkpoint.size);
+        return Err(format!(
+            "its log {origin} had {before} records when it was asked before, and has {now} now"
+        ));
+    }
     Ok((origin, checkpoint.size))
 }
 

@@ -149,7 +149,8 @@ impl Call {
         };
         let mut requests = Vec::new();
         for document in Deserializer::from_str(&text).into_iter::<Value>() {
-            let message = DynamicMessage::deserialize(method.input(), document?)
+            let document = document.map_err(|error| format!("--data is no JSON: {error}"))?;
+            let message = DynamicMessage::deserialize(method.input(), document)
                 .map_err(|error| format!("a request is not as the schema says: {error}"))?;
             requests.push(message.encode_to_vec().into());
         }
@@ -278,7 +279,13 @@ impl Reply {
         if self.status.code != 0 {
             let refusal = metadata::text(&self.trailers, REFUSAL_TRAILER);
             let (code, message) = (self.status.code, &self.status.message);
-            text += &format!("gRPC status {code} {refusal}: {message}\n");
+            let name = tonic::Code::from_i32(i32::try_from(code).unwrap_or(-1));
+            let refusal = if refusal.is_empty() {
+                refusal
+            } else {
+                format!(", {refusal}")
+            };
+            text += &format!("gRPC status {code} ({name:?}{refusal}): {message}\n");
         }
         text + &format!("exchange {}\n", self.exchange)
     }
@@ -286,6 +293,7 @@ impl Reply {
 
 /// A `.proto` file is compiled, and what it imports is looked for beside it.
 fn read_schema(path: &Path) -> Result<DescriptorPool, Box<dyn Error>> {
+    fs::metadata(path)?;
     if path
         .extension()
         .is_none_or(|extension| extension != "proto")

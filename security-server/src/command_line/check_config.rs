@@ -1,6 +1,6 @@
 //! `security-server check-config`: what would not work is said before the server is started.
 
-use std::{fs, net::ToSocketAddrs, path::Path};
+use std::{fs, net::TcpListener, os::unix::net::UnixStream, path::Path};
 
 use certs::{Certificate, LogKey, Role, SigningIdentity, tls::ReplaceableIdentity};
 use serde::Serialize;
@@ -182,7 +182,13 @@ impl Checklist {
         });
         let expected = settings.log_origin();
         let reader = reader
-            .map_err(|error| format!("{}; make it with init", in_words(&error)))
+            .map_err(|error| match is_empty(&settings.log) {
+                true => format!(
+                    "there is none in {}: make it with init",
+                    settings.log.display()
+                ),
+                false => format!("{}; keep the folder as it is", in_words(&error)),
+            })
             .and_then(|reader| {
                 let found = reader.origin().to_string();
                 if found == expected {
@@ -196,10 +202,16 @@ impl Checklist {
         };
         let public = checkpoint::LogKey::from_slice(&key.public_key());
         let found = match (reader.checkpoint(), public) {
-            (Ok(None), _) => Ok(((), "none yet".to_owned())),
+            (Ok(None), _) => Ok(((), "none: right for a log that was never used".to_owned())),
             (Ok(Some(signed)), Some(public)) => signed
                 .verify(reader.origin(), &public)
-                .map(|of| ((), format!("covers {} records", of.size)))
+                .map(|of| {
+                    let size = of.size;
+                    (
+                        (),
+                        format!("covers {size} records; `run` reads whether they are there"),
+                    )
+                })
                 .map_err(|error| format!("{error}: the log key is another one")),
             (Ok(Some(_)), None) => Err("the log key is no key".to_owned()),
             (Err(error), _) => Err(in_words(&error)),
@@ -214,11 +226,12 @@ impl Checklist {
         }
         for plaintext in &settings.clients.plaintext {
             let what = format!("[[clients.plaintext]] {}", plaintext.subsystem);
-            if !is_local(&plaintext.listen) {
+            if is_local(&plaintext.listen) {
+                listeners.push((what, &plaintext.listen));
+            } else {
                 let found = format!("{} is plain text and no loopback address", plaintext.listen);
                 self.note(&what, "wrong", found);
             }
-            listeners.push((what, &plaintext.listen));
         }
         if let Some(monitoring) = &settings.monitoring {
             listeners.push(("[monitoring] listen".to_owned(), &monitoring.listen));
@@ -228,19 +241,27 @@ impl Checklist {
             "[limits] connections",
             room.map(|()| ((), "enough open files".to_owned())),
         );
+        let runs = UnixStream::connect(&settings.admin_socket).is_ok();
+        let mut taken = Vec::new();
         for (what, address) in listeners {
             let usable = match address.strip_prefix("unix:") {
                 Some(path) => Path::new(path)
                     .parent()
                     .map_or(Ok(((), String::new())), writable),
-                None => address
-                    .to_socket_addrs()
-                    .map(|_| ((), address.clone()))
+                None if runs => Ok(((), format!("{address}; not tried, the server is running"))),
+                None => TcpListener::bind(address)
+                    .map(|listener| taken.push(listener))
+                    .map(|()| ((), format!("{address} is free")))
                     .map_err(|error| format!("{address}: {error}")),
             };
             self.judge(what, usable);
         }
     }
+}
+
+/// Whether nothing stands in a folder, or there is none.
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
 }
 
 fn anchor(settings: &Settings) -> Result<((), String), String> {
@@ -259,6 +280,12 @@ fn anchor(settings: &Settings) -> Result<((), String), String> {
 }
 
 fn writable(folder: &Path) -> Result<((), String), String> {
+    // The parent of a bare file name.
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     let shown = folder.display();
     match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
         Ok(()) => Ok(((), shown.to_string())),

@@ -113,6 +113,10 @@ impl Server {
             .lock()
             .accept_reply(header, reply.message.digest())?;
         Promise::must_be_given(header)?;
+        if let Some(code) = &header.refusal_code {
+            // Set once: a refusal is final.
+            let _ = exchange.refused.set(code.clone());
+        }
         Ok(VerifiedReply { reply, promised })
     }
 

@@ -24,7 +24,7 @@ pub(super) async fn refresh(mut fetching: Fetching, interval: Duration) {
     loop {
         let failure = fetching.source.refresh().await.err();
         if let Some(why) = failure.as_ref().filter(|_| failure != told) {
-            tracing::warn!(%why, "no newer configuration; the last good one stays");
+            tracing::warn!(%why, "no newer configuration; the last good one stays, if there is one");
         }
         told = failure;
         if let Some(fetched) = wish.take() {

@@ -142,7 +142,7 @@ async fn change(wanted: SingleChange) -> Result<(), Error> {
     decide(session, plan, wanted.decision).await
 }
 
-/// Prints a plan, checks it, and gives it in unless this is a dry run.
+/// Checks a plan, prints it, and gives it in unless this is a dry run.
 async fn decide(session: Session, plan: Plan, decision: Decision) -> Result<(), Error> {
     if decision.json {
         return decide_in_json(session, plan, decision).await;
@@ -151,8 +151,8 @@ async fn decide(session: Session, plan: Plan, decision: Decision) -> Result<(), 
         line("Nothing to do: the registry says so already.");
         return Ok(());
     }
-    print::plan(&plan);
     plan.check(session.state())?;
+    print::plan(&plan);
     let Some(key) = decision.officer.filter(|_| !decision.dry_run) else {
         line("Dry run: nothing was changed.");
         return Ok(());
