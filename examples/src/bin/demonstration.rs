@@ -87,6 +87,11 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
         account.chapter("Everything keeps running until Ctrl-C. A call of your own, with grpcio:");
         let python = std::env::var("LIENTHONG_PYTHON").unwrap_or_else(|_| "python3".to_owned());
         println!("  {python} -c \"{}\"", stage.line_of_python()?);
+        println!(
+            "  Where everything listens is in {}/endpoints.json; docs/operations.md has a third agency \
+             join in.",
+            arguments.out.display()
+        );
         stopped().await;
     }
     stage.clear().await?;
