@@ -88,6 +88,8 @@ pub async fn serve(
     if timeout(FINISH_TIME, finishing).await.is_err() {
         tasks.shutdown().await;
     }
+    // Nobody answers there any more.
+    let _ = std::fs::remove_file(&settings.admin_socket);
     tracing::info!("the registry of {} has ended", settings.instance);
     outcome
 }

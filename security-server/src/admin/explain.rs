@@ -138,7 +138,7 @@ impl Server {
         rules.ask("the client is registered at a security server", || {
             let hosts = snapshot.configuration().hosts_of(&call.client);
             let refused = || {
-                let what = format!("{} is registered at none", call.client);
+                let what = format!("{} is registered at no security server", call.client);
                 Refusal::new(trust::Reason::NotRegisteredAtServer, what)
             };
             let host = hosts.first().ok_or_else(refused)?;
