@@ -232,3 +232,40 @@ async fn each_condition_of_a_right_is_asked_when_the_exchange_comes() {
     stage.provider.await.unwrap().unwrap();
     stage.federation.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_signed_and_recorded_only_so_often() {
+    let stage = Stage::set().await;
+    stage.grant("methods = [\"Repeat\"]").await;
+    let mut codes = Vec::new();
+    for _ in 0..135 {
+        let answer = stage.call(0, SAY, None).await;
+        codes.push(answer.field("x-road-refusal").unwrap().to_owned());
+    }
+    let (signed, unsigned) = codes.split_at(120);
+    assert!(
+        signed
+            .iter()
+            .all(|code| code == "provider.method_not_allowed")
+    );
+    assert!(
+        unsigned
+            .iter()
+            .all(|code| code == "provider.too_many_refusals")
+    );
+    let log = stage.log("provider");
+    assert_eq!((log.messages.len(), log.closings.len()), (240, 0));
+    // Ten records; the others are counted by the next one.
+    assert_eq!(log.security.len(), 10);
+    assert_eq!(stage.log("consumer").closings.len(), 15);
+    // The next minute has its own.
+    let answer = stage.call(60, SAY, None).await;
+    assert_eq!(
+        answer.field("x-road-refusal"),
+        Some("provider.method_not_allowed")
+    );
+    stage.federation.audit().await.unwrap();
+    stage.stop.send(true).unwrap();
+    stage.provider.await.unwrap().unwrap();
+    stage.federation.stop().await.unwrap();
+}

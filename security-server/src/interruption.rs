@@ -4,7 +4,7 @@
 //! that was signed or accepted is then in the log before the record that closes its exchange.
 
 use proto::refusal::RefusalStatus;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
@@ -62,9 +62,6 @@ impl Interruption {
     }
 }
 
-/// How long a peer may take to send the first request of a call that it opened.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Stops both halves of a route: at the deadline, when one of them has ended the exchange, or when
 /// the server stops.
 pub(crate) struct Interrupt {
@@ -84,9 +81,11 @@ impl Interrupt {
         }
     }
 
-    /// Before there is an exchange: a peer that has opened a call has a minute for its first request.
+    /// Before there is an exchange: a peer that has opened a call has as long for its first request
+    /// as for any message.
     pub(crate) fn opening(server: &Server) -> Self {
-        Self::new(Some(Instant::now() + OPENING_TIMEOUT), server)
+        let patience = server.budget().message_timeout();
+        Self::new(Some(Instant::now() + patience), server)
     }
 
     /// Waits for the first request of an exchange.
@@ -100,7 +99,7 @@ impl Interrupt {
         tokio::select! {
             biased;
             () = passed(self.deadline) => {
-                let what = "the other security server sent no request within a minute";
+                let what = "the other security server opened a call and sent no request in time";
                 Err(Refusal::new(Reason::PeerLost, what))
             }
             () = self.cut.cancelled() => {

@@ -179,6 +179,10 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Memory for all messages under way, in bytes.
     pub budget_bytes: usize,
+    /// Seconds that a message may take from its first byte to its last, and the first request of a
+    /// call that another server has opened.
+    #[serde(rename = "message_seconds", deserialize_with = "seconds")]
+    pub message_timeout: Duration,
     /// Calls at once on one connection.
     pub calls_per_connection: u32,
     /// Connections at once on one listener.
@@ -197,6 +201,7 @@ impl Default for Limits {
         Self {
             message_bytes: 16 * 1024 * 1024,
             budget_bytes: 256 * 1024 * 1024,
+            message_timeout: Duration::from_secs(60),
             calls_per_connection: 256,
             connections: 1024,
             connections_per_address: 256,

@@ -185,7 +185,8 @@ async fn assemble(
         newest,
         signers: Signers::load(&settings.signing_keys)?,
         recorder,
-        budget: Budget::new(settings.limits.budget_bytes, settings.limits.message_bytes),
+        budget: Budget::new(settings.limits.budget_bytes, settings.limits.message_bytes)
+            .within(settings.limits.message_timeout),
 
         seen: recollection.seen(),
         peer_logs: recollection.peer_logs,

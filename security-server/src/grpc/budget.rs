@@ -8,11 +8,15 @@ use trust::{Reason, Refusal};
 /// How long a message waits for memory (backpressure) before it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a message may take where nothing else is said.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Memory for all messages that are under way in this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
     bytes: Arc<Semaphore>,
     message_limit: usize,
+    message_timeout: Duration,
 }
 
 /// The share of the budget that one message holds while it is in memory.
@@ -29,7 +33,21 @@ impl Budget {
         Self {
             bytes: Arc::new(Semaphore::new(total)),
             message_limit: message_limit.min(total),
+            message_timeout: MESSAGE_TIMEOUT,
         }
+    }
+
+    /// The same with another time for each message.
+    pub(crate) fn within(self, message_timeout: Duration) -> Self {
+        Self {
+            message_timeout,
+            ..self
+        }
+    }
+
+    /// How long a message may take from its first byte to its last: its memory is held that long.
+    pub(crate) const fn message_timeout(&self) -> Duration {
+        self.message_timeout
     }
 
     /// The same budget for messages that wrap others and are a little larger.
@@ -37,6 +55,7 @@ impl Budget {
         Self {
             bytes: Arc::clone(&self.bytes),
             message_limit: self.message_limit + overhead,
+            message_timeout: self.message_timeout,
         }
     }
 

@@ -12,9 +12,6 @@ use super::budget::{Budget, Share};
 /// How long the end of a direction is waited for, so that a unary call costs one signature.
 pub(crate) const END_PATIENCE: Duration = Duration::from_millis(1);
 
-/// How long a message may take from its prefix to its last byte: its memory is held that long.
-const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
-
 const PREFIX_LENGTH: usize = 5;
 
 /// One gRPC message as it stood on the wire, without its prefix.
@@ -93,10 +90,12 @@ where
         let share = self.budget.share(length).await?;
         self.buffer
             .reserve(length.saturating_sub(self.buffer.len()));
-        match tokio::time::timeout(MESSAGE_TIMEOUT, self.fill_to(length)).await {
+        let patience = self.budget.message_timeout();
+        match tokio::time::timeout(patience, self.fill_to(length)).await {
             Ok(filled) => filled?,
             Err(_) => {
-                let what = "a gRPC message did not arrive whole within 60 seconds";
+                let seconds = patience.as_secs_f64();
+                let what = format!("a gRPC message did not arrive whole within {seconds} seconds");
                 return Err(Refusal::new(Reason::MalformedMessage, what).into());
             }
         }
