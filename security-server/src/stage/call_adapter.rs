@@ -41,7 +41,7 @@ pub(crate) struct FromAdapter {
 
 enum ReplyState {
     /// Headers have arrived and are not given yet.
-    Opening(Option<CallHeaders>, MessageReader<Incoming>),
+    Opening(Option<Box<CallHeaders>>, MessageReader<Incoming>),
     /// An answer without body: its status and trailers are all there is.
     TrailersOnly(Option<(Status, Metadata)>),
 }
@@ -91,7 +91,7 @@ impl Server {
                 state: match ending_of(&mut headers)? {
                     Some(ending) => ReplyState::TrailersOnly(Some(ending)),
                     None => ReplyState::Opening(
-                        Some(CallHeaders::from_headers(&headers)),
+                        Some(Box::new(CallHeaders::from_headers(&headers))),
                         MessageReader::new(body, budget),
                     ),
                 },
@@ -163,7 +163,7 @@ impl FromAdapter {
                 ..Part::default()
             }),
             ReplyState::Opening(headers, messages) => {
-                let headers = headers.take();
+                let headers = headers.take().map(|headers| *headers);
                 if headers.is_some() && !messages.begins().await.map_err(broken)? {
                     return Ok(Part {
                         headers,
