@@ -56,17 +56,9 @@ async fn route(
         }
     };
     match consume(server, &exchange, parts, &mut reply).await {
-        Ok(()) => match exchange.refused.get() {
-            Some(code) => server.log_refused_there(&exchange.parties, code),
-            None => server.log_answered(Side::Consumer, &exchange.parties, &exchange.counts()),
-        },
+        Ok(()) => server.log_consumption(&exchange),
         Err(interruption) => {
             let stated = server.stated(Side::Consumer, &interruption);
-            if exchange.lock().requests().newest_recorded().is_none() {
-                // Nothing of it is in the log yet: it is refused like one that was never opened.
-                let source = exchange.parties.client.as_str();
-                server.note_refusal(source, Some(id), &stated).await;
-            }
             server.close_consumption(&exchange, &stated).await;
             reply.refuse(&stated.status).await;
         }

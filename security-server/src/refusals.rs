@@ -148,6 +148,14 @@ impl Server {
             let state = exchange.lock();
             (state.requests().clone(), state.replies().clone())
         };
+        if requests.newest_recorded().is_none() {
+            // Nothing of it is in the log: it is noted like one that was never opened.
+            let Parties {
+                client, exchange, ..
+            } = &exchange.parties;
+            self.note_refusal(client.as_str(), Some(*exchange), stated)
+                .await;
+        }
         self.close(
             Side::Consumer,
             &exchange.parties,
@@ -216,10 +224,17 @@ impl Server {
         );
     }
 
-    /// The log line, at the consumer, of an exchange that the provider refused in its final reply.
-    pub(crate) fn log_refused_there(&self, parties: &Parties, code: &str) {
-        let why = "the final reply of the provider is a signed refusal";
-        self.log_refusal(Side::Consumer, parties, code, why);
+    /// The log line of an exchange whose final reply was delivered: an answer, or a refusal that
+    /// the provider has signed.
+    pub(crate) fn log_consumption(&self, exchange: &Consumption) {
+        let parties = &exchange.parties;
+        match exchange.refused.get() {
+            Some(code) => {
+                let why = "the final reply of the provider is a signed refusal";
+                self.log_refusal(Side::Consumer, parties, code, why);
+            }
+            None => self.log_answered(Side::Consumer, parties, &exchange.counts()),
+        }
     }
 
     /// The log line of an answered exchange.
