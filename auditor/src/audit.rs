@@ -5,6 +5,7 @@ use std::path::Path;
 use prost::Message;
 use trust::{
     Digest, ServerId,
+    batch::VerifiedBatches,
     checkpoint::Origin,
     configuration::Anchor,
     leaf::LeafPreimage,
@@ -116,6 +117,7 @@ pub(crate) struct Audit {
     pub(crate) certificates: RecordedCertificates,
     pub(crate) contents: Contents,
     pub(crate) times: Times,
+    batches: VerifiedBatches,
     pub(crate) exchanges: Exchanges,
     pub(crate) peer_logs: PeerLogs,
     pub(crate) local_state: LocalState,
@@ -139,6 +141,7 @@ impl Audit {
             certificates: RecordedCertificates::default(),
             contents: Contents::default(),
             times: Times::new(at),
+            batches: VerifiedBatches::default(),
             exchanges: Exchanges::default(),
             peer_logs: PeerLogs::default(),
             local_state: LocalState::default(),
@@ -231,6 +234,7 @@ impl Audit {
             certificates: &mut self.certificates,
             contents: &mut self.contents,
             times: &self.times,
+            batches: &self.batches,
         };
         if let Some(message) = evidence.check(&mut self.report, read, annex, moment) {
             let promised =

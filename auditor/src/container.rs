@@ -20,6 +20,7 @@ pub(crate) mod choice;
 pub(crate) mod export;
 pub(crate) mod files;
 mod instructions;
+mod message_files;
 pub(crate) mod statement;
 pub(crate) mod verification;
 

@@ -3,6 +3,7 @@
 use prost::Message;
 use trust::{
     Content, Digest, ServerId,
+    batch::VerifiedBatches,
     configuration::StateKey,
     header::{Direction, Header},
     message::{KeptMessage, SigningCertificate},
@@ -47,6 +48,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) certificates: &'a mut RecordedCertificates,
     pub(crate) contents: &'a mut Contents,
     pub(crate) times: &'a Times,
+    pub(crate) batches: &'a VerifiedBatches,
 }
 
 impl Evidence<'_> {
@@ -60,7 +62,7 @@ impl Evidence<'_> {
     ) -> Option<ParsedMessage> {
         let record = &read.record;
         let index = record.index;
-        let Some(kept) = report.judge(Check::Forms, index, parse(record)) else {
+        let Some(kept) = report.judge(Check::Forms, index, kept_message(record)) else {
             report.unchecked(Check::Annexes);
             leave_unchecked(report);
             return None;
@@ -87,7 +89,7 @@ impl Evidence<'_> {
         match &certificate {
             Some(certificate) => {
                 let verified = kept
-                    .verify(certificate)
+                    .verify(certificate, self.batches)
                     .map_err(|refusal| refusal.explanation);
                 report.judge(Check::Signatures, index, verified);
             }
@@ -121,7 +123,7 @@ impl Evidence<'_> {
             report.unchecked(Check::Certificates);
             return None;
         };
-        let (digest, signed_at) = (kept.certificate_digest(), kept.header().created_at);
+        let (digest, signed_at) = (kept.certificate_digest(), kept.signed_at());
         match self
             .certificates
             .vouched(digest, state, signed_at, recorded_at)
@@ -192,7 +194,11 @@ pub(crate) fn leave_unchecked(report: &mut Report) {
     }
 }
 
-fn parse(record: &RawRecord) -> Result<KeptMessage, String> {
+/// The message of a record, its content apart.
+///
+/// # Errors
+/// In words, what is wrong with its header or signature.
+pub(crate) fn kept_message(record: &RawRecord) -> Result<KeptMessage, String> {
     let signature = Signature::decode(record.kept.signature.clone())
         .map_err(|error| format!("the signature does not parse: {error}"))?;
     KeptMessage::parse(record.kept.header.clone(), Some(signature))

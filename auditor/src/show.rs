@@ -8,15 +8,14 @@ use serde_json::{Value, json};
 use trust::{
     Digest,
     header::{Direction, Header},
-    message::KeptMessage,
     wire::evidence::{
         Annex, Change, ClockAccepted, Closing, Erased, Membership, MessageContent, Metadata,
-        PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Signature, Torn, change,
+        PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Torn, change,
     },
 };
 use verifiable_log::RawRecord;
 
-use crate::{listing::status_name, outline::Outline, times::in_utc};
+use crate::{listing::status_name, messages::kept_message, outline::Outline, times::in_utc};
 
 /// Bytes that nobody can read are shown up to this length.
 const BYTES_SHOWN: usize = 256;
@@ -130,17 +129,19 @@ fn of_header(header: &Header) -> Outline {
 }
 
 fn of_signature(record: &RawRecord) -> Value {
-    let kept = Signature::decode(record.kept.signature.clone())
-        .map_err(|error| error.to_string())
-        .and_then(|signature| {
-            KeptMessage::parse(record.kept.header.clone(), Some(signature))
-                .map_err(|refusal| refusal.explanation)
-        });
-    match kept {
-        Ok(kept) => json!({
-            "message_digest": kept.digest().to_string(),
-            "certificate": kept.certificate_digest().to_string(),
-        }),
+    match kept_message(record) {
+        Ok(kept) => {
+            let digest = kept.digest();
+            let root = kept.batch().and_then(|path| path.root(&digest).ok());
+            let mut shown = json!({
+                "message_digest": digest.to_string(),
+                "certificate": kept.certificate_digest().to_string(),
+            });
+            if let Some(root) = root {
+                shown["batch_root"] = json!(root.to_string());
+            }
+            shown
+        }
         Err(problem) => json!({ "unreadable": problem }),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod bare_caller;
 pub mod caller;
+pub mod container;
 pub mod demonstration;
 pub mod echo;
 pub mod federation;

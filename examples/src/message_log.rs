@@ -10,7 +10,8 @@ use trust::{
     leaf::LeafPreimage,
     record::leaf_preimage,
     wire::evidence::{
-        Annex, Closing, PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Stage,
+        Annex, Closing, PeerCheckpoint, RecordKind, RefusedAction, SecurityEvent, Signature, Stage,
+        signature::Form,
     },
 };
 use verifiable_log::{InvalidRecord, KeptPart, RawRecord, Reader};
@@ -39,6 +40,8 @@ pub struct MessageEntry {
     pub header: Header,
     /// Its digest.
     pub digest: Digest,
+    /// Whether it was signed together with others.
+    pub signed_in_batch: bool,
     /// Its content; empty when none was kept.
     pub content: Bytes,
     /// What the server says of it.
@@ -61,12 +64,16 @@ impl MessageLog {
     fn take(&mut self, record: RawRecord) -> Result<(), Error> {
         let header = record.kept.header.clone();
         match RecordKind::try_from(i32::from(record.kept.kind))? {
-            RecordKind::Message => self.messages.push(MessageEntry {
-                digest: leaf_of(&record.kept)?.message_digest,
-                header: Header::parse(&header)?,
-                content: record.content,
-                annex: Annex::decode(record.kept.annex)?,
-            }),
+            RecordKind::Message => {
+                let signature = Signature::decode(record.kept.signature.clone())?;
+                self.messages.push(MessageEntry {
+                    digest: leaf_of(&record.kept)?.message_digest,
+                    header: Header::parse(&header)?,
+                    signed_in_batch: matches!(signature.form, Some(Form::CadesBatchV1(_))),
+                    content: record.content,
+                    annex: Annex::decode(record.kept.annex)?,
+                });
+            }
             RecordKind::Closing => self.closings.push(Closing::decode(header)?),
             RecordKind::Security => self.security.push(SecurityEvent::decode(header)?),
             RecordKind::PeerCheckpoint => {

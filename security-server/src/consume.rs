@@ -74,7 +74,7 @@ async fn consume(
 ) -> Result<(), Interruption> {
     let interrupt = Interrupt::new(exchange.deadline, server);
     let part = interrupt.unless(parts.next()).await?;
-    let request = server.sign_request(exchange, part)?; //          the member answers for it
+    let request = server.sign_request(exchange, part).await?; //    the member answers for it
     reply.name_request(exchange.lock().first_request());
     let request = server.record(exchange, request).await?; //       durable before it leaves
     let opening = interrupt.unless(server.forward_opening(exchange, request));
@@ -96,7 +96,7 @@ async fn carry_requests(
 ) -> Result<(), Interruption> {
     while !exchange.lock().requests().is_finished() {
         let part = interrupt.unless(parts.next()).await?;
-        let request = server.sign_request(exchange, part)?; //      the member answers for it
+        let request = server.sign_request(exchange, part).await?; // the member answers for it
         let request = server.record(exchange, request).await?; //   durable before it leaves
         interrupt.unless(outward.forward(request)).await?;
     }

@@ -15,6 +15,7 @@ mod counting;
 mod durable;
 mod exchange;
 mod frames;
+mod gathering;
 mod grpc;
 mod health;
 mod identities;

@@ -3,10 +3,7 @@
 use http::HeaderMap;
 use hyper::body::Incoming;
 use proto::exchange::{TrustMaterial, frame};
-use trust::{
-    Digest, Reason, Refusal,
-    wire::evidence::{Envelope, signature::Form},
-};
+use trust::{Digest, Reason, Refusal, message::signing_certificate, wire::evidence::Envelope};
 
 use crate::{
     certificates::KnownCertificate,
@@ -91,11 +88,7 @@ impl PeerFrames {
 
     /// The certificate among those that came ahead which the envelope's signature names.
     fn named_by(&self, envelope: &Envelope) -> Option<KnownCertificate> {
-        let form = envelope.signature.as_ref()?.form.as_ref()?;
-        let Form::CadesV1(signature) = form else {
-            return None;
-        };
-        let digest = Digest::from_slice(&signature.certificate_digest)?;
+        let digest = signing_certificate(envelope.signature.as_ref()?)?;
         self.known
             .iter()
             .find(|known| known.facts.digest == digest)

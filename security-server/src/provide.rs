@@ -124,7 +124,7 @@ async fn carry_replies(
         let part = answers
             .unless_gone(interrupt.unless(from_adapter.next()))
             .await?;
-        let reply = server.sign_reply(exchange, part)?; //          the member answers for it
+        let reply = server.sign_reply(exchange, part).await?; //    the member answers for it
         answers.promise_to_send(); //                               or nothing may follow
         let reply = server.record(exchange, reply).await?; //       durable before it leaves
         interrupt.unless(answers.send(exchange, reply)).await?;
@@ -157,7 +157,7 @@ impl Server {
         refused: RefusedRequest,
         answers: &mut Answers,
     ) -> Result<(), Refusal> {
-        let reply = self.sign_refusal(exchange, &refused.refusal)?;
+        let reply = self.sign_refusal(exchange, &refused.refusal).await?;
         let reply = self.record_refusal(exchange, &refused, reply).await?;
         let stated = self.stated(Side::Provider, &refused.refusal.into());
         self.log_refused(Side::Provider, &exchange.parties, &stated);
@@ -208,7 +208,7 @@ impl Server {
         refusal: &Refusal,
         answers: &mut Answers,
     ) -> Result<(), Refusal> {
-        let reply = self.sign_refusal(exchange, refusal)?;
+        let reply = self.sign_refusal(exchange, refusal).await?;
         let reply = self.record(exchange, reply).await?;
         let stated = self.stated(Side::Provider, &refusal.clone().into());
         self.log_refused(Side::Provider, &exchange.parties, &stated);

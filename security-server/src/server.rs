@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use certs::LogKey;
 use trust::{
     ExchangeId, MemberId, Reason, Refusal, ServerId, SubsystemId,
+    batch::VerifiedBatches,
     header::Parties,
     replay::{SeenExchanges, reference_time},
 };
@@ -15,6 +16,7 @@ use crate::{
     clock::SharedClock,
     connections::{AdapterConnections, PeerConnections},
     exchange::OpenExchanges,
+    gathering::Gatherings,
     grpc::budget::Budget,
     identities::Identities,
     local_state::LocalState,
@@ -35,6 +37,8 @@ pub(crate) struct Server {
     /// Held while the local state is changed: record first, then put in force.
     pub(crate) changing: tokio::sync::Mutex<()>,
     signers: Signers,
+    gatherings: Gatherings,
+    verified_batches: VerifiedBatches,
     certificates: Certificates,
     recorder: Recorder,
     budget: Budget,
@@ -76,6 +80,8 @@ impl Server {
             local_state: ArcSwap::from_pointee(parts.local_state),
             changing: tokio::sync::Mutex::new(()),
             signers: parts.signers,
+            gatherings: Gatherings::default(),
+            verified_batches: VerifiedBatches::default(),
             certificates: Certificates::default(),
             recorder: parts.recorder,
             budget: parts.budget,
@@ -146,6 +152,16 @@ impl Server {
     /// The signing keys.
     pub(crate) const fn signers(&self) -> &Signers {
         &self.signers
+    }
+
+    /// Messages that wait to be signed together.
+    pub(crate) const fn gatherings(&self) -> &Gatherings {
+        &self.gatherings
+    }
+
+    /// Signatures of batches that were verified.
+    pub(crate) const fn verified_batches(&self) -> &VerifiedBatches {
+        &self.verified_batches
     }
 
     /// Bounds the work of proving our own records to others.

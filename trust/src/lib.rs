@@ -1,6 +1,7 @@
 //! Pure: all that a third party needs to check an exchange. No IO, clock, async or network.
 
 pub mod access;
+pub mod batch;
 pub mod checkpoint;
 pub mod configuration;
 pub mod content;

@@ -9,7 +9,9 @@ mod verify;
 use crate::Digest;
 
 pub use joint::{joint_proof, verify_joint_inclusion};
-pub use verify::{InvalidProof, verify_consistency, verify_inclusion};
+pub use verify::{
+    InvalidProof, Side, climb, root_of_inclusion, verify_consistency, verify_inclusion,
+};
 
 /// The leaf hash of `bytes`: SHA-256 of a zero byte and the bytes.
 #[must_use]

@@ -4,11 +4,15 @@ use bytes::Bytes;
 
 use crate::{
     Digest, MemberId,
+    batch::{self, BatchPath, MAX_BATCH_DELAY, MessageSignature, ToSign, VerifiedBatches},
     content::Content,
     header::Header,
     refusal::{Reason, Refusal},
-    signature::{PublicKey, Signer, SigningFailed, message_digest, signed_attributes},
-    wire::evidence::{CadesSignature, Envelope, Signature, signature::Form},
+    signature::{
+        PublicKey, SIGNED_ATTRIBUTES_LENGTH, Signer, SigningFailed, batch_manifest, manifest,
+        message_digest, signed_attributes,
+    },
+    wire::evidence::{Envelope, Signature, signature::Form},
 };
 
 /// What a vouched signing certificate says, as far as the rules need it.
@@ -38,42 +42,75 @@ pub struct SignedMessage {
     digest: Digest,
 }
 
-impl SignedMessage {
-    /// Signs a message of this server. `header.content_digest` and `created_at` are what is signed.
-    ///
-    /// # Errors
-    /// When the key cannot be used.
-    pub fn sign(
-        mut header: Header,
-        content: Content,
-        signer: &dyn Signer,
-    ) -> Result<Self, SigningFailed> {
+/// A message of this server that is not signed yet.
+pub struct UnsignedMessage {
+    header: Header,
+    header_bytes: Bytes,
+    content: Content,
+    digest: Digest,
+}
+
+impl UnsignedMessage {
+    /// Encodes header and content, which are never encoded again. `header.content_digest` is
+    /// computed here.
+    #[must_use]
+    pub fn new(mut header: Header, content: Content) -> Self {
         header.content_digest = content.digest();
         let header_bytes = header.encode();
         let digest = message_digest(
             header.direction,
             header.sequence,
             &Digest::of(&header_bytes),
-            &content.digest(),
+            &header.content_digest,
         );
-        let certificate = signer.certificate_digest();
-        let attributes = signed_attributes(header.created_at, &digest, &certificate)
-            .map_err(|refusal| SigningFailed(refusal.explanation))?;
-        let signature = CadesSignature {
-            value: signer.sign(&attributes)?.into(),
-            signing_time: header.created_at,
-            certificate_digest: certificate.to_bytes(),
-        };
-        let signature = Signature {
-            form: Some(Form::CadesV1(signature)),
-        };
-        Ok(Self {
+        Self {
             header,
             header_bytes,
             content,
-            signature,
             digest,
+        }
+    }
+
+    /// What is to be signed.
+    #[must_use]
+    pub const fn to_sign(&self) -> ToSign {
+        ToSign {
+            digest: self.digest,
+            created_at: self.header.created_at,
+        }
+    }
+
+    /// The message with the signature that was made of it.
+    ///
+    /// # Errors
+    /// When it was made of another message.
+    pub fn signed(self, made: MessageSignature) -> Result<SignedMessage, SigningFailed> {
+        if made.digest != self.digest {
+            return Err(SigningFailed("it has signed another message".to_owned()));
+        }
+        Ok(SignedMessage {
+            header: self.header,
+            header_bytes: self.header_bytes,
+            content: self.content,
+            signature: made.signature,
+            digest: self.digest,
         })
+    }
+}
+
+impl SignedMessage {
+    /// Signs a message alone. `created_at` of its header is the signing time.
+    ///
+    /// # Errors
+    /// When the key cannot be used.
+    pub fn sign(
+        header: Header,
+        content: Content,
+        signer: &dyn Signer,
+    ) -> Result<Self, SigningFailed> {
+        let message = UnsignedMessage::new(header, content);
+        let made = batch::sign(&[message.to_sign()], signer)?.pop();
+        message.signed(made.ok_or_else(|| SigningFailed("it has signed nothing".to_owned()))?)
     }
 
     /// The parsed header.
@@ -133,6 +170,16 @@ pub fn signature_value(signature: &Signature) -> &[u8] {
     }
 }
 
+/// The certificate that a signature names; none when it has no form or no digest.
+#[must_use]
+pub fn signing_certificate(signature: &Signature) -> Option<Digest> {
+    let digest = match signature.form.as_ref()? {
+        Form::CadesV1(cades) => &cades.certificate_digest,
+        Form::CadesBatchV1(batch) => &batch.certificate_digest,
+    };
+    Digest::from_slice(digest)
+}
+
 /// A message that was parsed and not verified: good for routing an error, for nothing else.
 #[derive(Clone)]
 pub struct UnverifiedMessage {
@@ -175,8 +222,12 @@ impl UnverifiedMessage {
     ///
     /// # Errors
     /// `UnknownCertificate`, `ExpiredCertificate`, `InvalidSignature` or `MalformedEnvelope`.
-    pub fn verify(self, certificate: &SigningCertificate) -> Result<SignedMessage, Refusal> {
-        let digest = self.kept.verify(certificate)?;
+    pub fn verify(
+        self,
+        certificate: &SigningCertificate,
+        batches: &VerifiedBatches,
+    ) -> Result<SignedMessage, Refusal> {
+        let digest = self.kept.verify(certificate, batches)?;
         if self.kept.header.refusal_code.is_some() {
             self.content.check_refusal()?;
         }
@@ -184,9 +235,7 @@ impl UnverifiedMessage {
             header: self.kept.header,
             header_bytes: self.kept.header_bytes,
             content: self.content,
-            signature: Signature {
-                form: Some(Form::CadesV1(self.kept.signature)),
-            },
+            signature: self.kept.signature,
             digest,
         })
     }
@@ -197,8 +246,11 @@ impl UnverifiedMessage {
 pub struct KeptMessage {
     header: Header,
     header_bytes: Bytes,
-    signature: CadesSignature,
+    signature: Signature,
     certificate_digest: Digest,
+    signed_at: i64,
+    /// The way to what was signed, unless this message was signed alone.
+    batch: Option<BatchPath>,
 }
 
 impl KeptMessage {
@@ -209,27 +261,32 @@ impl KeptMessage {
     pub fn parse(header_bytes: Bytes, signature: Option<Signature>) -> Result<Self, Refusal> {
         let malformed = |what: &str| Refusal::new(Reason::MalformedEnvelope, what);
         let header = Header::parse(&header_bytes)?;
-        let signature = match signature.and_then(|signature| signature.form) {
-            Some(Form::CadesV1(cades)) => cades,
-            Some(Form::CadesBatchV1(_)) => {
-                return Err(malformed(
-                    "batch signatures are not accepted by this version",
-                ));
+        let signature = signature.ok_or_else(|| malformed("the envelope has no signature"))?;
+        let certificate_digest = signing_certificate(&signature);
+        let (signed_at, latest, batch) = match &signature.form {
+            Some(Form::CadesV1(alone)) => (alone.signing_time, 0, None),
+            Some(Form::CadesBatchV1(batch)) => {
+                let path = BatchPath::parse(batch)?;
+                (batch.signing_time, MAX_BATCH_DELAY, Some(path))
             }
             None => return Err(malformed("the envelope has no signature")),
         };
-        if signature.signing_time != header.created_at {
-            return Err(malformed(
-                "the signing time differs from the header's created_at",
-            ));
+        let delay = signed_at.checked_sub(header.created_at);
+        if !delay.is_some_and(|delay| (0..=latest).contains(&delay)) {
+            return Err(malformed(if batch.is_some() {
+                "the batch was signed before the header's created_at, or more than 60 seconds after"
+            } else {
+                "the signing time differs from the header's created_at"
+            }));
         }
-        let certificate_digest = Digest::from_slice(&signature.certificate_digest)
-            .ok_or_else(|| malformed("the certificate digest is not 32 bytes"))?;
         Ok(Self {
             header,
             header_bytes,
+            certificate_digest: certificate_digest
+                .ok_or_else(|| malformed("the certificate digest is not 32 bytes"))?,
             signature,
-            certificate_digest,
+            signed_at,
+            batch,
         })
     }
 
@@ -245,10 +302,29 @@ impl KeptMessage {
         self.certificate_digest
     }
 
-    /// The message digest, recomputed from the manifest.
+    /// The bare signature value.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        message_digest(
+    pub fn signature_value(&self) -> &[u8] {
+        signature_value(&self.signature)
+    }
+
+    /// When it was signed, in seconds since 1970 (UTC), as its signer says.
+    #[must_use]
+    pub const fn signed_at(&self) -> i64 {
+        self.signed_at
+    }
+
+    /// The way to the root of its batch, unless it was signed alone.
+    #[must_use]
+    pub const fn batch(&self) -> Option<&BatchPath> {
+        self.batch.as_ref()
+    }
+
+    /// The manifest of the message: what its digest is made of, and what was signed unless it was
+    /// signed in a batch.
+    #[must_use]
+    pub fn manifest(&self) -> String {
+        manifest(
             self.header.direction,
             self.header.sequence,
             &Digest::of(&self.header_bytes),
@@ -256,20 +332,51 @@ impl KeptMessage {
         )
     }
 
+    /// The message digest, recomputed from the manifest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.manifest().as_bytes())
+    }
+
+    /// The DER `SignedAttributes` that were signed if the signature is good.
+    ///
+    /// # Errors
+    /// `MalformedEnvelope` when the time is none that can be signed.
+    pub fn signed_attributes(&self) -> Result<[u8; SIGNED_ATTRIBUTES_LENGTH], Refusal> {
+        self.attributes_over(&self.digest())
+    }
+
+    fn attributes_over(&self, message: &Digest) -> Result<[u8; SIGNED_ATTRIBUTES_LENGTH], Refusal> {
+        let signed = match &self.batch {
+            None => *message,
+            Some(path) => {
+                let root = path.root(message).map_err(|error| {
+                    Refusal::new(Reason::MalformedEnvelope, format!("the batch: {error}"))
+                })?;
+                Digest::of(batch_manifest(&root).as_bytes())
+            }
+        };
+        signed_attributes(self.signed_at, &signed, &self.certificate_digest)
+    }
+
     /// Verifies the signature with the certificate it names, which must have been valid at the
     /// signing time, and gives the message digest. Says nothing about who may speak for whom.
+    /// The signature of a batch is verified once, as `batches` remember.
     ///
     /// # Errors
     /// `UnknownCertificate`, `ExpiredCertificate` or `InvalidSignature`.
-    pub fn verify(&self, certificate: &SigningCertificate) -> Result<Digest, Refusal> {
+    pub fn verify(
+        &self,
+        certificate: &SigningCertificate,
+        batches: &VerifiedBatches,
+    ) -> Result<Digest, Refusal> {
         if self.certificate_digest != certificate.digest {
             return Err(Refusal::new(
                 Reason::UnknownCertificate,
                 "the signature names another certificate",
             ));
         }
-        let signed_at = self.signature.signing_time;
-        if !(certificate.not_before..=certificate.not_after).contains(&signed_at) {
+        if !(certificate.not_before..=certificate.not_after).contains(&self.signed_at) {
             return Err(Refusal::new(
                 Reason::ExpiredCertificate,
                 format!(
@@ -279,10 +386,13 @@ impl KeptMessage {
             ));
         }
         let digest = self.digest();
-        let attributes = signed_attributes(signed_at, &digest, &certificate.digest)?;
-        certificate
-            .public_key
-            .verify(&attributes, &self.signature.value)?;
+        let attributes = self.attributes_over(&digest)?;
+        let value = self.signature_value();
+        let verify = || certificate.public_key.verify(&attributes, value);
+        match self.batch {
+            None => verify()?,
+            Some(_) => batches.verify_once(&attributes, value, verify)?,
+        }
         Ok(digest)
     }
 }

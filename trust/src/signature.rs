@@ -52,6 +52,37 @@ pub fn manifest(direction: Direction, sequence: u64, header: &Digest, content: &
     )
 }
 
+/// The manifest of a batch of messages: lists the digest of the root of their tree.
+/// No line feed anywhere, as in the manifest of one message.
+#[must_use]
+pub fn batch_manifest(root: &Digest) -> String {
+    let name = batch_name(root);
+    let digest = STANDARD.encode(Digest::of(root.as_bytes()).as_bytes());
+    format!(
+        concat!(
+            r#"<?xml version="1.0" encoding="UTF-8"?>"#,
+            r#"<asic:ASiCManifest xmlns:asic="http://uri.etsi.org/02918/v1.2.1#""#,
+            r#" xmlns:ds="http://www.w3.org/2000/09/xmldsig#">"#,
+            r#"<asic:SigReference URI="META-INF/signature-{name}.p7s""#,
+            r#" MimeType="application/pkcs7-signature"/>"#,
+            r#"<asic:DataObjectReference URI="{name}.root""#,
+            r#" MimeType="application/vnd.lienthong.batch-root.v1">"#,
+            r#"<ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/>"#,
+            r#"<ds:DigestValue>{digest}</ds:DigestValue></asic:DataObjectReference>"#,
+            r#"</asic:ASiCManifest>"#,
+        ),
+        name = name,
+        digest = digest,
+    )
+}
+
+/// File name of a batch's parts inside an evidence container, without extension: `batch-` and the
+/// root in hexadecimal.
+#[must_use]
+pub fn batch_name(root: &Digest) -> String {
+    format!("batch-{root}")
+}
+
 /// The message digest: SHA-256 of the manifest. Used for the chain, replay, leaf and
 /// `x-road-request-hash`; signature bytes are never part of it.
 #[must_use]
@@ -133,7 +164,7 @@ pub trait Signer: Send + Sync {
 }
 
 /// The signing key could not be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the signing key cannot be used: {0}")]
 pub struct SigningFailed(pub String);
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use support::{fields, registry, vectors};
 use trust::{
     Content, Digest, ExchangeId, InstanceId, MethodPath, Reason, ServerId, SubsystemId,
+    batch::VerifiedBatches,
     checkpoint::SignedCheckpoint,
     configuration::{Anchor, Fold, State, StateKey, VerifiedHead, verify_membership},
     header::Header,
@@ -50,7 +51,7 @@ fn verify(envelope: &[u8], certificate: &SigningCertificate) -> Result<Digest, R
     // What is no message at all is refused by whoever reads the frame, under the same name.
     let envelope = Envelope::decode(envelope).map_err(|_| Reason::MalformedEnvelope)?;
     UnverifiedMessage::parse(envelope)
-        .and_then(|unverified| unverified.verify(certificate))
+        .and_then(|unverified| unverified.verify(certificate, &VerifiedBatches::default()))
         .map(|verified| verified.digest())
         .map_err(|refusal| refusal.reason)
 }

@@ -4,22 +4,17 @@
 
 mod support;
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
-};
 use prost::{Message, bytes::Bytes};
 use serde_json::{Value, json};
-use support::{fields, vectors};
+use support::{fields, signer::VectorSigner, vectors};
 use trust::{
     Content, Digest, Refusal,
+    batch::VerifiedBatches,
     exchange::{ConsumerExchange, ProviderExchange},
     header::{Direction, Header},
-    message::{KeptMessage, SignedMessage, SigningCertificate, UnverifiedMessage},
-    signature::{
-        PublicKey, SIGNED_ATTRIBUTES_LENGTH, Signer, SigningFailed, manifest, signed_attributes,
-    },
-    wire::evidence::{Envelope, Signature},
+    message::{KeptMessage, SignedMessage, UnverifiedMessage},
+    signature::{SIGNED_ATTRIBUTES_LENGTH, manifest, signed_attributes},
+    wire::evidence::Envelope,
 };
 
 fn refused(refusal: &Refusal) -> Value {
@@ -72,58 +67,6 @@ fn contents_are_encoded_and_refused_as_in_the_vectors() {
     });
 }
 
-/// A signer of `keys.json`; signs anew only while vectors are written.
-struct VectorSigner<'a> {
-    keys: &'a Value,
-    value: Option<Bytes>,
-}
-
-impl<'a> VectorSigner<'a> {
-    fn certificate(keys: &'a Value, file: &Value, member: &str) -> SigningCertificate {
-        let public_key = fields::bytes(&keys["public_key"]);
-        SigningCertificate {
-            digest: Digest::of(&fields::bytes(&keys["certificate"])),
-            member: member.parse().unwrap(),
-            authority: Digest::of(&fields::bytes(&file["authority"])),
-            not_before: keys["not_before"].as_i64().unwrap(),
-            not_after: keys["not_after"].as_i64().unwrap(),
-            public_key: if is_rsa(keys) {
-                PublicKey::rsa(&public_key).unwrap()
-            } else {
-                PublicKey::ecdsa_p256(&public_key).unwrap()
-            },
-        }
-    }
-}
-
-fn is_rsa(keys: &Value) -> bool {
-    keys["algorithm"] == "RSA 2048"
-}
-
-impl Signer for VectorSigner<'_> {
-    fn certificate_digest(&self) -> Digest {
-        Digest::of(&fields::bytes(&self.keys["certificate"]))
-    }
-
-    fn sign(&self, attributes: &[u8]) -> Result<Vec<u8>, SigningFailed> {
-        if let Some(value) = &self.value {
-            return Ok(value.to_vec());
-        }
-        assert!(vectors::writing(), "the signature of a vector is missing");
-        let random = SystemRandom::new();
-        let key = fields::bytes(&self.keys["private_key"]);
-        if is_rsa(self.keys) {
-            let key = RsaKeyPair::from_pkcs8(&key).unwrap();
-            let mut value = vec![0; key.public_modulus_len()];
-            key.sign(&RSA_PKCS1_SHA256, &random, attributes, &mut value)
-                .unwrap();
-            return Ok(value);
-        }
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key).unwrap();
-        Ok(key.sign(&random, attributes).unwrap().as_ref().to_vec())
-    }
-}
-
 /// Makes the message of an input and verifies it as its receiver would.
 fn message(keys: &Value, input: &mut Value) -> (SignedMessage, Value) {
     let content = fields::encode("evidence.v1.MessageContent", &input["content"]);
@@ -156,11 +99,14 @@ fn message(keys: &Value, input: &mut Value) -> (SignedMessage, Value) {
 
     let envelope = Bytes::from(signed.envelope().encode_to_vec());
     let received = UnverifiedMessage::parse(Envelope::decode(envelope.clone()).unwrap()).unwrap();
-    let verification = match received.verify(&certificate) {
+    let verification = match received.verify(&certificate, &VerifiedBatches::default()) {
         Ok(verified) => {
             assert_eq!(verified.digest(), digest);
             let kept = KeptMessage::parse(header_bytes.clone(), Some(signed.signature().clone()));
-            let without_content = kept.unwrap().verify(&certificate).unwrap();
+            let kept = kept.unwrap();
+            assert_eq!(kept.signed_attributes().unwrap(), attributes);
+            let batches = VerifiedBatches::default();
+            let without_content = kept.verify(&certificate, &batches).unwrap();
             assert_eq!(
                 without_content, digest,
                 "a log can verify it when the content is gone"
@@ -253,22 +199,9 @@ fn envelopes_are_refused_as_in_the_vectors() {
         let member = input["certificate"].as_str().unwrap();
         let certificate = VectorSigner::certificate(&keys["signers"][member], &keys, member);
         let outcome = UnverifiedMessage::parse(Envelope::decode(encoded.clone()).unwrap())
-            .and_then(|unverified| unverified.verify(&certificate));
+            .and_then(|unverified| unverified.verify(&certificate, &VerifiedBatches::default()));
         let mut output = refused(&outcome.err().expect("it is refused"));
         output["encoded"] = hex::encode(&encoded).into();
         output
     });
-}
-
-#[test]
-fn the_places_kept_for_later_are_encoded_as_documented() {
-    let file = vectors::read("envelope-refused");
-    let batch = fields::encode(
-        "evidence.v1.Signature",
-        &file["cases"][0]["input"]["envelope"]["signature"],
-    );
-    let parsed = Signature::decode(batch.clone()).unwrap();
-    assert_eq!(parsed.encode_to_vec(), batch);
-    let value = trust::message::signature_value(&parsed);
-    assert_eq!(hex::encode(value), "3006020101020101");
 }

@@ -17,7 +17,7 @@ use trust::{
     Digest, Reason, Refusal,
     header::Direction,
     refusal::{Side, status},
-    signature::{manifest, signed_attributes},
+    signature::{batch_manifest, manifest, signed_attributes},
 };
 
 fn path() -> PathBuf {
@@ -28,10 +28,12 @@ fn text() -> String {
     fs::read_to_string(path()).unwrap()
 }
 
-/// The one line of the page that begins so.
-fn line(beginning: &str) -> String {
+/// The one line of the page that begins so and has this in it.
+fn line(beginning: &str, with: &str) -> String {
     let text = text();
-    let mut found = text.lines().filter(|line| line.starts_with(beginning));
+    let mut found = text
+        .lines()
+        .filter(|line| line.starts_with(beginning) && line.contains(with));
     let line = found.next().expect("there is such a line").to_owned();
     assert_eq!(found.next(), None, "there is one such line");
     line
@@ -39,7 +41,7 @@ fn line(beginning: &str) -> String {
 
 #[test]
 fn the_manifest_is_the_template_of_the_page() {
-    let template = line(r#"<?xml version="1.0""#);
+    let template = line(r#"<?xml version="1.0""#, "{N}");
     let (header, content) = (Digest::of(b"header"), Digest::of(b"content"));
     for (direction, sequence, name) in [
         (Direction::Request, 0, "request-0000000000"),
@@ -54,9 +56,19 @@ fn the_manifest_is_the_template_of_the_page() {
 }
 
 #[test]
+fn the_manifest_of_a_batch_is_the_template_of_the_page() {
+    let root = Digest::of(b"root");
+    let digest = Digest::of(root.as_bytes());
+    let filled = line(r#"<?xml version="1.0""#, "{R}")
+        .replace("{R}", &root.to_string())
+        .replace("{RD}", &BASE64_STANDARD.encode(digest.as_bytes()));
+    assert_eq!(batch_manifest(&root), filled);
+}
+
+#[test]
 fn the_signed_attributes_are_the_template_of_the_page() {
     let (message, certificate) = (Digest::of(b"message"), Digest::of(b"certificate"));
-    let filled = line("3181a2 ")
+    let filled = line("3181a2 ", "{T}")
         .replace("{T}", &hex::encode("270115080000Z"))
         .replace("{MD}", &message.to_string())
         .replace("{CERT}", &certificate.to_string())

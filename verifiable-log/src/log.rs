@@ -219,6 +219,23 @@ impl Log {
         records.into_iter().map(Frame::of).collect()
     }
 
+    /// Whether a batch is being written: what is appended now waits for it.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.shared.writing().borrow().is_some()
+    }
+
+    /// Waits for the batch that is being written, if one is: what is appended before that could not
+    /// be written earlier.
+    pub async fn written(&self) {
+        let mut writing = self.shared.writing().subscribe();
+        let now = *writing.borrow_and_update();
+        if now.is_some() {
+            // The sender lives as long as the log.
+            let _ = writing.wait_for(|batch| *batch != now).await;
+        }
+    }
+
     /// Waits until the log has failed; the owner then stops.
     pub async fn failed(&self) -> Arc<Error> {
         loop {

@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     /// Why the views are not usable, once they are not.
     view_failure: OnceLock<String>,
     failure: watch::Sender<Option<Arc<Error>>>,
+    /// The index of the first record of the batch that is being written, while one is.
+    writing: watch::Sender<Option<u64>>,
 }
 
 impl Shared {
@@ -51,6 +53,7 @@ impl Shared {
             synced: Mutex::new(frontier),
             view_failure: OnceLock::new(),
             failure: watch::Sender::new(None),
+            writing: watch::Sender::new(None),
         }
     }
 
@@ -75,6 +78,11 @@ impl Shared {
 
     pub(crate) fn failure(&self) -> &watch::Sender<Option<Arc<Error>>> {
         &self.failure
+    }
+
+    /// Which batch is being written.
+    pub(crate) const fn writing(&self) -> &watch::Sender<Option<u64>> {
+        &self.writing
     }
 
     /// Ends all appending; the first failure stays the one that is told.

@@ -181,7 +181,10 @@ impl Writer {
         };
         let frames: Vec<&Frame> = group.iter().flat_map(|waiting| &waiting.frames).collect();
         let first = self.frontier.size();
-        match self.write(&frames) {
+        self.shared.writing().send_replace(Some(first));
+        let written = self.write(&frames);
+        self.shared.writing().send_replace(None);
+        match written {
             Err(error) => {
                 let error = self.shared.fail(error);
                 refuse_all(group, &AppendError::Failed(error));

@@ -8,19 +8,17 @@ use trust::{
     Digest, ExchangeId, ServerId,
     configuration::StateKey,
     header::Header,
-    message::KeptMessage,
     wire::{
         configuration::{Entry, Head, entry::Body},
         evidence::{
             AccessRight, Annex, CertificateRecord, Change, Erased, Membership, RecordKind,
-            Signature,
             change::{Key, Value},
         },
     },
 };
 use verifiable_log::RawRecord;
 
-use crate::keys;
+use crate::{keys, messages::kept_message};
 
 /// What was seen of a log so far, by the places where it stands.
 pub(crate) struct Choice {
@@ -278,8 +276,7 @@ impl Choice {
 impl SeenMessage {
     fn of(record: &RawRecord) -> Option<Self> {
         let annex = Annex::decode(record.kept.annex.clone()).ok()?;
-        let signature = Signature::decode(record.kept.signature.clone()).ok();
-        let kept = KeptMessage::parse(record.kept.header.clone(), signature).ok()?;
+        let kept = kept_message(record).ok()?;
         Some(Self {
             index: record.index,
             header: kept.header().clone(),

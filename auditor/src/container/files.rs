@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use certs::{Certificate, MAXIMUM_PATH, cades::detached_signature, file::in_pem};
+use certs::{Certificate, MAXIMUM_PATH, file::in_pem};
 use prost::Message;
 use trust::{
     Digest, ServerId,
     configuration::StateKey,
-    header::Header,
-    signature::{manifest, signed_attributes},
     wire::{
         configuration::{Authority, LogKey},
         evidence::{CertificateRecord, Membership, RecordKind},
@@ -18,9 +16,10 @@ use trust::{
 use verifiable_log::RawRecord;
 
 use super::{
-    Evidence, MIME_TYPE, instructions,
-    statement::{Statement, message_name, signature_of},
+    Evidence, MIME_TYPE, instructions, message_files,
+    statement::{Statement, message_name},
 };
+use crate::messages::kept_message;
 
 pub(crate) const STATEMENT: &str = "META-INF/evidence/records.json";
 pub(crate) const CHECKPOINT: &str = "META-INF/evidence/checkpoint";
@@ -46,8 +45,8 @@ pub(crate) fn files(evidence: &Evidence) -> Result<Files, String> {
         let Some(name) = message_name(record) else {
             continue;
         };
-        let signed_at = add_message(&mut files, &name, record, &certificates)?;
-        signing_times.insert(name, signed_at);
+        let (signed, at) = add_message(&mut files, &name, record, &certificates)?;
+        signing_times.insert(signed, at);
     }
     let times: String = signing_times
         .iter()
@@ -91,44 +90,20 @@ pub(crate) fn files(evidence: &Evidence) -> Result<Files, String> {
     Ok(files)
 }
 
-/// Adds the files of one message, and gives its signing time.
+/// Adds the files of one message; gives what was signed and when.
 fn add_message(
     files: &mut Files,
     name: &str,
     record: &RawRecord,
     certificates: &Certificates,
-) -> Result<i64, String> {
+) -> Result<(String, i64), String> {
     let unusable = |what: &str| format!("record {}: {what}", record.index);
-    let header = Header::parse(&record.kept.header).map_err(|it| unusable(&it.explanation))?;
-    let signature = signature_of(record).ok_or_else(|| unusable("it has no signature"))?;
-    let manifest = manifest(
-        header.direction,
-        header.sequence,
-        &Digest::of(&record.kept.header),
-        &header.content_digest,
-    );
-    let certificate = Digest::from_slice(&signature.certificate_digest)
-        .ok_or_else(|| unusable("its signature names no certificate"))?;
-    let attributes = signed_attributes(
-        signature.signing_time,
-        &Digest::of(manifest.as_bytes()),
-        &certificate,
-    )
-    .map_err(|refusal| unusable(&refusal.explanation))?;
-    let chain = certificates.chain(&certificate);
-    let cms = detached_signature(&chain, &attributes, &signature.value)
-        .map_err(|error| unusable(&error.to_string()))?;
-    let header_file = (format!("{name}.header"), record.kept.header.clone());
-    let manifest_file = (format!("META-INF/ASiCManifest-{name}.xml"), manifest.into());
-    let signature_file = (format!("META-INF/signature-{name}.p7s"), cms.into());
-    // Content that was destroyed, or never kept, is no file.
-    let is_kept = Digest::of(&record.content) == header.content_digest;
-    let content_file = is_kept.then(|| (format!("{name}.content"), record.content.clone()));
-    for (name, bytes) in [header_file, manifest_file, signature_file]
-        .into_iter()
-        .chain(content_file)
-    {
-        // A server that is on both sides of an exchange records each message twice.
+    let message = kept_message(record).map_err(|problem| unusable(&problem))?;
+    let of_message = message_files::files(name, record, &message, certificates)
+        .map_err(|problem| unusable(&problem))?;
+    for (name, bytes) in of_message.files {
+        // A server that is on both sides of an exchange records each message twice, and messages of
+        // one batch share a signature.
         match files.insert(name, bytes.clone()) {
             Some(other) if other != bytes => {
                 return Err(unusable("another message of this exchange has its place"));
@@ -136,11 +111,11 @@ fn add_message(
             _ => {}
         }
     }
-    Ok(signature.signing_time)
+    Ok((of_message.signed, message.signed_at()))
 }
 
 /// The certificates that the records hold.
-struct Certificates {
+pub(super) struct Certificates {
     recorded: Vec<Certificate>,
     /// Those that may issue others, by their subject.
     issuers: HashMap<String, Vec<usize>>,
@@ -164,7 +139,7 @@ impl Certificates {
 
     /// The certificate of this digest, and those that may stand above it: all of one subject, as
     /// far as there is room, since which of them leads to an authority is for the reader to find.
-    fn chain(&self, digest: &Digest) -> Vec<Certificate> {
+    pub(super) fn chain(&self, digest: &Digest) -> Vec<Certificate> {
         let signer = self.recorded.iter().find(|it| it.digest() == *digest);
         let mut chain: Vec<&Certificate> = signer.into_iter().collect();
         let mut reached = 0;

@@ -1,7 +1,23 @@
 //! `VERIFY.txt`: how to verify a container with unzip, sha256sum and openssl alone.
 
 use super::Evidence;
-use crate::container::statement::message_name;
+use crate::{container::statement::message_name, messages::kept_message};
+
+/// For messages that were signed together with others.
+const BATCHES: &str = r#"
+   The manifest of a message that was signed in a batch leads to the root that was signed, up the tree
+   of the batch (RFC 6962):
+
+    sha256_of() { printf "$(echo "$1" | sed 's/../\\x&/g')" | sha256sum | cut -c 1-64; }
+    for file in *.manifest; do
+        node=$(sha256_of "00$(sha256sum "$file" | cut -c 1-64)")
+        while read -r side hash; do
+            case $side in left) node=$(sha256_of "01$hash$node") ;; *) node=$(sha256_of "01$node$hash") ;; esac
+        done < "${file%.*}.path"
+        printf "$(echo "$node" | sed 's/../\\x&/g')" | cmp -s - "batch-$node.root" \
+            && echo "$file: OK" || echo "$file: NOT IN ITS BATCH"
+    done
+"#;
 
 /// The text of a container. The commands are for bash and OpenSSL 3.
 pub(crate) fn text(evidence: &Evidence) -> String {
@@ -16,6 +32,10 @@ pub(crate) fn text(evidence: &Evidence) -> String {
         .iter()
         .filter(|proven| message_name(&proven.record).is_some())
         .count();
+    let batched = records
+        .iter()
+        .any(|proven| kept_message(&proven.record).is_ok_and(|message| message.batch().is_some()));
+    let batches = if batched { BATCHES } else { "" };
     let text = format!(
         r#"Evidence of exchange {exchange}
 from the log {log}: {messages} messages, {count} records, proven under a checkpoint of {size} records.
@@ -40,13 +60,15 @@ messages and of the checkpoint. Unpack first, and go where it was unpacked:
 2. Each header and content is the one that its manifest lists. Content that was destroyed after its
    term, or never kept (of refusals), is not there:
 
-    for file in *.header *.content; do
+    for file in *.header *.content *.root; do
         [ -e "$file" ] || continue
+        manifest="META-INF/ASiCManifest-${{file%.*}}.xml"
+        [ -e "$manifest" ] || manifest="${{file%.*}}.manifest"
         digest=$(sha256sum "$file" | cut -c 1-64 | sed 's/../\\x&/g')
-        grep -qF ">$(printf "$digest" | base64)<" "META-INF/ASiCManifest-${{file%.*}}.xml" \
+        grep -qF ">$(printf "$digest" | base64)<" "$manifest" \
             && echo "$file: OK" || echo "$file: CHANGED"
     done
-
+{batches}
 3. The server signed the checkpoint over its log:
 
     head -n 3 META-INF/evidence/checkpoint | cmp - META-INF/evidence/checkpoint.text

@@ -2,7 +2,6 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use prost::Message;
 use serde::{Deserialize, Serialize};
 use trust::{Digest, header::Header, signature::part_name, wire::evidence::RecordKind};
 use verifiable_log::{KeptPart, RawRecord};
@@ -161,18 +160,6 @@ pub(crate) fn message_name(record: &RawRecord) -> Option<String> {
     }
     let header = Header::parse(&record.kept.header).ok()?;
     Some(part_name(header.direction, header.sequence))
-}
-
-/// The signature of a message's record.
-pub(crate) fn signature_of(record: &RawRecord) -> Option<trust::wire::evidence::CadesSignature> {
-    use trust::wire::evidence::{Signature, signature::Form};
-    match Signature::decode(record.kept.signature.clone())
-        .ok()?
-        .form?
-    {
-        Form::CadesV1(signature) => Some(signature),
-        Form::CadesBatchV1(_) => None,
-    }
 }
 
 fn encode(bytes: &[u8]) -> String {

@@ -10,16 +10,15 @@ use trust::{
     Digest, ExchangeId, ServerId,
     checkpoint::Origin,
     header::{Direction, Header},
-    message::{KeptMessage, signature_value},
     promise::Promise,
     refusal::Side,
     replay::FRESHNESS_SECONDS,
-    wire::evidence::{Annex, Closing, RecordKind, Signature},
+    wire::evidence::{Annex, Closing, RecordKind},
 };
 use verifiable_log::{RawRecord, Reader, Reading};
 
 use super::{NotReconciled, PROGRESS, unreadable};
-use crate::{audit::any_leaf_of, listing::side_of, times::seconds};
+use crate::{audit::any_leaf_of, listing::side_of, messages::kept_message, times::seconds};
 
 /// One log as far as it was read.
 pub(super) struct Book {
@@ -161,9 +160,8 @@ impl Book {
     /// Takes in a message; what does not parse is left to `verify`.
     fn message(&mut self, record: &RawRecord) -> Option<()> {
         let annex = Annex::decode(record.kept.annex.clone()).ok()?;
-        let signature = Signature::decode(record.kept.signature.clone()).ok()?;
-        let signature_digest = Digest::of(signature_value(&signature));
-        let kept = KeptMessage::parse(record.kept.header.clone(), Some(signature)).ok()?;
+        let kept = kept_message(record).ok()?;
+        let signature_digest = Digest::of(kept.signature_value());
         let (header, digest) = (kept.header(), kept.digest());
         let is_first = header.direction == Direction::Request && header.sequence == 0;
         if !self.is_between_the_two(header) {

@@ -2,13 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use prost::Message;
-use trust::{
-    ExchangeId,
-    header::Direction,
-    message::KeptMessage,
-    wire::evidence::{RecordKind, Signature},
-};
+use trust::{ExchangeId, header::Direction, message::KeptMessage, wire::evidence::RecordKind};
 use verifiable_log::RawRecord;
 
 use super::{
@@ -16,6 +10,7 @@ use super::{
     book::{Book, CONSUMER, End, Given, PROVIDER, Seen},
     read_again,
 };
+use crate::messages::kept_message;
 
 /// Something to look up in a log: whether its message there has this digest.
 pub(super) struct Prefix {
@@ -248,6 +243,5 @@ fn message(record: &RawRecord) -> Option<KeptMessage> {
     if i32::from(record.kept.kind) != RecordKind::Message as i32 {
         return None;
     }
-    let signature = Signature::decode(record.kept.signature.clone()).ok()?;
-    KeptMessage::parse(record.kept.header.clone(), Some(signature)).ok()
+    kept_message(record).ok()
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tokio::process::Command;
 
 use super::{Account, CASE_NUMBER, Stage, evidence::last_line};
-use crate::{Error, process::program};
+use crate::{Error, container::as_told, process::program};
 
 /// Tells the whole of it. The log must be covered by a checkpoint.
 pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Error> {
@@ -34,7 +34,7 @@ pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Err
         &format!("the auditor says: {}", last_line(&verified)),
     );
 
-    let said = by_openssl_alone(&container, &evidence.join("unpacked")).await?;
+    let said = as_told(&container, &evidence.join("unpacked")).await?;
     let count = |part: &str| said.matches(part).count();
     account.expect(
         count("CAdES Verification successful") == 2
@@ -72,18 +72,4 @@ async fn exchange_of_case(log: &Path) -> Result<String, Error> {
     Ok(exchange
         .ok_or("no exchange of the case is listed")?
         .to_owned())
-}
-
-/// Does what VERIFY.txt in the container tells to do, and gives what was printed.
-async fn by_openssl_alone(container: &Path, folder: &Path) -> Result<String, Error> {
-    let _ = fs::remove_dir_all(folder);
-    fs::create_dir_all(folder)?;
-    fs::copy(container, folder.join("THIS_FILE.asice"))?;
-    let mut unzip = Command::new("unzip");
-    let text = unzip.arg("-p").arg(container).arg("VERIFY.txt");
-    let text = String::from_utf8(text.output().await?.stdout)?;
-    let mut bash = Command::new("bash");
-    bash.args(["-c", &text]).current_dir(folder);
-    let output = bash.kill_on_drop(true).output().await?;
-    Ok(String::from_utf8([output.stdout, output.stderr].concat())?)
 }

@@ -13,6 +13,7 @@ use tonic::Status;
 use tower::{Service, ServiceExt};
 use trust::{
     ExchangeId,
+    batch::VerifiedBatches,
     header::Direction,
     message::{SignedMessage, UnverifiedMessage},
 };
@@ -162,7 +163,7 @@ async fn signed_reply(stage: &Stage, mut conversation: Conversation) -> SignedMe
                     .expect("the certificate comes first")
                     .into();
                 let reply = UnverifiedMessage::parse(envelope).unwrap();
-                replies.push(reply.verify(&facts).unwrap());
+                replies.push(reply.verify(&facts, &VerifiedBatches::default()).unwrap());
             }
             Body::Want(_) => panic!("a demand for certificates"),
         }

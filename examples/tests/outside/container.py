@@ -32,10 +32,40 @@ def must(holds, what):
         raise SystemExit(f"does not hold: {what}")
 
 
+def manifest_of(files, message):
+    """The manifest of a message, which is what was signed unless that was its batch."""
+    batched = files.get(f"{message}.manifest")
+    return batched or files[f"META-INF/ASiCManifest-{message}.xml"]
+
+
+def must_list(files, manifest):
+    """Every file that a manifest lists is the one that it lists."""
+    for reference in ElementTree.fromstring(manifest).findall(f"{ASIC}DataObjectReference"):
+        digest = base64.b64decode(reference.find(f"{XMLDSIG}DigestValue").text)
+        name = reference.get("URI")
+        must(sha256(files[name]) == digest, f"the digest of {name}")
+
+
+def signed_by(files, message):
+    """What was signed of a message: itself, or the batch to whose root its path leads."""
+    if f"{message}.path" not in files:
+        return message
+    node = sha256(b"\x00" + sha256(files[f"{message}.manifest"]))
+    for line in files[f"{message}.path"].decode().splitlines():
+        side, sibling = line.split(" ")
+        sibling = bytes.fromhex(sibling)
+        node = sha256(b"\x01" + (sibling + node if side == "left" else node + sibling))
+    batch = f"batch-{node.hex()}"
+    must(files.get(f"{batch}.root") == node, f"the batch of {message}")
+    must_list(files, files[f"{message}.manifest"])
+    return batch
+
+
 def signer_of(files, message):
-    """The subject of whoever signed a message, by its manifest and CAdES signature alone."""
-    manifest = files[f"META-INF/ASiCManifest-{message}.xml"]
-    signed = cms.ContentInfo.load(files[f"META-INF/signature-{message}.p7s"])["content"]
+    """The subject of whoever signed a message, by manifests and CAdES signature alone."""
+    name = signed_by(files, message)
+    manifest = files[f"META-INF/ASiCManifest-{name}.xml"]
+    signed = cms.ContentInfo.load(files[f"META-INF/signature-{name}.p7s"])["content"]
     signer = signed["signer_infos"][0]
     attributes = {each["type"].native: each["values"] for each in signer["signed_attrs"]}
     must(attributes["message_digest"][0].native == sha256(manifest), "the digest of the manifest")
@@ -45,10 +75,7 @@ def signer_of(files, message):
     key = x509.load_der_x509_certificate(certificate.dump()).public_key()
     attributes = signer["signed_attrs"].untag().dump()
     key.verify(signer["signature"].native, attributes, ec.ECDSA(hashes.SHA256()))
-    for reference in ElementTree.fromstring(manifest).findall(f"{ASIC}DataObjectReference"):
-        digest = base64.b64decode(reference.find(f"{XMLDSIG}DigestValue").text)
-        name = reference.get("URI")
-        must(sha256(files[name]) == digest, f"the digest of {name}")
+    must_list(files, manifest)
     return certificate.subject.native["organization_identifier"]
 
 
@@ -106,7 +133,7 @@ def main(path, flipped=None):
             must(preimage[2:34] == sha256(base64.b64decode(record["body"])), "a body")
         if "message" in record:
             message = record["message"]
-            manifest = files[f"META-INF/ASiCManifest-{message}.xml"]
+            manifest = manifest_of(files, message)
             must(preimage[2:34] == sha256(manifest), f"the record of {message}")
             signers[message] = signer_of(files, message)
     print(json.dumps({"log": origin, "records": len(records), "signers": signers}))

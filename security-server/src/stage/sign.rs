@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use trust::{
-    Content, Digest, Reason, Refusal,
+    Content, Digest, Reason, Refusal, ServerId,
     content::SALT_LENGTH,
     header::{Direction, Header, Statements},
-    message::SignedMessage,
+    message::{SignedMessage, UnsignedMessage},
     promise::Promise,
     refusal::{Side, Statement},
     wire::evidence::MessageContent,
@@ -20,6 +20,7 @@ use crate::{
     grpc::budget::Share,
     random,
     server::Server,
+    signer::MemberSigner,
     snapshot::Snapshot,
 };
 
@@ -44,7 +45,7 @@ impl Server {
     ///
     /// # Errors
     /// `NoConfiguration`, or `NoSigningKey` when the key cannot be used.
-    pub(crate) fn sign_request(
+    pub(crate) async fn sign_request(
         &self,
         exchange: &Consumption,
         part: Part,
@@ -54,31 +55,38 @@ impl Server {
         let certificate = self.own_certificate(&exchange.signer, &snapshot)?;
         let is_final = part.is_final;
         let (content, share) = part.into_content(random::bytes());
-        let mut state = exchange.lock();
-        let first = state.requests().next_sequence() == 0;
+        let (sequence, previous) = {
+            let state = exchange.lock();
+            let newest = state.requests().newest();
+            (state.requests().next_sequence(), newest)
+        };
         let header = Header {
             parties: exchange.parties.clone(),
             direction: Direction::Request,
-            sequence: state.requests().next_sequence(),
+            sequence,
             is_final,
             refusal_code: None,
             configuration_serial: snapshot.configuration().serial(),
             created_at: self.clock().seconds(),
             deadline_milliseconds: exchange.milliseconds_left(),
-            statements: if first {
-                exchange.statements.clone()
-            } else {
-                Statements::default()
+            statements: match sequence {
+                0 => exchange.statements.clone(),
+                _ => Statements::default(),
             },
-            previous: state.requests().newest().map(|(_, digest)| digest),
+            previous: previous.map(|(_, digest)| digest),
             answers: None,
             status_code: None,
             promise: None,
             content_digest: content.digest(),
         };
-        let message = sign(header, content, exchange.signer.as_ref())?;
+        let receiver = &exchange.parties.provider;
+        let message = self
+            .sign(header, content, &exchange.signer, receiver)
+            .await?;
         let signature = Digest::of(message.signature_value());
-        state.sign_off(message.header(), message.digest(), signature)?;
+        exchange
+            .lock()
+            .sign_off(message.header(), message.digest(), signature)?;
         Ok(SignedRequest {
             message,
             snapshot,
@@ -127,7 +135,7 @@ impl Server {
     ///
     /// # Errors
     /// A refusal of the access decision, `NoConfiguration`, or `NoSigningKey`.
-    pub(crate) fn sign_reply(
+    pub(crate) async fn sign_reply(
         &self,
         exchange: &Provision,
         part: Part,
@@ -136,13 +144,14 @@ impl Server {
         let status_code = part.ending.as_ref().map(|(status, _)| status.code);
         let (content, share) = part.into_content(random::bytes());
         self.sign_reply_content(exchange, snapshot, content, share, status_code, None)
+            .await
     }
 
     /// Signs a refusal as the final reply of an exchange. It never carries a message.
     ///
     /// # Errors
     /// When there is no configuration or key to sign with, or the final reply was signed already.
-    pub(crate) fn sign_refusal(
+    pub(crate) async fn sign_refusal(
         &self,
         exchange: &Provision,
         refusal: &Refusal,
@@ -159,9 +168,10 @@ impl Server {
             status,
             Some(statement.code()),
         )
+        .await
     }
 
-    fn sign_reply_content(
+    async fn sign_reply_content(
         &self,
         exchange: &Provision,
         snapshot: Arc<Snapshot>,
@@ -171,28 +181,32 @@ impl Server {
         refusal_code: Option<String>,
     ) -> Result<SignedReply, Refusal> {
         let certificate = self.own_certificate(&exchange.signer, &snapshot)?;
-        let mut state = exchange.lock();
-        let header = Header {
-            parties: exchange.parties.clone(),
-            direction: Direction::Reply,
-            sequence: state.replies().next_sequence(),
-            is_final: status_code.is_some(),
-            refusal_code,
-            configuration_serial: snapshot.configuration().serial(),
-            created_at: self.clock().seconds(),
-            deadline_milliseconds: None,
-            statements: Statements::default(),
-            previous: state
-                .replies()
-                .newest()
-                .map(|(_, digest): (u64, Digest)| digest),
-            answers: Some(state.answers()),
-            status_code,
-            promise: state.promise().map(Promise::to_wire),
-            content_digest: content.digest(),
+        let header = {
+            let state = exchange.lock();
+            Header {
+                parties: exchange.parties.clone(),
+                direction: Direction::Reply,
+                sequence: state.replies().next_sequence(),
+                is_final: status_code.is_some(),
+                refusal_code,
+                configuration_serial: snapshot.configuration().serial(),
+                created_at: self.clock().seconds(),
+                deadline_milliseconds: None,
+                statements: Statements::default(),
+                previous: state.replies().newest().map(|(_, digest)| digest),
+                answers: Some(state.answers()),
+                status_code,
+                promise: state.promise().map(Promise::to_wire),
+                content_digest: content.digest(),
+            }
         };
-        let message = sign(header, content, exchange.signer.as_ref())?;
-        state.sign_off(message.header(), message.digest())?;
+        let receiver = &exchange.parties.consumer;
+        let message = self
+            .sign(header, content, &exchange.signer, receiver)
+            .await?;
+        exchange
+            .lock()
+            .sign_off(message.header(), message.digest())?;
         Ok(SignedReply {
             message,
             snapshot,
@@ -200,20 +214,29 @@ impl Server {
             share,
         })
     }
-}
 
-fn sign(
-    header: Header,
-    content: Content,
-    signer: &dyn trust::signature::Signer,
-) -> Result<SignedMessage, Refusal> {
-    SignedMessage::sign(header, content, signer).map_err(|error| {
-        tracing::error!(%error, "signing failed");
-        Refusal::new(
-            Reason::NoSigningKey,
-            "this server's signing key cannot be used",
-        )
-    })
+    /// Signs a message for its receiver: alone, or in a batch when it has to wait for the log anyway.
+    async fn sign(
+        &self,
+        header: Header,
+        content: Content,
+        signer: &Arc<MemberSigner>,
+        receiver: &ServerId,
+    ) -> Result<SignedMessage, Refusal> {
+        let message = UnsignedMessage::new(header, content);
+        let log = self.recorder().log();
+        let made = self
+            .gatherings()
+            .sign(message.to_sign(), signer, receiver, log)
+            .await;
+        made.and_then(|made| message.signed(made)).map_err(|error| {
+            tracing::error!(%error, "signing failed");
+            Refusal::new(
+                Reason::NoSigningKey,
+                "this server's signing key cannot be used",
+            )
+        })
+    }
 }
 
 /// The content of a signed refusal: status message and details, for the caller to read.

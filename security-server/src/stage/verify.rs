@@ -172,7 +172,7 @@ impl Server {
             let what = format!("the signing certificate {digest} was not sent");
             Refusal::new(Reason::UnknownCertificate, what)
         })?;
-        let message = unverified.verify(&certificate.facts)?;
+        let message = unverified.verify(&certificate.facts, self.verified_batches())?;
         configuration.check_speaker(
             message.header(),
             &certificate.facts,

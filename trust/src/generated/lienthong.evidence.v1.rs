@@ -81,7 +81,7 @@ pub struct MessageHeader {
     /// In the final reply: the gRPC status code.
     #[prost(uint32, optional, tag = "26")]
     pub status_code: ::core::option::Option<u32>,
-    /// In replies: the provider's promise to keep the newest request in its log. (Kept for part 2.)
+    /// In replies: the provider's promise to keep the newest request in its log.
     #[prost(message, optional, tag = "27")]
     pub promise: ::core::option::Option<Promise>,
     /// SHA-256 of the encoded MessageContent.
@@ -161,7 +161,7 @@ pub mod signature {
         /// One CAdES baseline B signature over this message alone.
         #[prost(message, tag = "1")]
         CadesV1(super::CadesSignature),
-        /// One signature over the digests of several messages. (Kept for part 3.)
+        /// One CAdES baseline B signature over several messages to one server.
         #[prost(message, tag = "2")]
         CadesBatchV1(super::CadesBatchSignature),
     }
@@ -178,20 +178,26 @@ pub struct CadesSignature {
     #[prost(bytes = "bytes", tag = "3")]
     pub certificate_digest: ::prost::bytes::Bytes,
 }
+/// The signature of a batch, and the way from this message to the root that was signed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CadesBatchSignature {
+    /// As in CadesSignature; the same in every message of the batch.
     #[prost(bytes = "bytes", tag = "1")]
     pub value: ::prost::bytes::Bytes,
+    /// Whole seconds since 1970 (UTC); not before created_at of any message of the batch.
     #[prost(int64, tag = "2")]
     pub signing_time: i64,
+    /// SHA-256 of the DER of the signing certificate.
     #[prost(bytes = "bytes", tag = "3")]
     pub certificate_digest: ::prost::bytes::Bytes,
-    /// The manifest digests of the batch in order, at most 64; this message's is among them.
-    #[prost(bytes = "bytes", repeated, tag = "4")]
-    pub message_digests: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    /// Position of this message in the batch.
+    /// How many messages the batch has, 2 to 64, and which of them this is, from 0.
+    #[prost(uint32, tag = "4")]
+    pub count: u32,
     #[prost(uint32, tag = "5")]
     pub position: u32,
+    /// The inclusion proof of this message (RFC 6962, 2.1.1), 32 bytes each.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub path: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

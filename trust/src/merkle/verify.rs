@@ -36,6 +36,40 @@ pub fn verify_inclusion(
     proof: &[Digest],
     root: &Digest,
 ) -> Result<(), InvalidProof> {
+    let computed = root_of_inclusion(leaf, index, size, proof)?;
+    (computed == *root).then_some(()).ok_or(InvalidProof::Root)
+}
+
+/// The root to which an inclusion proof leads from `leaf` as leaf `index` of `size`.
+///
+/// # Errors
+/// When the proof has not as many hashes as such a tree needs.
+pub fn root_of_inclusion(
+    leaf: &Digest,
+    index: u64,
+    size: u64,
+    proof: &[Digest],
+) -> Result<Digest, InvalidProof> {
+    let mut computed = *leaf;
+    climb(index, size, proof, |side, sibling| {
+        computed = match side {
+            Side::Left => node_hash(sibling, &computed),
+            Side::Right => node_hash(&computed, sibling),
+        };
+    })?;
+    Ok(computed)
+}
+
+/// Goes up an inclusion proof of leaf `index` of `size`, and tells each hash with its side.
+///
+/// # Errors
+/// When the proof has not as many hashes as such a tree needs.
+pub fn climb(
+    index: u64,
+    size: u64,
+    proof: &[Digest],
+    mut step: impl FnMut(Side, &Digest),
+) -> Result<(), InvalidProof> {
     if index >= size {
         return Err(InvalidProof::OutsideTree { asked: index, size });
     }
@@ -43,15 +77,10 @@ pub fn verify_inclusion(
         node: index,
         last: size - 1,
     };
-    let mut computed = *leaf;
     for sibling in proof {
-        match path.ascend()? {
-            Side::Left => computed = node_hash(sibling, &computed),
-            Side::Right => computed = node_hash(&computed, sibling),
-        }
+        step(path.ascend()?, sibling);
     }
-    path.must_be_at_the_top()?;
-    (computed == *root).then_some(()).ok_or(InvalidProof::Root)
+    path.must_be_at_the_top()
 }
 
 /// Verifies that the tree of `new_size` leaves starts with all leaves of the tree of `old_size`.
@@ -125,9 +154,12 @@ struct Path {
     last: u64,
 }
 
-/// On which side the sibling stands.
-enum Side {
+/// On which side of the way up a sibling stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// It is hashed before what comes from below.
     Left,
+    /// It is hashed behind it.
     Right,
 }
 

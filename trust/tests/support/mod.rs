@@ -4,4 +4,5 @@
 
 pub mod fields;
 pub mod registry;
+pub mod signer;
 pub mod vectors;
