@@ -1,4 +1,4 @@
-# Provides what a fresh Debian machine with Rust lacks: a C compiler, Python, openssl, unzip (sourced by demo and check).
+# Provides what a fresh Debian machine with Rust lacks: a C compiler, Python, openssl, unzip (sourced by demo, check and benchmark).
 #
 # What is installed is used. What is missing comes from apt-get when this runs as root; otherwise the
 # packages are downloaded and unpacked below .private, and the PATH of the caller is extended.
@@ -15,10 +15,12 @@ found() { command -v "$1" > /dev/null 2>&1; }
 
 provide() {
     extend_paths
-    if [ -z "$(missing_packages)" ] && python_packages_are_current; then return; fi
+    local python=("$private/venv" "$requirements")
+    if [ -z "$(missing_packages)" ] && python_packages_are_current "${python[@]}"; then return; fi
     mkdir -p "$private"
     # One at a time: a second run waits here and then finds everything provided.
-    ( flock 9; provide_packages; extend_paths; provide_python_packages ) 9> "$private/lock"
+    ( flock 9; provide_packages; extend_paths; provide_python_packages "${python[@]}" ) \
+        9> "$private/lock"
     extend_paths
 }
 
@@ -113,7 +115,7 @@ extend_paths() {
     case ":$PATH:" in *":$unpacked/usr/bin:"*) return 0 ;; esac
     local libraries
     libraries=$(printf '%s:' "$unpacked"/usr/lib/*-linux-gnu)
-    export PATH="$private/bin:$PATH:$unpacked/usr/bin"
+    export PATH="$private/bin:$PATH:$unpacked/usr/bin:$unpacked/usr/sbin"
     export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}${libraries%:}"
 }
 
@@ -129,14 +131,15 @@ pip_source() {
     return 1
 }
 
+# Both of these take a virtual environment and the file of what it must hold.
 python_packages_are_current() {
-    cmp -s "$requirements" "$private/venv/requirements.txt" && "$private/venv/bin/python" -c ''
+    cmp -s "$2" "$1/requirements.txt" && "$1/bin/python" -c ''
 }
 
 provide_python_packages() {
-    ! python_packages_are_current || return 0
-    say "Installing the Python packages of the tests into .private/venv"
-    local source venv=$private/venv
+    ! python_packages_are_current "$@" || return 0
+    local source venv=$1 requirements=$2
+    say "Installing what ${requirements#"$checkout/"} names into ${venv#"$checkout/"}"
     source=$(pip_source)
     rm -rf "$venv"
     python3 -m venv --without-pip "$venv"

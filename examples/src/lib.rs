@@ -1,6 +1,7 @@
 //! A whole federation on one machine: the demonstration and the home of the system tests.
 
 pub mod bare_caller;
+pub mod benchmark;
 pub mod caller;
 pub mod container;
 pub mod demonstration;

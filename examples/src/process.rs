@@ -76,6 +76,12 @@ impl Running {
         })
     }
 
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Whether it has ended; then with the last lines it said.
     pub fn ended(&mut self) -> Option<Error> {
         let status = self.child.try_wait().ok()??;

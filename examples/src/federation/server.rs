@@ -167,6 +167,12 @@ impl Server {
         .await
     }
 
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Running::id)
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn endpoint(&self) -> &ServerEndpoint {
