@@ -15,7 +15,7 @@ const ROUTES: [(&str, &[(&str, &str)]); 2] = [
     (
         "consume.rs",
         &[
-            ("server.sign_request(exchange, part)?", "part"),
+            ("server.sign_request(exchange, part).await?", "part"),
             ("server.record(exchange, request).await?", "request"),
             ("server.verify_reply(exchange, envelope).await?", "envelope"),
             ("server.record(exchange, answer).await?", "answer"),
@@ -36,7 +36,7 @@ const ROUTES: [(&str, &[(&str, &str)]); 2] = [
             ),
             ("server.authorise(exchange, request)?", "request"),
             ("server.record(exchange, request).await?", "request"),
-            ("server.sign_reply(exchange, part)?", "part"),
+            ("server.sign_reply(exchange, part).await?", "part"),
             ("server.record(exchange, reply).await?;", "reply;"),
         ],
     ),

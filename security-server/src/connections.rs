@@ -114,7 +114,7 @@ impl<K: Hash + Eq + Clone> Slots<K> {
         &self,
         key: &K,
         usable: impl Fn(&Connection) -> bool,
-        connect: F,
+        connect: impl FnOnce() -> F,
     ) -> Result<Connection, Refusal>
     where
         F: Future<Output = Result<Connection, Refusal>>,
@@ -138,7 +138,7 @@ impl<K: Hash + Eq + Clone> Slots<K> {
         if let Some((_, refusal)) = slot.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(refusal.clone());
         }
-        let opened = connect.await;
+        let opened = Box::pin(connect()).await;
         slot.failed = opened
             .as_ref()
             .err()
@@ -182,7 +182,7 @@ impl PeerConnections {
         let key = (server.clone(), address.to_owned());
         let usable = |open: &Connection| self.is_registered(open, server);
         self.slots
-            .connection(&key, usable, self.connect(server, address))
+            .connection(&key, usable, || self.connect(server, address))
             .await
     }
 
@@ -247,7 +247,7 @@ impl AdapterConnections {
     /// `AdapterUnreachable`; the text names no address, since it goes to the caller.
     pub(crate) async fn to(&self, address: &AdapterAddress) -> Result<Connection, Refusal> {
         self.slots
-            .connection(address, |_| true, Self::connect(address))
+            .connection(address, |_| true, || Self::connect(address))
             .await
     }
 

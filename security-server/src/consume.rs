@@ -51,16 +51,16 @@ async fn route(
         Err(refusal) => {
             let stated = server.stated(Side::Consumer, &refusal.into());
             let source = server.source_of(call);
-            server.note_refusal(&source, Some(id), &stated).await;
-            return reply.refuse(&stated.status).await;
+            Box::pin(server.note_refusal(&source, Some(id), &stated)).await;
+            return Box::pin(reply.refuse(&stated.status)).await;
         }
     };
     match consume(server, &exchange, parts, &mut reply).await {
         Ok(()) => server.log_consumption(&exchange),
         Err(interruption) => {
             let stated = server.stated(Side::Consumer, &interruption);
-            server.close_consumption(&exchange, &stated).await;
-            reply.refuse(&stated.status).await;
+            Box::pin(server.close_consumption(&exchange, &stated)).await;
+            Box::pin(reply.refuse(&stated.status)).await;
         }
     }
 }
@@ -81,8 +81,8 @@ async fn consume(
     let (outward, inward) = reply.unless_gone(opening).await?;
     interrupt
         .both(
-            carry_requests(server, exchange, &interrupt, parts, outward),
-            carry_replies(server, exchange, &interrupt, inward, reply),
+            Box::pin(carry_requests(server, exchange, &interrupt, parts, outward)),
+            Box::pin(carry_replies(server, exchange, &interrupt, inward, reply)),
         )
         .await
 }

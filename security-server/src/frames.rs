@@ -1,6 +1,6 @@
 //! Frames between security servers: one gRPC message each, content written without a copy.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use prost::{
     Message,
@@ -10,7 +10,7 @@ use proto::exchange::{Frame, TrustMaterial, frame};
 use trust::{Reason, Refusal, message::SignedMessage, wire::evidence::Envelope};
 
 use crate::grpc::{
-    body::{BodyWriter, ReaderGone},
+    body::{Chunk, ReaderGone},
     budget::{Budget, Share},
     reader::{MessageReader, ReadError},
 };
@@ -75,32 +75,27 @@ where
     }
 }
 
-/// Writes a message as an envelope frame.
-pub(crate) async fn write_envelope(
-    writer: &BodyWriter,
+/// A message as an envelope frame, and before it, if given, the signing certificate that this and
+/// later ones name.
+pub(crate) fn envelope(
+    material: Option<&TrustMaterial>,
     message: &SignedMessage,
     share: Option<Share>,
-) -> Result<(), ReaderGone> {
+) -> Result<Chunk, ReaderGone> {
+    let mut chunk = Chunk::default();
+    if let Some(material) = material {
+        let frame = Frame {
+            body: Some(frame::Body::TrustMaterial(material.clone())),
+        };
+        chunk = chunk.and(false, &frame.encode_to_vec(), Bytes::new())?;
+    }
     let content = message.content().bytes().clone();
     let lead = envelope_lead(message, content.len());
-    writer.message(false, [lead, content], share).await
-}
-
-/// Writes the signing certificate that the next envelopes name.
-pub(crate) async fn write_trust_material(
-    writer: &BodyWriter,
-    material: &TrustMaterial,
-) -> Result<(), ReaderGone> {
-    let frame = Frame {
-        body: Some(frame::Body::TrustMaterial(material.clone())),
-    };
-    writer
-        .message(false, [frame.encode_to_vec().into(), Bytes::new()], None)
-        .await
+    Ok(chunk.and(false, &lead, content)?.holding(share))
 }
 
 /// Everything of the frame that stands before the content, which is its last field.
-fn envelope_lead(message: &SignedMessage, content_length: usize) -> Bytes {
+fn envelope_lead(message: &SignedMessage, content_length: usize) -> BytesMut {
     const ENVELOPE: u32 = 1;
     const CONTENT: u32 = 3;
     let without_content = Envelope {
@@ -116,10 +111,10 @@ fn envelope_lead(message: &SignedMessage, content_length: usize) -> Bytes {
     let mut lead = BytesMut::with_capacity(without_content.encoded_len() + 32);
     encode_key(ENVELOPE, WireType::LengthDelimited, &mut lead);
     encode_varint(envelope_length as u64, &mut lead);
-    lead.put_slice(&without_content.encode_to_vec());
+    without_content.encode_raw(&mut lead);
     if content_length > 0 {
         encode_key(CONTENT, WireType::LengthDelimited, &mut lead);
         encode_varint(content_length as u64, &mut lead);
     }
-    lead.freeze()
+    lead
 }

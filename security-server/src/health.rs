@@ -39,4 +39,5 @@ pub(crate) async fn answer(server: &Server, request: Request<Incoming>) -> Respo
     answered(&HealthCheckResponse {
         status: status.into(),
     })
+    .await
 }

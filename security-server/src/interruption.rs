@@ -3,6 +3,7 @@
 //! A half is interrupted only where it waits for somebody else, never while it records: a message
 //! that was signed or accepted is then in the log before the record that closes its exchange.
 
+use futures_util::FutureExt;
 use proto::refusal::RefusalStatus;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,7 @@ use trust::{Reason, Refusal};
 
 use crate::{
     exchange::passed, grpc::reader::ReadError, server::Server, stage::authorise::RefusedRequest,
+    until::until,
 };
 
 /// Why a route stopped.
@@ -62,6 +64,15 @@ impl Interruption {
     }
 }
 
+/// Why a wait was interrupted.
+enum Why {
+    /// The other half has ended the exchange.
+    Ended,
+    Deadline,
+    /// The server stops.
+    Cut,
+}
+
 /// Stops both halves of a route: at the deadline, when one of them has ended the exchange, or when
 /// the server stops.
 pub(crate) struct Interrupt {
@@ -92,21 +103,19 @@ impl Interrupt {
     ///
     /// # Errors
     /// Those of the wait, `PeerLost` or `ShuttingDown`.
-    pub(crate) async fn unless_late<T>(
+    pub(crate) fn unless_late<T>(
         &self,
         wait: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
-        tokio::select! {
-            biased;
-            () = passed(self.deadline) => {
-                let what = "the other security server opened a call and sent no request in time";
-                Err(Refusal::new(Reason::PeerLost, what))
-            }
-            () = self.cut.cancelled() => {
-                Err(Refusal::new(Reason::ShuttingDown, "this server is being stopped"))
-            }
-            outcome = wait => outcome,
-        }
+    ) -> impl Future<Output = Result<T, Refusal>> {
+        let late = |why| match why {
+            Why::Ended | Why::Deadline => Refusal::new(
+                Reason::PeerLost,
+                "the other security server opened a call and sent no request in time",
+            ),
+            Why::Cut => Refusal::new(Reason::ShuttingDown, "this server is being stopped"),
+        };
+        self.until_interrupted(wait)
+            .map(move |outcome| outcome.unwrap_or_else(|why| Err(late(why))))
     }
 
     /// Waits for somebody else, unless interrupted.
@@ -114,16 +123,35 @@ impl Interrupt {
     /// # Errors
     /// Those of the wait, `DeadlineExceeded` or `ShuttingDown`; after the other half has ended the exchange an
     /// error that nobody sees.
-    pub(crate) async fn unless<T, E: Into<Interruption>>(
+    pub(crate) fn unless<T, E: Into<Interruption>>(
         &self,
         wait: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Interruption> {
+    ) -> impl Future<Output = Result<T, Interruption>> {
+        self.until_interrupted(wait).map(|outcome| match outcome {
+            Ok(outcome) => outcome.map_err(Into::into),
+            Err(Why::Ended) => Err(Interruption::cancelled()),
+            Err(Why::Deadline) => Err(Interruption::deadline()),
+            Err(Why::Cut) => Err(Interruption::shutting_down()),
+        })
+    }
+
+    fn until_interrupted<F: Future>(
+        &self,
+        wait: F,
+    ) -> impl Future<Output = Result<F::Output, Why>> {
+        let is_late = |deadline| deadline <= Instant::now();
+        let is_due = self.ended.is_cancelled()
+            || self.cut.is_cancelled()
+            || self.deadline.is_some_and(is_late);
+        until(wait, self.interrupted(), is_due)
+    }
+
+    async fn interrupted(&self) -> Why {
         tokio::select! {
             biased;
-            () = self.ended.cancelled() => Err(Interruption::cancelled()),
-            () = passed(self.deadline) => Err(Interruption::deadline()),
-            () = self.cut.cancelled() => Err(Interruption::shutting_down()),
-            outcome = wait => outcome.map_err(Into::into),
+            () = self.ended.cancelled() => Why::Ended,
+            () = passed(self.deadline) => Why::Deadline,
+            () = self.cut.cancelled() => Why::Cut,
         }
     }
 
@@ -134,8 +162,8 @@ impl Interrupt {
     /// Of the half that ended the exchange.
     pub(crate) async fn both(
         &self,
-        requests: impl Future<Output = Result<(), Interruption>>,
-        replies: impl Future<Output = Result<(), Interruption>>,
+        requests: impl Future<Output = Result<(), Interruption>> + Unpin,
+        replies: impl Future<Output = Result<(), Interruption>> + Unpin,
     ) -> Result<(), Interruption> {
         let requests = async {
             let outcome = requests.await;

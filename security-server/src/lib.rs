@@ -41,6 +41,7 @@ mod source;
 mod stage;
 pub mod start;
 pub mod state_file;
+mod until;
 
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use log::{LogError, create as create_log};

@@ -64,7 +64,7 @@ impl Answer for ForPeers {
         };
         let server = Arc::clone(&self.server);
         match request.uri().path() {
-            EXCHANGE_PATH => provide::answer(server, certificate, request.into_body()),
+            EXCHANGE_PATH => provide::answer(server, certificate, request.into_body()).await,
             CHECKPOINT_PATH => {
                 peer_log::answer::answer(server, certificate, request.into_body()).await
             }

@@ -26,7 +26,7 @@ use crate::{
 
 /// Answers one call of a peer. The exchange runs in a task of its own, so that it is brought to a
 /// recorded end even when the peer goes away.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     server: Arc<Server>,
     peer_certificate: Digest,
     requests: Incoming,
@@ -37,14 +37,10 @@ pub(crate) fn answer(
         let mut answers = Answers::new(writer);
         match provide(&server, frames, &mut answers).await {
             Ok(()) => answers.end().await,
-            Err(refusal) => {
-                server
-                    .refuse_peer(&peer_certificate, refusal, answers)
-                    .await
-            }
+            Err(refusal) => Box::pin(server.refuse_peer(&peer_certificate, refusal, answers)).await,
         }
     });
-    let mut response = Response::new(replies);
+    let mut response = Response::new(replies.begun().await);
     let content_type = HeaderValue::from_static("application/grpc");
     response
         .headers_mut()
@@ -67,12 +63,20 @@ async fn provide(
     let request = match server.authorise_opening(request) {
         //      after the signature, not before
         Ok(request) => request,
-        Err(refused) => return server.answer_refused(*refused, answers).await,
+        Err(refused) => return Box::pin(server.answer_refused(*refused, answers)).await,
     };
     let exchange = request.exchange();
     let request = server.record(&*exchange, request).await?; //     durable before it is acted on
     let outcome = converse(server, &exchange, request, frames, answers).await;
-    server.finish_provision(&exchange, outcome, answers).await
+    match outcome {
+        Ok(()) => {
+            server.log_answered(Side::Provider, &exchange.parties, &exchange.counts());
+            Ok(())
+        }
+        Err(interruption) => {
+            Box::pin(server.finish_provision(&exchange, interruption, answers)).await
+        }
+    }
 }
 
 /// Calls the adapter and carries both directions until the final reply is sent.
@@ -88,8 +92,12 @@ async fn converse(
     let (to_adapter, answering) = answers.unless_gone(calling).await?;
     interrupt
         .both(
-            carry_requests(server, exchange, &interrupt, frames, to_adapter),
-            carry_replies(server, exchange, &interrupt, answering, answers),
+            Box::pin(carry_requests(
+                server, exchange, &interrupt, frames, to_adapter,
+            )),
+            Box::pin(carry_replies(
+                server, exchange, &interrupt, answering, answers,
+            )),
         )
         .await
 }
@@ -166,21 +174,14 @@ impl Server {
         Ok(())
     }
 
-    /// Brings an open exchange to a recorded end: its final reply, a signed refusal in its place,
-    /// or a closing record when there is nobody left to answer.
+    /// Brings an interrupted exchange to a recorded end: a signed refusal in place of its final
+    /// reply, or a closing record when there is nobody left to answer.
     async fn finish_provision(
         &self,
         exchange: &Provision,
-        outcome: Result<(), Interruption>,
+        interruption: Interruption,
         answers: &mut Answers,
     ) -> Result<(), Refusal> {
-        let interruption = match outcome {
-            Ok(()) => {
-                self.log_answered(Side::Provider, &exchange.parties, &exchange.counts());
-                return Ok(());
-            }
-            Err(interruption) => interruption,
-        };
         let stated = self.stated(Side::Provider, &interruption);
         let signed = answers.can_follow()
             && match interruption {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use prost::Message;
 use trust::{
-    Digest, Reason, Refusal, ServerId,
+    Digest, Reason, Refusal, ServerId, SubsystemId,
     configuration::{Configuration, StateKey},
     message::SignedMessage,
     wire::evidence::{
@@ -48,9 +48,21 @@ struct Support<'a> {
     certificate: Option<&'a KnownCertificate>,
 }
 
+/// What the support of a message depends on, under one configuration.
+#[derive(PartialEq, Eq, Hash)]
+struct Dependence {
+    sender: ServerId,
+    speaker: SubsystemId,
+    certificate: Digest,
+    peer_certificate: Option<Digest>,
+    promised_log: Option<String>,
+}
+
 /// Which supporting records the log already holds; the rest is written before what needs it.
 #[derive(Default)]
 struct Kept {
+    /// What depends on nothing that is missing, under the head and root documents below.
+    supported: HashSet<Dependence>,
     root_documents: usize,
     head: Option<Digest>,
     state_root: Option<Digest>,
@@ -60,6 +72,32 @@ struct Kept {
 
 /// Forgotten when so many certificates were kept; they are then kept once more when needed.
 const CERTIFICATE_MEMORY: usize = 64 * 1024;
+
+/// As many dependences are remembered; beyond, all are forgotten and looked up once more.
+const SUPPORTED_MEMORY: usize = 64 * 1024;
+
+impl Dependence {
+    fn of(record: &MessageRecord<'_>) -> Self {
+        let header = record.message.header();
+        Self {
+            sender: header.sending_server().clone(),
+            speaker: header.speaker().clone(),
+            certificate: record.certificate.facts.digest,
+            peer_certificate: record.peer_certificate.copied(),
+            promised_log: header.promise.as_ref().map(|it| it.origin.clone()),
+        }
+    }
+}
+
+impl Kept {
+    /// Whether what is kept is what this configuration needs.
+    fn is_of(&self, snapshot: &Snapshot) -> bool {
+        let head = snapshot.configuration().head();
+        self.root_documents >= snapshot.root_documents().len()
+            && self.head == Some(head.digest())
+            && self.state_root == Some(head.state_root())
+    }
+}
 
 /// The one door to the message log.
 pub(crate) struct Recorder {
@@ -130,12 +168,18 @@ impl Recorder {
         &self,
         messages: &[MessageRecord<'_>],
     ) -> Result<(Receipt, Digest), Refusal> {
-        let support: Vec<_> = messages
+        let unsupported = messages
             .iter()
+            .filter(|message| !self.is_supported(message));
+        let support: Vec<_> = unsupported
             .map(|message| self.message_support(message))
             .collect();
         let records = messages.iter().map(|message| self.message_record(message));
-        self.append_supported(&support, records).await
+        let recorded = self.append_supported(&support, records).await?;
+        if !support.is_empty() {
+            self.note_supported(messages);
+        }
+        Ok(recorded)
     }
 
     /// Records what another server proved of its log, after the proof of that log's key.
@@ -256,15 +300,31 @@ impl Recorder {
         }
     }
 
+    /// Whether everything that the message depends on is known to be in the log.
+    fn is_supported(&self, record: &MessageRecord<'_>) -> bool {
+        let kept = self.lock();
+        kept.is_of(record.snapshot) && kept.supported.contains(&Dependence::of(record))
+    }
+
+    /// Notes what was recorded with all that it depends on, unless the configuration has changed.
+    fn note_supported(&self, records: &[MessageRecord<'_>]) {
+        let mut kept = self.lock();
+        if kept.supported.len() >= SUPPORTED_MEMORY {
+            kept.supported.clear();
+        }
+        for record in records {
+            if kept.is_of(record.snapshot) {
+                kept.supported.insert(Dependence::of(record));
+            }
+        }
+    }
+
     fn lacks(&self, support: &Support<'_>) -> bool {
-        let head = support.snapshot.configuration().head();
         let kept = self.lock();
         let lacks_certificate = support
             .certificate
             .is_some_and(|certificate| !kept.certificates.contains(&certificate.facts.digest));
-        kept.root_documents < support.snapshot.root_documents().len()
-            || kept.head != Some(head.digest())
-            || kept.state_root != Some(head.state_root())
+        !kept.is_of(support.snapshot)
             || lacks_certificate
             || support
                 .keys
@@ -318,6 +378,9 @@ impl Recorder {
     fn note_kept(&self, support: &Support<'_>) {
         let head = support.snapshot.configuration().head();
         let mut kept = self.lock();
+        if !kept.is_of(support.snapshot) {
+            kept.supported.clear();
+        }
         kept.root_documents = kept
             .root_documents
             .max(support.snapshot.root_documents().len());
@@ -333,6 +396,7 @@ impl Recorder {
         };
         if kept.certificates.len() >= CERTIFICATE_MEMORY {
             kept.certificates.clear();
+            kept.supported.clear();
         }
         kept.certificates.insert(certificate.facts.digest);
     }

@@ -1,6 +1,6 @@
 //! Identifiers: `INSTANCE/CLASS/MEMBER/SUBSYSTEM` and their parts, parsed once at the edge.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 /// Why a text is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,17 +96,17 @@ macro_rules! text_identifier {
 
 /// An instance of the bus: `VN`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstanceId(Box<str>);
+pub struct InstanceId(Arc<str>);
 text_identifier!(InstanceId, 1, "an instance (INSTANCE)");
 
 /// A member: `VN/GOV/G01`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MemberId(Box<str>);
+pub struct MemberId(Arc<str>);
 text_identifier!(MemberId, 3, "a member (INSTANCE/CLASS/MEMBER)");
 
 /// A subsystem of a member: `VN/GOV/G01/population`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubsystemId(Box<str>);
+pub struct SubsystemId(Arc<str>);
 text_identifier!(
     SubsystemId,
     4,
@@ -115,7 +115,7 @@ text_identifier!(
 
 /// A security server, named by its owner: `VN/GOV/G01/server-1`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerId(Box<str>);
+pub struct ServerId(Arc<str>);
 text_identifier!(
     ServerId,
     4,
@@ -199,8 +199,8 @@ impl ServerId {
 /// A gRPC service and method, from a path that is exactly `/package.Service/Method`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MethodPath {
-    service: Box<str>,
-    method: Box<str>,
+    service: Arc<str>,
+    method: Arc<str>,
 }
 
 impl MethodPath {

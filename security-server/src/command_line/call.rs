@@ -34,7 +34,7 @@ use crate::{
     Settings,
     connections::{Connection, open},
     grpc::{
-        body,
+        body::{self, Chunk},
         budget::Budget,
         metadata,
         reader::{MessageReader, ReadError},
@@ -223,11 +223,10 @@ impl Call {
         let sending = async move {
             for request in requests {
                 // Whoever stops reading says why in the answer.
-                if writer
-                    .message(false, [request, Bytes::new()], None)
-                    .await
-                    .is_err()
-                {
+                let Ok(chunk) = Chunk::of(false, request) else {
+                    return;
+                };
+                if writer.write(chunk).await.is_err() {
                     return;
                 }
             }

@@ -9,7 +9,7 @@ use prost::Message;
 use tokio::time::timeout;
 
 use super::{
-    body::{self, WrittenBody},
+    body::{self, Chunk, WrittenBody},
     budget::Budget,
     reader::{MessageReader, ReadError},
     status::Status,
@@ -53,16 +53,14 @@ pub(crate) async fn question<Question: Message + Default>(
 }
 
 /// The answer of one message.
-pub(crate) fn answered(answer: &impl Message) -> Response<WrittenBody> {
+pub(crate) async fn answered(answer: &impl Message) -> Response<WrittenBody> {
     let (writer, body) = body::channel();
-    let parts = [Bytes::from(answer.encode_to_vec()), Bytes::new()];
-    tokio::spawn(async move {
-        if writer.message(false, parts, None).await.is_ok() {
-            let mut trailers = HeaderMap::new();
-            status(code::OK, "").put(&mut trailers);
-            let _ = writer.trailers(trailers).await;
-        }
-    });
+    let mut trailers = HeaderMap::new();
+    status(code::OK, "").put(&mut trailers);
+    if let Ok(chunk) = Chunk::of(false, answer.encode_to_vec().into()) {
+        // The first chunk waits for nobody, and the reader is still here.
+        let _ = writer.write_last(chunk, Some(trailers)).await;
+    }
     grpc(Response::new(body))
 }
 
@@ -92,15 +90,11 @@ pub(crate) async fn ask<Answer: Message + Default>(
         .header(header::TE, "trailers")
         .body(body)
         .map_err(words)?;
-    let parts = [Bytes::from(question.encode_to_vec()), Bytes::new()];
-    let sending = async move {
-        // Whoever does not read says why in the answer.
-        if writer.message(false, parts, None).await.is_ok() {
-            let _ = writer.end().await;
-        }
-    };
-    let (response, ()) = tokio::join!(connection.call(call), sending);
-    let response = match response {
+    if let Ok(chunk) = Chunk::of(false, question.encode_to_vec().into()) {
+        // The first chunk waits for nobody; whoever does not read says why in the answer.
+        let _ = writer.write_last(chunk, None).await;
+    }
+    let response = match connection.call(call).await {
         Ok(response) => response,
         Err(error) => return Err(connection.why(&error).await),
     };

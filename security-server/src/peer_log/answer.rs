@@ -55,7 +55,7 @@ pub(crate) async fn answer(
         proven
     });
     match proving.await {
-        Ok(Ok(reply)) => answered(&reply),
+        Ok(Ok(reply)) => answered(&reply).await,
         Ok(Err((code, what))) => refused(code, &what),
         Err(error) => {
             tracing::error!(%error, "no proof was made");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::timeout;
 use trust::{Reason, Refusal};
@@ -9,9 +10,13 @@ use trust::{Reason, Refusal};
 use super::{record::Recorded, sign::SignedReply};
 use crate::{
     exchange::Provision,
-    frames::{write_envelope, write_trust_material},
-    grpc::{body::BodyWriter, status::STATUS},
+    frames::envelope,
+    grpc::{
+        body::{BodyWriter, ReaderGone},
+        status::STATUS,
+    },
     interruption::Interruption,
+    until::until,
 };
 
 /// How long the final reply of a refused exchange waits for its reader.
@@ -19,7 +24,8 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The replies' way to the consumer.
 pub(crate) struct Answers {
-    writer: BodyWriter,
+    /// None once the final reply was sent.
+    writer: Option<BodyWriter>,
     introduced: bool,
     /// A reply was signed and is not sent yet. When that is interrupted no other may follow it.
     sending: bool,
@@ -31,7 +37,7 @@ impl Answers {
         let mut trailers = HeaderMap::new();
         trailers.insert(STATUS, HeaderValue::from_static("0"));
         Self {
-            writer,
+            writer: Some(writer),
             introduced: false,
             sending: false,
             trailers,
@@ -42,17 +48,22 @@ impl Answers {
     ///
     /// # Errors
     /// Those of the wait, or `Cancelled`.
-    pub(crate) async fn unless_gone<T, E: From<Refusal>>(
+    pub(crate) fn unless_gone<T, E: From<Refusal>>(
         &self,
         wait: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        tokio::select! {
-            biased;
-            outcome = wait => outcome,
-            () = self.writer.reader_gone() => {
-                Err(Refusal::new(Reason::Cancelled, "the consumer gave up the exchange").into())
+    ) -> impl Future<Output = Result<T, E>> {
+        let gone = async {
+            match &self.writer {
+                Some(writer) => writer.reader_gone().await,
+                None => std::future::pending().await,
             }
-        }
+        };
+        until(wait, gone, false).map(|outcome| {
+            outcome.unwrap_or_else(|()| {
+                let what = "the consumer gave up the exchange";
+                Err(Refusal::new(Reason::Cancelled, what).into())
+            })
+        })
     }
 
     /// A reply was signed: it is sent, or it is the last.
@@ -66,7 +77,8 @@ impl Answers {
         let _ = timeout(LAST_TIMEOUT, self.send(exchange, reply)).await;
     }
 
-    /// Sends one recorded reply, the signing certificate before the first.
+    /// Sends one recorded reply, the signing certificate before the first; the final one ends the
+    /// stream.
     ///
     /// # Errors
     /// When the consumer no longer reads.
@@ -77,17 +89,18 @@ impl Answers {
     ) -> Result<(), Interruption> {
         let gone = |_| Interruption::cancelled();
         self.sending = true;
-        if !self.introduced {
-            self.introduced = true;
-            let material = exchange.signer.material();
-            write_trust_material(&self.writer, material)
-                .await
-                .map_err(gone)?;
-        }
         let SignedReply { message, share, .. } = reply.message;
-        write_envelope(&self.writer, &message, share)
-            .await
-            .map_err(gone)?;
+        let material = (!self.introduced).then(|| exchange.signer.material());
+        self.introduced = true;
+        let chunk = envelope(material, &message, share).map_err(gone)?;
+        let writer = self.writer.as_ref().ok_or(ReaderGone).map_err(gone)?;
+        if message.header().is_final {
+            let trailers = Some(self.trailers.clone());
+            writer.write_last(chunk, trailers).await.map_err(gone)?;
+            self.writer = None;
+        } else {
+            writer.write(chunk).await.map_err(gone)?;
+        }
         self.sending = false;
         Ok(())
     }
@@ -104,6 +117,8 @@ impl Answers {
 
     /// Ends the stream.
     pub(crate) async fn end(self) {
-        let _ = self.writer.trailers(self.trailers).await;
+        if let Some(writer) = self.writer {
+            let _ = writer.trailers(self.trailers).await;
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     call::{CallHeaders, Part},
     exchange::Provision,
     grpc::{
-        body::{self, BodyWriter},
+        body::{self, BodyWriter, Chunk},
         metadata,
         reader::{MessageReader, ReadError},
         status::Status,
@@ -133,19 +133,17 @@ impl ToAdapter {
     async fn send_verified(&mut self, request: Verified) {
         let is_final = request.message.header().is_final;
         let Some(writer) = &self.writer else { return };
-        if let Some(message) = request.content.message {
-            let parts = [message, bytes::Bytes::new()];
-            let compressed = request.content.compressed;
-            if writer
-                .message(compressed, parts, Some(request.share))
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-        if is_final && let Some(writer) = self.writer.take() {
-            let _ = writer.end().await;
+        let chunk = match request.content.message {
+            Some(message) => Chunk::of(request.content.compressed, message),
+            None if is_final => Ok(Chunk::default()),
+            None => return,
+        };
+        let Ok(chunk) = chunk else { return };
+        let chunk = chunk.holding(Some(request.share));
+        if !is_final {
+            let _ = writer.write(chunk).await;
+        } else if writer.write_last(chunk, None).await.is_ok() {
+            self.writer = None;
         }
     }
 }

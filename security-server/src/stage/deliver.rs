@@ -1,5 +1,6 @@
 //! Gives recorded replies to the client, as the provider gave them.
 
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use proto::refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER};
 use tokio::sync::oneshot;
@@ -14,11 +15,12 @@ use super::{record::Recorded, verify::VerifiedReply};
 use crate::{
     call::CallHeaders,
     grpc::{
-        body::{self, BodyWriter, WrittenBody},
+        body::{self, BodyWriter, Chunk, ReaderGone, WrittenBody},
         metadata,
         status::{Status, refusal_trailers},
     },
     interruption::Interruption,
+    until::until,
 };
 
 /// The answer to one call: the head once, then the body.
@@ -80,10 +82,10 @@ impl ReplyWriter {
     ///
     /// # Errors
     /// Those of the wait, or `Cancelled`.
-    pub(crate) async fn unless_gone<T>(
+    pub(crate) fn unless_gone<T>(
         &mut self,
         wait: impl Future<Output = Result<T, Interruption>>,
-    ) -> Result<T, Interruption> {
+    ) -> impl Future<Output = Result<T, Interruption>> {
         let gone = async {
             match (&mut self.head, &self.body) {
                 (Some(head), _) => head.closed().await,
@@ -91,11 +93,8 @@ impl ReplyWriter {
                 (None, None) => std::future::pending().await,
             }
         };
-        tokio::select! {
-            biased;
-            outcome = wait => outcome,
-            () = gone => Err(Interruption::cancelled()),
-        }
+        until(wait, gone, false)
+            .map(|outcome| outcome.unwrap_or_else(|()| Err(Interruption::cancelled())))
     }
 
     /// Delivers one recorded reply.
@@ -106,6 +105,7 @@ impl ReplyWriter {
         &mut self,
         reply: Recorded<VerifiedReply>,
     ) -> Result<(), Interruption> {
+        let gone = |_: ReaderGone| Interruption::cancelled();
         let verified = reply.message.reply;
         let (header, content) = (verified.message.header(), verified.content);
         let trailers = final_trailers(header, &content);
@@ -116,23 +116,26 @@ impl ReplyWriter {
                     .answer_without_body(trailers)
                     .map_err(|_| Interruption::cancelled());
             }
-            self.answer(&content)
-                .map_err(|_| Interruption::cancelled())?;
         }
-        if let (Some(message), Some(body)) = (content.message, &self.body) {
-            let parts = [message, bytes::Bytes::new()];
-            body.message(content.compressed, parts, Some(verified.share))
-                .await
-                .map_err(|_| Interruption::cancelled())?;
+        let head = self.head.is_some().then(|| self.begin(&content));
+        let chunk = match content.message {
+            Some(message) => Chunk::of(content.compressed, message).map_err(gone)?,
+            None => Chunk::default(),
+        };
+        let chunk = chunk.holding(Some(verified.share));
+        let body = self.body.as_ref().ok_or_else(Interruption::cancelled)?;
+        match trailers {
+            Some(trailers) => {
+                body.write_last(chunk, Some(trailers)).await.map_err(gone)?;
+                self.body = None;
+            }
+            None => body.write(chunk).await.map_err(gone)?,
         }
-        if let Some(trailers) = trailers
-            && let Some(body) = self.body.take()
-        {
-            body.trailers(trailers)
-                .await
-                .map_err(|_| Interruption::cancelled())?;
+        // The head goes with what follows it, which the first time waits for nobody.
+        match head {
+            Some(head) => self.send_head(head).map_err(|()| Interruption::cancelled()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Tells the client of a refusal; when the client is gone there is nobody to tell.
@@ -146,13 +149,12 @@ impl ReplyWriter {
     }
 
     /// Response headers with a body to follow.
-    fn answer(&mut self, content: &MessageContent) -> Result<(), ()> {
+    fn begin(&mut self, content: &MessageContent) -> Response<WrittenBody> {
         let (writer, body) = body::channel();
         let mut response = Response::new(body);
         CallHeaders::write(content, response.headers_mut());
-        self.send_head(response)?;
         self.body = Some(writer);
-        Ok(())
+        response
     }
 
     /// A trailers-only answer: everything stands in the response headers.

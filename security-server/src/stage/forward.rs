@@ -1,7 +1,12 @@
 //! Sends recorded requests to the provider's security server. Sent once, never again.
 
-use http::{Method, Request, header};
-use proto::refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER};
+use std::pin::Pin;
+
+use http::{HeaderMap, Method, Request, header};
+use proto::{
+    exchange::TrustMaterial,
+    refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER},
+};
 use trust::{
     Reason, Refusal, ServerId,
     refusal::{Fault, Side, fault_of, is_code_of, reason_of},
@@ -10,7 +15,7 @@ use trust::{
 use super::{record::Recorded, sign::SignedRequest};
 use crate::{
     exchange::Consumption,
-    frames::{write_envelope, write_trust_material},
+    frames::envelope,
     grpc::{
         body::{self, BodyWriter},
         metadata,
@@ -31,15 +36,26 @@ pub(crate) struct Outward {
 
 /// The replies' way back.
 pub(crate) struct Inward {
-    frames: PeerFrames,
+    state: InwardState,
     provider: ServerId,
 }
 
+enum InwardState {
+    /// The provider's server has not answered yet.
+    Answering(Answering),
+    Frames(Box<PeerFrames>),
+}
+
+/// The response of the provider's server, under way.
+type Answering = Pin<Box<dyn Future<Output = Result<PeerFrames, Interruption>> + Send>>;
+
 impl Server {
-    /// Opens the way to the provider with the recorded first request.
+    /// Opens the way to the provider with the recorded first request. It is sent once its answer is
+    /// waited for. Requests and replies are carried apart from here on, since a provider may wait for
+    /// more requests before it answers.
     ///
     /// # Errors
-    /// `PeerUnreachable` when no connection was made, `PeerLost` when it broke.
+    /// `PeerUnreachable` when no connection was made.
     pub(crate) async fn forward_opening(
         &self,
         exchange: &Consumption,
@@ -66,28 +82,31 @@ impl Server {
         let mut outward = Outward {
             writer: Some(writer),
         };
-        let sending = async {
-            if let Some(writer) = &outward.writer {
-                // A reader that is gone is told better by the answer.
-                let _ = write_trust_material(writer, exchange.signer.material()).await;
-            }
-            outward.forward(request).await
+        // The first one waits for nobody, and goes with the head of the call.
+        outward
+            .send(Some(exchange.signer.material()), request)
+            .await?;
+        let budget = self.budget().clone();
+        let answering = {
+            let provider = provider.clone();
+            Box::pin(async move {
+                let response = match connection.call(call).await {
+                    Ok(response) => response,
+                    Err(error) => return Err(lost(&provider, &connection.why(&error).await)),
+                };
+                let (mut head, body) = response.into_parts();
+                if let Some(status) = Status::take(&mut head.headers) {
+                    let what = format!("{provider} takes no exchange: {}", status.message);
+                    return Err(Refusal::new(Reason::PeerLost, what).into());
+                }
+                Ok(PeerFrames::new(body, peer_certificate, &budget))
+            })
         };
-        let answering = async {
-            match connection.call(call).await {
-                Ok(response) => Ok(response),
-                Err(error) => Err(lost(provider, &connection.why(&error).await)),
-            }
+        let inward = Inward {
+            state: InwardState::Answering(answering),
+            provider: provider.clone(),
         };
-        let (response, ()) = tokio::try_join!(answering, sending)?;
-        let (mut head, body) = response.into_parts();
-        if let Some(status) = Status::take(&mut head.headers) {
-            let what = format!("{provider} takes no exchange: {}", status.message);
-            return Err(Refusal::new(Reason::PeerLost, what).into());
-        }
-        let frames = PeerFrames::new(body, peer_certificate, self.budget());
-        let provider = provider.clone();
-        Ok((outward, Inward { frames, provider }))
+        Ok((outward, inward))
     }
 }
 
@@ -106,17 +125,26 @@ impl Outward {
         &mut self,
         request: Recorded<SignedRequest>,
     ) -> Result<(), Interruption> {
+        self.send(None, request).await
+    }
+
+    async fn send(
+        &mut self,
+        material: Option<&TrustMaterial>,
+        request: Recorded<SignedRequest>,
+    ) -> Result<(), Interruption> {
         let SignedRequest { message, share, .. } = request.message;
         let Some(writer) = &self.writer else {
             return Ok(());
         };
-        let written = write_envelope(writer, &message, share).await;
-        if written.is_err() {
-            // Kept unended: ending it would look like the end of the requests.
-        } else if message.header().is_final
-            && let Some(writer) = self.writer.take()
-        {
-            let _ = writer.end().await;
+        let Ok(chunk) = envelope(material, &message, share) else {
+            return Ok(());
+        };
+        if !message.header().is_final {
+            let _ = writer.write(chunk).await;
+        } else if writer.write_last(chunk, None).await.is_ok() {
+            // Else kept unended: ending it would look like the end of the requests.
+            self.writer = None;
         }
         Ok(())
     }
@@ -128,10 +156,17 @@ impl Inward {
     /// # Errors
     /// What the provider said without a signature, or those of [`PeerFrames::next`].
     pub(crate) async fn next(&mut self, server: &Server) -> Result<ReceivedEnvelope, Interruption> {
-        match self.frames.next(server).await {
+        if let InwardState::Answering(answering) = &mut self.state {
+            self.state = InwardState::Frames(Box::new(answering.await?));
+        }
+        let InwardState::Frames(frames) = &mut self.state else {
+            return Err(lost(&self.provider, "it has not answered"));
+        };
+        match frames.next(server).await {
             Ok(envelope) => Ok(envelope),
             Err(refusal) if refusal.reason == Reason::PeerLost => {
-                Err(self.said().unwrap_or_else(|| refusal.into()))
+                let trailers = frames.take_trailers();
+                Err(self.said(trailers).unwrap_or_else(|| refusal.into()))
             }
             Err(refusal) => Err(refusal.into()),
         }
@@ -139,8 +174,7 @@ impl Inward {
 
     /// What the trailers say where a final reply should have been. Nobody signed it, so the provider
     /// can refuse in no other name than its own: that of the server at the other end.
-    fn said(&mut self) -> Option<Interruption> {
-        let mut trailers = self.frames.take_trailers();
+    fn said(&self, mut trailers: HeaderMap) -> Option<Interruption> {
         let status = Status::take(&mut trailers).filter(|status| status.code != 0)?;
         let refusal = metadata::text(&trailers, REFUSAL_TRAILER);
         if refusal.is_empty() {

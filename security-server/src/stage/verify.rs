@@ -132,7 +132,7 @@ impl Server {
         let peer = received.peer_certificate;
         let mut decided = self.verify_by(snapshot, message, certificate, &peer);
         if let (Err(_), Some(message)) = (&decided, again) {
-            self.newest().fetch(self.clock()).await;
+            Box::pin(self.newest().fetch(self.clock())).await;
             let newer = self.configuration_in_force()?;
             // Also when somebody else's look has brought it meanwhile.
             if newer.configuration().serial() > serial {
