@@ -1,0 +1,91 @@
+//! Every call of a writer times every fault times everything that may be left: each is one cell.
+
+use std::fmt;
+
+use super::disk::{Disk, Fault, Operation, Restart};
+
+/// What may be left of one fault. Each seed is another half of what was not synced.
+const RESTARTS: [Restart; 5] = [
+    Restart::Process,
+    Restart::Synced,
+    Restart::Everything,
+    Restart::Some(1),
+    Restart::Some(2),
+];
+
+/// How many cells ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cells {
+    /// The calls of the writer that change something.
+    pub operations: usize,
+    /// The cells.
+    pub cells: usize,
+}
+
+impl fmt::Display for Cells {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operations, cells } = self;
+        write!(formatter, "{operations} operations, {cells} cells")
+    }
+}
+
+/// Lets a writer meet every fault at each of its calls. `run` begins on a copy of the prepared
+/// disk, goes on until it fails, and says what it knows; `check` opens what is left, compares, and
+/// may add to what is known. Then the power is cut once more, and nothing may be gone of what was
+/// shown.
+///
+/// A `run` without a fault must do the same calls every time. Whoever panics is told the cell.
+pub fn every_fault<K>(
+    prepared: &Disk,
+    run: impl Fn(&Disk) -> K,
+    check: impl Fn(&Disk, &mut K),
+) -> Cells {
+    let rehearsal = prepared.copy();
+    run(&rehearsal);
+    let operations = rehearsal.operations();
+    let mut cells = 0;
+    for (number, operation) in operations.iter().enumerate() {
+        let faults = Fault::ALL.into_iter().filter(|it| it.concerns(operation));
+        for (fault, restart) in faults.flat_map(|it| RESTARTS.map(|restart| (it, restart))) {
+            let _cell = Cell {
+                number,
+                operation,
+                fault,
+                restart,
+            };
+            let disk = prepared.copy();
+            disk.arm(number, fault);
+            let mut known = run(&disk);
+            disk.restart(restart);
+            check(&disk, &mut known);
+            disk.restart(Restart::Synced);
+            check(&disk, &mut known);
+            cells += 1;
+        }
+    }
+    Cells {
+        operations: operations.len(),
+        cells,
+    }
+}
+
+struct Cell<'a> {
+    number: usize,
+    operation: &'a Operation,
+    fault: Fault,
+    restart: Restart,
+}
+
+impl Drop for Cell<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self {
+                number,
+                operation,
+                fault,
+                restart,
+            } = self;
+            eprintln!("in the cell of call {number}, {operation:?}: {fault:?}, then {restart:?}");
+        }
+    }
+}
