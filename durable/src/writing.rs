@@ -231,7 +231,9 @@ fn write_synced(
     let mut piece = vec![0; usize::try_from(length.min(PIECE)).map_err(io::Error::other)?];
     let mut offset = 0;
     while offset < length {
-        let most = piece.len().min(usize::try_from(left.limit()).unwrap_or(piece.len()));
+        let most = piece
+            .len()
+            .min(usize::try_from(left.limit()).unwrap_or(piece.len()));
         let piece = piece.get_mut(..most).unwrap_or_default();
         left.read_exact(piece)?;
         write_at(&*file, &mut [IoSlice::new(piece)], offset)?;

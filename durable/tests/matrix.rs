@@ -139,8 +139,15 @@ fn files_put_together_survive_once_they_were_synced() {
         ];
         let done = put.iter().all(Result::is_ok);
         for name in names {
-            let outcome = if done { Ok(()) } else { Err(io::ErrorKind::Other.into()) };
-            known.get_mut(name).unwrap().attempt(bytes(version), outcome);
+            let outcome = if done {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::Other.into())
+            };
+            known
+                .get_mut(name)
+                .unwrap()
+                .attempt(bytes(version), outcome);
         }
         done
     };

@@ -11,8 +11,8 @@ use trust::{
 };
 
 use crate::{
-    durable::{Storage, UNFINISHED},
     error::{Error, is_disk_full},
+    storage::Storage,
 };
 
 const IDENTITY: &str = "identity";
@@ -37,7 +37,7 @@ impl Identity {
         }
     }
 
-    pub(crate) fn read(storage: &dyn Storage) -> Result<Self, Error> {
+    pub(crate) fn read(storage: &Storage) -> Result<Self, Error> {
         let bytes = read_small(storage, IDENTITY, MAX_IDENTITY)?.ok_or(Error::Absent)?;
         let origin: Origin = std::str::from_utf8(&bytes)
             .ok()
@@ -49,7 +49,7 @@ impl Identity {
         Ok(Self::of(&origin))
     }
 
-    pub(crate) fn write(&self, storage: &dyn Storage) -> Result<(), Error> {
+    pub(crate) fn write(&self, storage: &Storage) -> Result<(), Error> {
         create(storage, IDENTITY, text(&self.origin).as_bytes())
     }
 }
@@ -60,7 +60,7 @@ fn text(origin: &Origin) -> String {
 
 /// The newest checkpoint of the log; its signature is verified by whoever has the key.
 pub(crate) fn read_checkpoint(
-    storage: &dyn Storage,
+    storage: &Storage,
     origin: &Origin,
 ) -> Result<Option<SignedCheckpoint>, Error> {
     let Some(note) = read_small(storage, CHECKPOINT, checkpoint::MAX_LENGTH)? else {
@@ -78,10 +78,7 @@ pub(crate) fn read_checkpoint(
 }
 
 /// Keeps a checkpoint in place of the one before.
-pub(crate) fn write_checkpoint(
-    storage: &dyn Storage,
-    signed: &SignedCheckpoint,
-) -> Result<(), Error> {
+pub(crate) fn write_checkpoint(storage: &Storage, signed: &SignedCheckpoint) -> Result<(), Error> {
     create(storage, CHECKPOINT, signed.as_bytes())
 }
 
@@ -106,7 +103,7 @@ impl Reserve {
     }
 
     /// Makes the reserve if it is not there; says whether it is now.
-    pub(crate) fn restore(&self, storage: &dyn Storage) -> Result<bool, Error> {
+    pub(crate) fn restore(&self, storage: &Storage) -> Result<bool, Error> {
         let names = storage
             .list("")
             .map_err(Error::storage("listing the log"))?;
@@ -125,7 +122,7 @@ impl Reserve {
     /// reserve and tries once more.
     pub(crate) fn draw<T>(
         &self,
-        storage: &dyn Storage,
+        storage: &Storage,
         mut attempt: impl FnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
         match attempt() {
@@ -146,27 +143,7 @@ impl Reserve {
     }
 }
 
-/// Removes files that were being made when the log was last open.
-pub(crate) fn remove_unfinished(storage: &dyn Storage) -> Result<(), Error> {
-    for folder in ["", "segments"] {
-        let names = storage
-            .list(folder)
-            .map_err(Error::storage("listing the log"))?;
-        for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
-            let path = if folder.is_empty() {
-                name.clone()
-            } else {
-                format!("{folder}/{name}")
-            };
-            storage
-                .remove(&path)
-                .map_err(Error::storage(format!("removing {path}")))?;
-        }
-    }
-    Ok(())
-}
-
-fn create(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<(), Error> {
+fn create(storage: &Storage, name: &str, bytes: &[u8]) -> Result<(), Error> {
     let mut contents = bytes;
     storage
         .create(name, &mut contents, bytes.len() as u64)
@@ -174,7 +151,7 @@ fn create(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<(), Error> 
 }
 
 /// Reads a whole file of at most `limit` bytes; none if it is not there.
-fn read_small(storage: &dyn Storage, name: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+fn read_small(storage: &Storage, name: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
     let reading = |error| Error::storage(format!("reading {name}"))(error);
     let file = match storage.open(name) {
         Ok(file) => file,
@@ -182,7 +159,7 @@ fn read_small(storage: &dyn Storage, name: &str, limit: usize) -> Result<Option<
         Err(error) => return Err(reading(error)),
     };
     let mut bytes = vec![0; limit + 1];
-    let length = file.read_at(&mut bytes, 0).map_err(reading)?;
+    let length = durable::read_at(&*file, &mut bytes, 0).map_err(reading)?;
     bytes.truncate(length);
     Ok(Some(bytes))
 }

@@ -8,7 +8,6 @@ use std::{fs, io, path::Path, sync::Arc};
 use trust::Digest;
 
 use crate::{
-    durable::{Directory, Storage},
     error::Error,
     files::Identity,
     following::Following,
@@ -16,6 +15,7 @@ use crate::{
     reader::leaf_of_record,
     record::{KeptPart, LeafOf, RawRecord},
     segments,
+    storage::Storage,
     views::{Applied, Entry, KeyView, ViewKey},
     walk::{Place, Step, Walk},
     window::Contents,
@@ -37,12 +37,12 @@ pub struct Indexing {
 
 /// An index, up to date with its log when it was opened.
 pub struct Index {
-    log: Arc<dyn Storage>,
+    log: Arc<Storage>,
     indexing: Indexing,
     keys: KeyView,
     size: u64,
     /// Held as long as the index is open.
-    _lock: Directory,
+    _lock: Storage,
 }
 
 /// What is ours in the folder that the index was given; all else there is somebody else's.
@@ -67,12 +67,12 @@ impl Index {
     ) -> Result<Self, Error> {
         let opening = || format!("opening the index in {}", folder.display());
         fs::create_dir_all(folder).map_err(Error::storage(opening()))?;
-        let lock = Directory::lock(folder).map_err(|error| match error.kind() {
+        let lock = Storage::lock(folder).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Error::Locked,
             _ => Error::storage(opening())(error),
         })?;
-        let log: Arc<dyn Storage> = Arc::new(Directory::read_only(log));
-        let identity = Identity::read(&*log)?;
+        let log: Arc<Storage> = Arc::new(Storage::read_only(log));
+        let identity = Identity::read(&log)?;
         let ours = folder.join(OURS);
         claim(&ours)?;
         let keys = ours.join(KEYS);
@@ -152,7 +152,7 @@ impl Index {
         view: u8,
         asked: impl Fn(&[u8]) -> bool,
     ) -> Result<RawRecord, Error> {
-        let record = segments::read_at(&*self.log, place, index)?;
+        let record = segments::read_at(&self.log, place, index)?;
         let mut keys = (self.indexing.keys_of)(&record.kept).into_iter();
         if keys.any(|of_record| of_record.view == view && asked(&of_record.key)) {
             return Ok(record);
@@ -227,17 +227,13 @@ fn claim(ours: &Path) -> Result<(), Error> {
 }
 
 /// From the last record that the index has, if the log still has it there.
-fn resume(
-    log: &Arc<dyn Storage>,
-    indexing: Indexing,
-    applied: Applied,
-) -> Result<Option<Walk>, Error> {
+fn resume(log: &Arc<Storage>, indexing: Indexing, applied: Applied) -> Result<Option<Walk>, Error> {
     let Applied { size, leaf, place } = applied;
     let Some(index) = size.checked_sub(1) else {
         return Ok(None);
     };
     let Place { segment, batch, .. } = place;
-    let found = segments::read_at(&**log, place, index)
+    let found = segments::read_at(log, place, index)
         .and_then(|record| leaf_of_record(indexing.leaf_of, &record, place));
     match found {
         Ok(found) if found.leaf() == leaf => {

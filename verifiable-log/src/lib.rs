@@ -11,7 +11,7 @@
 //! reserve                          space for closing records when the disk is full
 //! lock                             held by the one process that writes
 //! views/                           derived, never needed: places, hashes.0, hashes.8, ...
-//! *.new                            files being made when a crash came; removed at opening
+//! .*.new                           files being made when a crash came; removed at opening
 //! ```
 //!
 //! A segment is made whole, with real zeros to its end, and synced with its folder before use: a
@@ -34,7 +34,6 @@
 //! [`Log`] is the one writer; [`Reader`] reads beside it, trusts nothing, and needs no views. An
 //! [`Index`] finds records by keys for those who read; it is kept in a folder of its own.
 
-mod durable;
 mod error;
 mod files;
 mod flat;
@@ -50,13 +49,13 @@ mod record;
 mod scan;
 mod segments;
 mod shared;
+mod storage;
 mod torn;
 mod views;
 mod walk;
 mod window;
 mod writer;
 
-pub use durable::{Directory, Storage, StoredFile};
 pub use error::{AppendError, Damage, Error, Fault, InvalidRecord};
 pub use index::{Index, Indexing, KeysOf};
 pub use log::Log;
@@ -68,5 +67,6 @@ pub use record::{
     Record, leaf_of_local_record,
 };
 pub use scan::Scan;
+pub use storage::Storage;
 pub use torn::TornFile;
 pub use views::ViewKey;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use aws_lc_rs::signature::Ed25519KeyPair;
+use durable::Posix;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use trust::{
     checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
@@ -14,13 +15,13 @@ use trust::{
 };
 
 use crate::{
-    durable::{Directory, Storage},
     error::{AppendError, Error},
     files,
     opening::{self, Progress},
     options::Options,
     record::{Receipt, Record},
     shared::{Shared, locked},
+    storage::Storage,
     writer::{Frame, MAX_RECORDS, MAX_TOGETHER, Waiting},
 };
 
@@ -51,19 +52,16 @@ impl Log {
     /// # Errors
     /// When there is something in the way, or the file system fails.
     pub fn create(folder: &Path, origin: &Origin, options: &Options) -> Result<(), Error> {
-        let directory = Directory::create(folder).map_err(opening_folder(folder))?;
-        Self::create_in(&directory, origin, options)
+        durable::make_folder(&Posix, folder).map_err(opening_folder(folder))?;
+        let storage = Storage::lock(folder).map_err(opening_folder(folder))?;
+        Self::create_in(&storage, origin, options)
     }
 
     /// The same in any storage.
     ///
     /// # Errors
     /// As [`Self::create`].
-    pub fn create_in(
-        storage: &dyn Storage,
-        origin: &Origin,
-        options: &Options,
-    ) -> Result<(), Error> {
+    pub fn create_in(storage: &Storage, origin: &Origin, options: &Options) -> Result<(), Error> {
         opening::create(storage, origin, options)
     }
 
@@ -78,13 +76,8 @@ impl Log {
         options: Options,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
-        let directory = Directory::lock(folder).map_err(opening_folder(folder))?;
-        Self::open_in(
-            Arc::new(directory),
-            &folder.join("views"),
-            options,
-            progress,
-        )
+        let storage = Storage::lock(folder).map_err(opening_folder(folder))?;
+        Self::open_in(Arc::new(storage), &folder.join("views"), options, progress)
     }
 
     /// The same in any storage; the views are in a folder of the file system.
@@ -92,7 +85,7 @@ impl Log {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_in(
-        storage: Arc<dyn Storage>,
+        storage: Arc<Storage>,
         views: &Path,
         options: Options,
         progress: &mut dyn FnMut(Progress),
@@ -271,7 +264,7 @@ impl Log {
         }
         let origin = self.origin().clone();
         let signed = Checkpoint { origin, size, root }.sign(key);
-        let storage = &*self.shared.storage;
+        let storage = &self.shared.storage;
         self.shared
             .reserve
             .draw(storage, || files::write_checkpoint(storage, &signed))?;

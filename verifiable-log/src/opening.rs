@@ -8,7 +8,6 @@ use trust::{
 };
 
 use crate::{
-    durable::Storage,
     error::Error,
     files::{self, Identity},
     flat::{Additions, FlatView},
@@ -16,6 +15,7 @@ use crate::{
     options::Options,
     reader::leaf_of_record,
     shared::{Shared, UNUSABLE},
+    storage::Storage,
     torn,
     walk::{Step, Tail, Walk},
     window::Contents,
@@ -37,12 +37,11 @@ pub struct Progress {
 pub(crate) const PROGRESS: u64 = 1024;
 
 /// Makes a new log: identity and first segment.
-pub(crate) fn create(
-    storage: &dyn Storage,
-    origin: &Origin,
-    options: &Options,
-) -> Result<(), Error> {
+pub(crate) fn create(storage: &Storage, origin: &Origin, options: &Options) -> Result<(), Error> {
     options.check()?;
+    storage
+        .make_folders()
+        .map_err(Error::storage("making the folders"))?;
     for folder in ["", "segments"] {
         let names = storage
             .list(folder)
@@ -75,15 +74,17 @@ pub(crate) struct Opened {
 }
 
 pub(crate) fn open(
-    storage: Arc<dyn Storage>,
+    storage: Arc<Storage>,
     views: &Path,
     options: Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Opened, Error> {
     options.check()?;
-    let identity = Identity::read(&*storage)?;
-    files::remove_unfinished(&*storage)?;
-    let checkpoint = files::read_checkpoint(&*storage, &identity.origin)?;
+    let identity = Identity::read(&storage)?;
+    storage
+        .settle()
+        .map_err(Error::storage("cleaning the log"))?;
+    let checkpoint = files::read_checkpoint(&storage, &identity.origin)?;
     let mut opening = Opening {
         storage: Arc::clone(&storage),
         identity,
@@ -103,7 +104,8 @@ pub(crate) fn open(
     let tree = read.frontier.clone();
     let frontier = read.frontier.clone();
     let shared = Shared::new(Arc::clone(&storage), identity, options, views, frontier);
-    shared.reserve.restore(&*storage)?;
+    shared.reserve.restore(&storage)?;
+    torn::write_again(&storage, &read.tail)?;
     torn::cut(&storage, &shared.reserve, &mut read.tail)?;
     let unrecorded = torn::unrecorded(&storage, &shared.options.annex_of)?;
     let shared = Arc::new(shared);
@@ -120,7 +122,7 @@ pub(crate) fn open(
 }
 
 struct Opening {
-    storage: Arc<dyn Storage>,
+    storage: Arc<Storage>,
     identity: Identity,
     options: Options,
     checkpoint: Option<SignedCheckpoint>,

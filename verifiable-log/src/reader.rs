@@ -10,11 +10,11 @@ use trust::{
 };
 
 use crate::{
-    durable::{Directory, Storage},
     error::{Damage, Error, Fault},
     files::{self, Identity},
     following::Following,
     record::{LeafOf, RawRecord},
+    storage::Storage,
     torn::{TornFile, torn_files},
     walk::{Place, Step, Walk},
     window::Contents,
@@ -22,7 +22,7 @@ use crate::{
 
 /// A log open for reading from its first record on.
 pub struct Reader {
-    storage: Arc<dyn Storage>,
+    storage: Arc<Storage>,
     identity: Identity,
     leaf_of: LeafOf,
     following: Following,
@@ -67,15 +67,15 @@ impl Reader {
     /// # Errors
     /// When there is no log, or its beginning is damaged.
     pub fn open(folder: &Path, leaf_of: LeafOf) -> Result<Self, Error> {
-        Self::open_in(Arc::new(Directory::read_only(folder)), leaf_of)
+        Self::open_in(Arc::new(Storage::read_only(folder)), leaf_of)
     }
 
     /// The same in any storage.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_in(storage: Arc<dyn Storage>, leaf_of: LeafOf) -> Result<Self, Error> {
-        let identity = Identity::read(&*storage)?;
+    pub fn open_in(storage: Arc<Storage>, leaf_of: LeafOf) -> Result<Self, Error> {
+        let identity = Identity::read(&storage)?;
         let walk = Walk::start(Arc::clone(&storage), Contents::Load, identity.digest)?;
         Ok(Self {
             storage,
@@ -104,7 +104,7 @@ impl Reader {
     /// # Errors
     /// When it cannot be read or is of another log.
     pub fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, Error> {
-        files::read_checkpoint(&*self.storage, &self.identity.origin)
+        files::read_checkpoint(&self.storage, &self.identity.origin)
     }
 
     /// The files of torn bytes beside the log.
@@ -112,7 +112,7 @@ impl Reader {
     /// # Errors
     /// When they cannot be read.
     pub fn torn_files(&self) -> Result<Vec<TornFile>, Error> {
-        torn_files(&*self.storage)
+        torn_files(&self.storage)
     }
 
     /// The next record, verified: checksums, the chain of batches, padding.

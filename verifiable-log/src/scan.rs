@@ -22,7 +22,7 @@ impl Log {
     /// When there is no such record, it is damaged, or the views do not lead to it.
     pub fn read(&self, index: u64) -> Result<RawRecord, Error> {
         let place = self.place(index)?;
-        let record = segments::read_at(&*self.shared().storage, place, index)?;
+        let record = segments::read_at(&self.shared().storage, place, index)?;
         let leaf = leaf_of_record(self.shared().options.leaf_of, &record, place)?;
         if leaf.leaf() != self.leaf(index)? {
             let reason = format!("it names another record than {index}");
@@ -76,7 +76,7 @@ impl Log {
         tree: &Frontier,
     ) -> Result<(), Error> {
         let storage = Arc::clone(&self.shared().storage);
-        let firsts = segments::segments(&*storage)?;
+        let firsts = segments::segments(&storage)?;
         let reached = firsts.into_iter().rev().find(|it| *it <= known.size());
         let mut walk = Walk::at_segment(storage, Contents::Check, reached.unwrap_or(0))?;
         let (mut read, size) = (known.clone(), tree.size());

@@ -1,16 +1,16 @@
 //! The segment files of a log: which there are, their headers, and one record in one of them.
 
 use crate::{
-    durable::Storage,
     error::{Damage, Error, Fault},
     format::{BLOCK, SegmentHeader, parse_segment_name, segment_name},
     record::RawRecord,
+    storage::Storage,
     walk::Place,
     window::{Contents, FrameAt, Window},
 };
 
 /// The first records of all segments, in order.
-pub(crate) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
+pub(crate) fn segments(storage: &Storage) -> Result<Vec<u64>, Error> {
     let names = storage
         .list("segments")
         .map_err(Error::storage("listing the segments"))?;
@@ -21,7 +21,7 @@ pub(crate) fn segments(storage: &dyn Storage) -> Result<Vec<u64>, Error> {
 }
 
 /// Reads the one record at a place that a view has named.
-pub(crate) fn read_at(storage: &dyn Storage, place: Place, index: u64) -> Result<RawRecord, Error> {
+pub(crate) fn read_at(storage: &Storage, place: Place, index: u64) -> Result<RawRecord, Error> {
     let (mut window, segment) = open_segment(storage, place.segment)?;
     let frame = FrameAt::read(&mut window, place.frame, &segment.id, Contents::Load)
         .map_err(reading(place.segment))?;
@@ -46,7 +46,7 @@ pub(crate) fn read_at(storage: &dyn Storage, place: Place, index: u64) -> Result
 
 /// Opens a segment and verifies its header.
 pub(crate) fn open_segment(
-    storage: &dyn Storage,
+    storage: &Storage,
     first: u64,
 ) -> Result<(Window, SegmentHeader), Error> {
     let mut window = storage

@@ -9,18 +9,18 @@ use tokio::sync::watch;
 use trust::{Digest, merkle::Frontier};
 
 use crate::{
-    durable::Storage,
     error::{AppendError, Error},
     files::{Identity, Reserve},
     flat::{FlatView, PLACES},
     options::Options,
+    storage::Storage,
 };
 
 /// A file among the views which says that they must be made again.
 pub(crate) const UNUSABLE: &str = "unusable";
 
 pub(crate) struct Shared {
-    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<Storage>,
     pub(crate) identity: Identity,
     pub(crate) options: Options,
     pub(crate) reserve: Reserve,
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        storage: Arc<dyn Storage>,
+        storage: Arc<Storage>,
         identity: Identity,
         options: Options,
         views: (PathBuf, FlatView),

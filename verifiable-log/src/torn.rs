@@ -1,9 +1,9 @@
 //! Recovery: the end of a batch that a crash cut off is copied aside, zeroed, and recorded.
 //!
-//! In this order, each step synced before the next: the segment as it was found; a copy of the
-//! tail in `<segment>.<offset>.torn`; zeros in its place; a `Torn` record. After a crash at any
-//! step, opening finds either the same tail (perhaps partly zeroed, and then covered by the copy)
-//! or a copy without its record, and goes on from there.
+//! In this order, each step synced before the next: the segment as it was found, written again; a
+//! copy of the tail in `<segment>.<offset>.torn`; zeros in its place; a `Torn` record. After a crash
+//! at any step, opening finds either the same tail (perhaps partly zeroed, and then covered by the
+//! copy) or a copy without its record, and goes on from there.
 
 use std::{
     io::{self, IoSlice, Read},
@@ -12,6 +12,7 @@ use std::{
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use durable::File;
 use prost::Message;
 use trust::{
     Digest,
@@ -19,12 +20,12 @@ use trust::{
 };
 
 use crate::{
-    durable::{Storage, StoredFile},
     error::Error,
     files::Reserve,
     format::segment_name,
     options::AnnexOf,
     record::Record,
+    storage::Storage,
     walk::{Step, Tail, Walk, finish},
     window::{Contents, Window},
 };
@@ -61,7 +62,7 @@ impl TornFile {
 }
 
 /// All files of torn bytes, each read to its end.
-pub(crate) fn torn_files(storage: &dyn Storage) -> Result<Vec<TornFile>, Error> {
+pub(crate) fn torn_files(storage: &Storage) -> Result<Vec<TornFile>, Error> {
     let names = storage
         .list("")
         .map_err(Error::storage("listing the log"))?;
@@ -91,23 +92,34 @@ pub(crate) fn torn_files(storage: &dyn Storage) -> Result<Vec<TornFile>, Error> 
     Ok(files)
 }
 
+/// Writes the end of the log again, as it was read, from its last batch on: a process that was
+/// killed before its sync, or whose sync failed, leaves it in memory only, where it is read and no
+/// sync keeps it. Whatever is shown from now on survives.
+pub(crate) fn write_again(storage: &Storage, tail: &Tail) -> Result<(), Error> {
+    let name = segment_name(tail.segment.first);
+    let rewritten = || {
+        let file = storage.open(&name)?;
+        let (mut at, mut piece) = (tail.last_batch, vec![0; PIECE]);
+        loop {
+            let length = durable::read_at(&*file, &mut piece, at)?;
+            let Some(read) = piece.get(..length).filter(|read| !read.is_empty()) else {
+                return file.sync();
+            };
+            durable::write_at(&*file, &mut [IoSlice::new(read)], at)?;
+            at += length as u64;
+        }
+    };
+    rewritten().map_err(Error::storage(format!("writing the end of {name} again")))
+}
+
 /// Cuts what is torn off the end. Nothing is lost: the bytes are in a file of their own first.
-pub(crate) fn cut(
-    storage: &Arc<dyn Storage>,
-    reserve: &Reserve,
-    tail: &mut Tail,
-) -> Result<(), Error> {
+pub(crate) fn cut(storage: &Arc<Storage>, reserve: &Reserve, tail: &mut Tail) -> Result<(), Error> {
     let Some(torn) = tail.torn.clone() else {
         return Ok(());
     };
     let segment = tail.segment.first;
     let name = segment_name(segment);
-    let mut window = open(&**storage, &name)?;
-    // What was read may not be on disk yet: a failed sync can have left it in memory only.
-    window
-        .file()
-        .sync()
-        .map_err(Error::storage(format!("syncing {name}")))?;
+    let mut window = open(storage, &name)?;
     let end = window.end_of_bytes(torn.offset).map_err(reading(&name))?;
     tracing::warn!(
         segment,
@@ -117,8 +129,8 @@ pub(crate) fn cut(
         "the last batch was not written to its end: cutting it",
     );
     if !is_covered(storage, &mut window, segment, torn.offset, end)? {
-        let copy = free_name(&**storage, segment, torn.offset)?;
-        reserve.draw(&**storage, || {
+        let copy = free_name(storage, segment, torn.offset)?;
+        reserve.draw(storage, || {
             let mut bytes = Range {
                 file: window.file(),
                 offset: torn.offset,
@@ -135,12 +147,9 @@ pub(crate) fn cut(
 }
 
 /// The records of torn bytes that the log does not state yet.
-pub(crate) fn unrecorded(
-    storage: &Arc<dyn Storage>,
-    annex_of: &AnnexOf,
-) -> Result<Vec<Record>, Error> {
+pub(crate) fn unrecorded(storage: &Arc<Storage>, annex_of: &AnnexOf) -> Result<Vec<Record>, Error> {
     let mut records = Vec::new();
-    for file in torn_files(&**storage)? {
+    for file in torn_files(storage)? {
         if !is_recorded(storage, &file)? {
             let header = Bytes::from(file.record().encode_to_vec());
             records.push(Record::local(KIND, header, annex_of(KIND)));
@@ -151,7 +160,7 @@ pub(crate) fn unrecorded(
 
 /// Whether the log states these bytes. The records that do are the first after the cut, since
 /// nothing else is appended before them.
-fn is_recorded(storage: &Arc<dyn Storage>, file: &TornFile) -> Result<bool, Error> {
+fn is_recorded(storage: &Arc<Storage>, file: &TornFile) -> Result<bool, Error> {
     let storage = Arc::clone(storage);
     let mut walk = Walk::at_segment(storage, Contents::Check, file.segment)?;
     while let Step::Record(record, place) = walk.step()? {
@@ -171,18 +180,18 @@ fn is_recorded(storage: &Arc<dyn Storage>, file: &TornFile) -> Result<bool, Erro
 /// Whether a copy of an interrupted recovery holds the tail: each byte of it, or a zero where
 /// that recovery has already zeroed.
 fn is_covered(
-    storage: &Arc<dyn Storage>,
+    storage: &Arc<Storage>,
     tail: &mut Window,
     segment: u64,
     offset: u64,
     end: u64,
 ) -> Result<bool, Error> {
-    for file in torn_files(&**storage)? {
+    for file in torn_files(storage)? {
         let same_place = (file.segment, file.offset) == (segment, offset);
         if !same_place || file.length < end - offset || is_recorded(storage, &file)? {
             continue;
         }
-        let mut copy = open(&**storage, &file.name)?;
+        let mut copy = open(storage, &file.name)?;
         if covers(&mut copy, tail, offset, end).map_err(reading(&file.name))? {
             return Ok(true);
         }
@@ -206,7 +215,7 @@ fn covers(copy: &mut Window, tail: &mut Window, offset: u64, end: u64) -> io::Re
 }
 
 /// A name that no file has yet: the same place can be torn again, by a crash while recovering.
-fn free_name(storage: &dyn Storage, segment: u64, offset: u64) -> Result<String, Error> {
+fn free_name(storage: &Storage, segment: u64, offset: u64) -> Result<String, Error> {
     let names = storage
         .list("")
         .map_err(Error::storage("listing the log"))?;
@@ -229,19 +238,19 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     known.then_some((segment, offset))
 }
 
-fn zero(file: &dyn StoredFile, offset: u64, end: u64) -> io::Result<()> {
+fn zero(file: &dyn File, offset: u64, end: u64) -> io::Result<()> {
     let zeros = [0; PIECE];
     let mut at = offset;
     while at < end {
         let length = usize::try_from(end - at).map_or(PIECE, |left| left.min(PIECE));
         let piece = zeros.get(..length).unwrap_or(&zeros);
-        file.write_at(&mut [IoSlice::new(piece)], at)?;
+        durable::write_at(file, &mut [IoSlice::new(piece)], at)?;
         at += length as u64;
     }
     file.sync()
 }
 
-fn open(storage: &dyn Storage, name: &str) -> Result<Window, Error> {
+fn open(storage: &Storage, name: &str) -> Result<Window, Error> {
     let opened = storage.open(name).and_then(Window::new);
     opened.map_err(Error::storage(format!("opening {name}")))
 }
@@ -252,7 +261,7 @@ fn reading(name: &str) -> impl FnOnce(io::Error) -> Error {
 
 /// A part of a file as a stream.
 struct Range<'a> {
-    file: &'a dyn StoredFile,
+    file: &'a dyn File,
     offset: u64,
     end: u64,
 }
@@ -262,7 +271,7 @@ impl Read for Range<'_> {
         let left = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
         let length = buffer.len().min(left);
         let part = buffer.get_mut(..length).unwrap_or_default();
-        let filled = self.file.read_at(part, self.offset)?;
+        let filled = durable::read_at(self.file, part, self.offset)?;
         self.offset += filled as u64;
         Ok(filled)
     }

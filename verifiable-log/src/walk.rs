@@ -6,13 +6,13 @@ use aws_lc_rs::digest::{Context, SHA256};
 use trust::Digest;
 
 use crate::{
-    durable::Storage,
     error::{Damage, Error, Fault},
     format::{
         BATCH_HEADER, BLOCK, BatchHeader, Chain, SegmentHeader, SegmentId, block_after, is_zero,
     },
     record::RawRecord,
     segments::{open_segment, reading, segments},
+    storage::Storage,
     window::{Contents, Frame, FrameAt, Window},
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Tail {
     pub(crate) index: u64,
     /// The last segment.
     pub(crate) segment: SegmentHeader,
+    /// Where the last batch of the segment starts, or would.
+    pub(crate) last_batch: u64,
     /// Where the next batch starts.
     pub(crate) offset: u64,
     /// What its header will say of the batch before.
@@ -59,12 +61,14 @@ pub(crate) struct Torn {
 
 /// A position in the log from which records are read in order.
 pub(crate) struct Walk {
-    storage: Arc<dyn Storage>,
+    storage: Arc<Storage>,
     contents: Contents,
     segments: Vec<u64>,
     window: Window,
     segment: SegmentHeader,
     batch: Option<Batch>,
+    /// Where the newest batch of the segment that was passed starts.
+    last_batch: u64,
     /// The next frame, or the start of the next batch.
     offset: u64,
     index: u64,
@@ -80,7 +84,7 @@ struct Batch {
 impl Walk {
     /// From the first record of the log; `identity` is the digest of its identity file.
     pub(crate) fn start(
-        storage: Arc<dyn Storage>,
+        storage: Arc<Storage>,
         contents: Contents,
         identity: Digest,
     ) -> Result<Self, Error> {
@@ -98,11 +102,11 @@ impl Walk {
 
     /// From the first record of a segment, whose header is believed.
     pub(crate) fn at_segment(
-        storage: Arc<dyn Storage>,
+        storage: Arc<Storage>,
         contents: Contents,
         first: u64,
     ) -> Result<Self, Error> {
-        let segments = segments(&*storage)?;
+        let segments = segments(&storage)?;
         if !segments.contains(&first) {
             let damage = Damage {
                 segment: first,
@@ -112,13 +116,14 @@ impl Walk {
             };
             return Err(Error::Damaged(damage));
         }
-        let (window, segment) = open_segment(&*storage, first)?;
+        let (window, segment) = open_segment(&storage, first)?;
         Ok(Self {
             storage,
             contents,
             segments,
             window,
             batch: None,
+            last_batch: BLOCK,
             offset: BLOCK,
             index: segment.first,
             previous: segment.previous,
@@ -128,7 +133,7 @@ impl Walk {
 
     /// From the batch at `offset` of a segment, whose header is believed.
     pub(crate) fn at_batch(
-        storage: Arc<dyn Storage>,
+        storage: Arc<Storage>,
         contents: Contents,
         segment: u64,
         offset: u64,
@@ -200,8 +205,8 @@ impl Walk {
     /// Looks again at a log that somebody else is writing: for new segments and changed bytes.
     /// Goes back to the start of the batch it stands in.
     pub(crate) fn look_again(&mut self) -> Result<(), Error> {
-        self.segments = segments(&*self.storage)?;
-        let (window, segment) = open_segment(&*self.storage, self.segment.first)?;
+        self.segments = segments(&self.storage)?;
+        let (window, segment) = open_segment(&self.storage, self.segment.first)?;
         (self.window, self.segment) = (window, segment);
         if let Some(batch) = self.batch.take() {
             self.offset = batch.start;
@@ -270,6 +275,7 @@ impl Walk {
             .map_err(|fault| Error::Damaged(self.damage(self.offset, fault)))?;
         let mut hash = Context::new(&SHA256);
         hash.update(&header.encode());
+        self.last_batch = self.offset;
         self.batch = Some(Batch {
             start: self.offset,
             records: 0,
@@ -330,7 +336,7 @@ impl Walk {
             };
             return Err(Error::Damaged(damage));
         }
-        let (window, segment) = open_segment(&*self.storage, next)?;
+        let (window, segment) = open_segment(&self.storage, next)?;
         let follows = if segment.previous_id == self.segment.id {
             self.follows(segment.first, segment.previous)
         } else {
@@ -344,7 +350,8 @@ impl Walk {
                 fault,
             })
         })?;
-        (self.window, self.segment, self.offset) = (window, segment, BLOCK);
+        (self.window, self.segment) = (window, segment);
+        (self.last_batch, self.offset) = (BLOCK, BLOCK);
         Ok(())
     }
 
@@ -390,6 +397,7 @@ impl Walk {
         Tail {
             index: self.index,
             segment: self.segment.clone(),
+            last_batch: self.last_batch,
             offset,
             previous,
             torn,

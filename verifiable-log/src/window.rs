@@ -3,9 +3,9 @@
 use std::io;
 
 use bytes::Bytes;
+use durable::File;
 
 use crate::{
-    durable::StoredFile,
     error::Fault,
     format::{BATCH_HEADER, BLOCK, BatchHeader, FRAME_HEADER, FrameHeader, SegmentId, is_zero},
     record::KeptPart,
@@ -17,7 +17,7 @@ const LARGEST_READ: usize = 256 * 1024;
 
 /// A part of a file in memory.
 pub(crate) struct Window {
-    file: Box<dyn StoredFile>,
+    file: Box<dyn File>,
     length: u64,
     start: u64,
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) fn new(file: Box<dyn StoredFile>) -> io::Result<Self> {
+    pub(crate) fn new(file: Box<dyn File>) -> io::Result<Self> {
         Ok(Self {
             length: file.length()?,
             file,
@@ -39,7 +39,7 @@ impl Window {
         self.length
     }
 
-    pub(crate) fn file(&self) -> &dyn StoredFile {
+    pub(crate) fn file(&self) -> &dyn File {
         &*self.file
     }
 
@@ -53,7 +53,7 @@ impl Window {
         let held = self.start + self.bytes.len() as u64;
         if offset < self.start || offset + length as u64 > held {
             self.bytes.resize(self.next_read.max(length), 0);
-            let filled = self.file.read_at(&mut self.bytes, offset)?;
+            let filled = durable::read_at(&*self.file, &mut self.bytes, offset)?;
             self.bytes.truncate(filled);
             self.start = offset;
             self.next_read = (self.next_read * 2).min(LARGEST_READ);
@@ -116,7 +116,7 @@ impl Window {
             return self.slice(offset, length).map(<[u8]>::to_vec);
         }
         let mut bytes = vec![0; length];
-        let filled = self.file.read_at(&mut bytes, offset)?;
+        let filled = durable::read_at(&*self.file, &mut bytes, offset)?;
         bytes.truncate(filled);
         Ok(bytes)
     }

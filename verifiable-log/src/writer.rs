@@ -4,11 +4,11 @@ use std::{io::IoSlice, sync::Arc, time::Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
+use durable::File;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use trust::{Digest, merkle::Frontier};
 
 use crate::{
-    durable::StoredFile,
     error::{AppendError, Error},
     flat::Additions,
     format::{
@@ -88,7 +88,7 @@ impl Waiting {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     segment: SegmentHeader,
-    file: Box<dyn StoredFile>,
+    file: Box<dyn File>,
     offset: u64,
     previous: Chain,
     frontier: Frontier,
@@ -237,7 +237,7 @@ impl Writer {
     /// Makes sure that a batch of this length fits; false on a full disk.
     fn room_for(&mut self, length: u64, reserved: bool) -> Result<bool, Error> {
         let shared = Arc::clone(&self.shared);
-        let (storage, reserve) = (&*shared.storage, &shared.reserve);
+        let (storage, reserve) = (&shared.storage, &shared.reserve);
         if !reserved && reserve.is_released() && !reserve.restore(storage)? {
             return Ok(false);
         }
@@ -270,7 +270,7 @@ impl Writer {
         let id_of = self.shared.options.segment_id_of;
         let header = new_segment_header(id_of, first, length, previous_id, self.previous)?;
         let name = segment_name(first);
-        let storage = &*self.shared.storage;
+        let storage = &self.shared.storage;
         let created = storage.create(&name, &mut header.encode().as_slice(), length);
         if let Err(error) = created {
             // If the new segment is there although making it failed, the log must not go on in the
@@ -325,8 +325,7 @@ impl Writer {
         parts.extend(padding.get(..(padded - end) as usize).map(IoSlice::new));
 
         let name = segment_name(self.segment.first);
-        self.file
-            .write_at(&mut parts, self.offset)
+        durable::write_at(&*self.file, &mut parts, self.offset)
             .map_err(Error::storage(format!("writing {name}")))?;
         let syncing = Instant::now();
         self.file
@@ -388,7 +387,7 @@ fn refuse_all(group: Vec<Waiting>, error: &AppendError) {
     }
 }
 
-fn open_segment(shared: &Shared, first: u64) -> Result<Box<dyn StoredFile>, Error> {
+fn open_segment(shared: &Shared, first: u64) -> Result<Box<dyn File>, Error> {
     let name = segment_name(first);
     shared
         .storage

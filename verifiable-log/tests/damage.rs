@@ -42,7 +42,7 @@ fn record(number: u8) -> Record {
 async fn small_log() -> Faulty {
     let storage = Faulty::default();
     let origin: Origin = "VN/GOV/G01/server-1/1".parse().unwrap();
-    Log::create_in(&storage, &origin, &options()).unwrap();
+    Log::create_in(&storage.storage(), &origin, &options()).unwrap();
     let log = open(&storage).unwrap();
     log.append_all(vec![record(1), record(2)]).await.unwrap();
     log.append(record(3)).await.unwrap();
@@ -54,16 +54,11 @@ async fn small_log() -> Faulty {
 /// Without views: everything is read.
 fn open(storage: &Faulty) -> Result<Log, Error> {
     let views = tempfile::tempdir().unwrap();
-    Log::open_in(
-        Arc::new(storage.clone()),
-        views.path(),
-        options(),
-        &mut |_| (),
-    )
+    Log::open_in(storage.storage(), views.path(), options(), &mut |_| ())
 }
 
 fn read(storage: &Faulty) -> Result<(u64, End), Error> {
-    let mut reader = Reader::open_in(Arc::new(storage.clone()), leaf_of_local_record)?;
+    let mut reader = Reader::open_in(storage.storage(), leaf_of_local_record)?;
     let mut records = 0;
     loop {
         match reader.read()? {
@@ -260,7 +255,7 @@ async fn damage_names_segment_offset_and_record() {
             fault,
         };
         assert_eq!(damage, expected);
-        let reader = Reader::open_in(Arc::new(copy), leaf_of_local_record).unwrap();
+        let reader = Reader::open_in(copy.storage(), leaf_of_local_record).unwrap();
         let read: Vec<_> = reader.map(|record| record.is_ok()).collect();
         assert_eq!(
             read.len() as u64,
@@ -290,7 +285,7 @@ async fn a_batch_that_is_being_written_is_the_end_and_no_damage() {
     for seed in 1..20 {
         let storage = small_log().await;
         let log = open(&storage).unwrap();
-        storage.arm(0, DiskFault::Crash);
+        storage.arm(0, DiskFault::StopAfter);
         log.append(record(6)).await.unwrap_err();
         drop(log);
         storage.restart(seed);
@@ -370,9 +365,9 @@ async fn the_bytes_on_disk_are_those_of_the_vector() {
     options.leaf_of = leaf_of;
     let storage = Faulty::default();
     let origin: Origin = text(&vector["origin"]).parse().unwrap();
-    Log::create_in(&storage, &origin, &options).unwrap();
+    Log::create_in(&storage.storage(), &origin, &options).unwrap();
     let views = tempfile::tempdir().unwrap();
-    let storage_of_log = Arc::new(storage.clone());
+    let storage_of_log = storage.storage();
     let log = Log::open_in(storage_of_log, views.path(), options, &mut |_| ()).unwrap();
     let mut records = vector["records"].as_array().unwrap().iter().map(|record| {
         let kept = KeptPart {
@@ -407,6 +402,6 @@ async fn the_bytes_on_disk_are_those_of_the_vector() {
         expected.resize(length as usize, 0);
         assert_eq!(storage.bytes(&text(&segment["name"])), expected);
     }
-    let mut reader = Reader::open_in(Arc::new(storage), leaf_of).unwrap();
+    let mut reader = Reader::open_in(storage.storage(), leaf_of).unwrap();
     assert_eq!(reader.by_ref().map(Result::unwrap).count(), 4);
 }

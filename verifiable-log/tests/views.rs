@@ -23,9 +23,9 @@ fn open(storage: &Faulty, views: &Path) -> Log {
     options.reserve_size = 4096;
     if storage.names().is_empty() {
         let origin: Origin = "VN/GOV/G01/server-1/1".parse().unwrap();
-        Log::create_in(storage, &origin, &options).unwrap();
+        Log::create_in(&storage.storage(), &origin, &options).unwrap();
     }
-    Log::open_in(Arc::new(storage.clone()), views, options, &mut |_| ()).unwrap()
+    Log::open_in(storage.storage(), views, options, &mut |_| ()).unwrap()
 }
 
 async fn fill(log: &Log, count: u8) {

@@ -67,7 +67,10 @@ impl Fault {
 
 /// A call that changes something, and to what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "named as the methods of the file system and its files")]
+#[allow(
+    missing_docs,
+    reason = "named as the methods of the file system and its files"
+)]
 pub enum Operation {
     Create(PathBuf),
     Rename(PathBuf),
@@ -112,7 +115,8 @@ struct State {
     starts: u32,
     capacity: Option<u64>,
     refuse_reads: bool,
-    hold_syncs: bool,
+    /// What the names of files end with whose syncs wait.
+    hold_syncs: Option<String>,
     waiting_syncs: u32,
 }
 
@@ -129,7 +133,7 @@ impl Default for Disk {
             starts: 0,
             capacity: None,
             refuse_reads: false,
-            hold_syncs: false,
+            hold_syncs: None,
             waiting_syncs: 0,
         })
     }
@@ -241,9 +245,9 @@ impl Disk {
         self.locked().refuse_reads = refuse;
     }
 
-    /// Lets every sync of a file wait until it is released.
-    pub fn hold_syncs(&self) {
-        self.locked().hold_syncs = true;
+    /// Lets syncs of files whose names end so wait until they are released.
+    pub fn hold_syncs(&self, ending: &str) {
+        self.locked().hold_syncs = Some(ending.to_owned());
     }
 
     /// Blocks until a sync waits.
@@ -256,7 +260,7 @@ impl Disk {
 
     /// Lets syncs go on.
     pub fn release_syncs(&self) {
-        self.locked().hold_syncs = false;
+        self.locked().hold_syncs = None;
         self.changed.notify_all();
     }
 
@@ -321,7 +325,9 @@ impl FileSystem for Disk {
         self.locked()
             .operate(Operation::Link(name.to_owned()), |state| {
                 let number = state.find(existing)?;
-                state.folder(folder_of(name))?.must_not_have(&name_of(name)?)?;
+                state
+                    .folder(folder_of(name))?
+                    .must_not_have(&name_of(name)?)?;
                 state.name(name, Some(number))
             })
     }
@@ -375,7 +381,9 @@ impl OpenFile {
         let state = self.disk.locked();
         state.must_run()?;
         if state.starts != self.start {
-            return Err(io::Error::other("the process that opened this file has ended"));
+            return Err(io::Error::other(
+                "the process that opened this file has ended",
+            ));
         }
         Ok(state)
     }
@@ -392,7 +400,9 @@ impl File for OpenFile {
             return Err(io::Error::other("nothing can be read"));
         }
         let current = &state.file(self.number)?.current;
-        let from = current.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
+        let from = current
+            .len()
+            .min(usize::try_from(offset).unwrap_or(usize::MAX));
         let there = current.get(from..).unwrap_or_default();
         let length = buffer.len().min(there.len());
         for (to, from) in buffer.iter_mut().zip(there) {
@@ -428,10 +438,15 @@ impl File for OpenFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.locked()?;
-        if state.hold_syncs {
+        let path = self.path.to_string_lossy();
+        let is_held = |state: &mut State| {
+            let ending = state.hold_syncs.as_ref();
+            ending.is_some_and(|ending| path.ends_with(ending))
+        };
+        if is_held(&mut state) {
             state.waiting_syncs += 1;
             self.disk.changed.notify_all();
-            let held = self.disk.changed.wait_while(state, |state| state.hold_syncs);
+            let held = self.disk.changed.wait_while(state, is_held);
             state = held.unwrap_or_else(PoisonError::into_inner);
             state.waiting_syncs -= 1;
         }
@@ -483,14 +498,14 @@ impl State {
         };
         let done = match fault {
             Fault::FailAndNotPersist | Fault::Full | Fault::StopBefore => None,
-            _ => Some(change(self)?),
+            _ => Some(change(self)),
         };
         if let Fault::FailButPersist | Fault::FullButPersist = fault {
             self.sync_everything();
         }
         self.stopped |= fault.stops();
         match (fault, done) {
-            (Fault::Part, Some(done)) => Ok(done),
+            (Fault::Part, Some(done)) => done,
             (Fault::Full | Fault::FullButPersist, _) => Err(io::ErrorKind::StorageFull.into()),
             _ => Err(io::Error::other(format!("{fault:?}"))),
         }
@@ -511,7 +526,8 @@ impl State {
     }
 
     fn add_named(&mut self, path: &Path, node: Node) -> io::Result<Number> {
-        self.folder(folder_of(path))?.must_not_have(&name_of(path)?)?;
+        self.folder(folder_of(path))?
+            .must_not_have(&name_of(path)?)?;
         let number = self.add(node);
         self.name(path, Some(number))?;
         Ok(number)

@@ -4,14 +4,15 @@ use std::fmt;
 
 use super::disk::{Disk, Fault, Operation, Restart};
 
-/// What may be left of one fault. Each seed is another half of what was not synced.
-const RESTARTS: [Restart; 5] = [
-    Restart::Process,
-    Restart::Synced,
-    Restart::Everything,
-    Restart::Some(1),
-    Restart::Some(2),
-];
+/// What may be left of the fault at one call; each call keeps another half.
+fn restarts(number: usize) -> [Restart; 4] {
+    [
+        Restart::Process,
+        Restart::Synced,
+        Restart::Everything,
+        Restart::Some(number as u64),
+    ]
+}
 
 /// How many cells ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub fn every_fault<K>(
     let mut cells = 0;
     for (number, operation) in operations.iter().enumerate() {
         let faults = Fault::ALL.into_iter().filter(|it| it.concerns(operation));
-        for (fault, restart) in faults.flat_map(|it| RESTARTS.map(|restart| (it, restart))) {
+        for (fault, restart) in faults.flat_map(|it| restarts(number).map(|then| (it, then))) {
             let _cell = Cell {
                 number,
                 operation,
