@@ -1,4 +1,5 @@
-# Provides what a fresh Debian machine with Rust lacks: a C compiler, Python, openssl, unzip (sourced by demo, check and benchmark).
+# Provides what a fresh Debian machine with Rust lacks: a C compiler, Python, openssl, unzip, strace (sourced by demo, check and
+# benchmark).
 #
 # What is installed is used. What is missing comes from apt-get when this runs as root; otherwise the
 # packages are downloaded and unpacked below .private, and the PATH of the caller is extended.
@@ -30,6 +31,7 @@ missing_packages() {
     compiler_works || printf 'gcc libc6-dev '
     found openssl || printf 'openssl '
     found unzip || printf 'unzip '
+    found strace || printf 'strace '
     found python3 && python3 -c 'import venv' 2> /dev/null || printf 'python3 '
     pip_source > /dev/null || printf 'python3-pip-whl '
 }

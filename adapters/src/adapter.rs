@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use durable::Posix;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{Semaphore, oneshot},
@@ -17,7 +18,6 @@ use tonic_health::{
 };
 
 use crate::{
-    atomic_file,
     configuration::{Configuration, Listen, Method},
     error::Error,
     inspection::{Misfit, Unfit, positions},
@@ -186,11 +186,10 @@ impl BoundAdapter {
 
     /// Writes the address as the one line of a file, in one step, for whoever started this.
     pub fn write_address(&self, path: &std::path::Path) -> Result<(), Error> {
-        atomic_file::write(path, format!("{}\n", self.address).as_bytes()).map_err(|source| {
-            Error::Write {
-                path: path.to_owned(),
-                source,
-            }
+        let line = format!("{}\n", self.address);
+        durable::replace(&Posix, path, line.as_bytes(), 0o644).map_err(|source| Error::Write {
+            path: path.to_owned(),
+            source,
         })
     }
 

@@ -17,7 +17,6 @@
 //! written into the SQL text, and rows are streamed no faster than the caller takes them.
 
 mod adapter;
-mod atomic_file;
 mod call_record;
 mod codec;
 mod method_service;

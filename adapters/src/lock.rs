@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use durable::{FileSystem, Posix};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    atomic_file,
     configuration::{Configuration, Method, MethodKind},
     field_type::FieldType,
 };
@@ -166,12 +166,17 @@ impl Lock {
 
     /// Writes the lock file in one step, so that a stopped write leaves the earlier one.
     pub fn write(&self, path: &Path) -> Result<(), LockError> {
+        self.write_in(&Posix, path)
+    }
+
+    pub(crate) fn write_in(&self, files: &dyn FileSystem, path: &Path) -> Result<(), LockError> {
         let io = |source| LockError::Io {
             path: path.to_owned(),
             source,
         };
         let text = toml::to_string(self).map_err(|error| io(io::Error::other(error)))?;
-        atomic_file::write(path, format!("{HEADER}{text}").as_bytes()).map_err(io)
+        let text = format!("{HEADER}{text}");
+        durable::replace(files, path, text.as_bytes(), 0o644).map_err(io)
     }
 
     /// The first lock of a configuration.

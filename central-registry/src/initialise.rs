@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use certs::LogKey;
+use durable::Posix;
 use prost::Message;
 use trust::{
     InstanceId,
@@ -16,8 +17,7 @@ use trust::{
 };
 
 use crate::{
-    Error, Settings, clock::Clock, durable, officer, registry_log::RegistryLog, root_document,
-    settings,
+    Error, Settings, clock::Clock, officer, registry_log::RegistryLog, root_document, settings,
 };
 
 /// The most root keys.
@@ -62,20 +62,15 @@ impl NewRegistry {
             // Left behind by an attempt that was cut off: nobody has seen its keys.
             fs::remove_dir_all(&unfinished).map_err(Error::file("removing", &unfinished))?;
         }
-        fs::create_dir_all(&unfinished).map_err(Error::file("making", &unfinished))?;
+        durable::make_folder(&Posix, &unfinished).map_err(Error::file("making", &unfinished))?;
         let made = self.make_in(&unfinished, clock).await;
         if made.is_err() {
             // Keys that nobody will use must not lie about.
             fs::remove_dir_all(&unfinished).map_err(Error::file("removing", &unfinished))?;
         }
         let anchor = made?;
-        fs::rename(&unfinished, &self.out).map_err(Error::file("making", &self.out))?;
-        let parent = self
-            .out
-            .parent()
-            .filter(|path| !path.as_os_str().is_empty());
-        let parent = parent.unwrap_or_else(|| Path::new("."));
-        durable::sync_folder(parent).map_err(Error::file("syncing", parent))?;
+        durable::rename(&Posix, &unfinished, &self.out)
+            .map_err(Error::file("making", &self.out))?;
         Ok(anchor)
     }
 
@@ -106,13 +101,13 @@ impl NewRegistry {
         let mut signed = root_document::unsigned(&document);
         root_document::sign(&mut signed, root_keys.iter().take(self.threshold as usize));
         let signed = Bytes::from(signed.encode_to_vec());
-        durable::replace(&made(folder, "root")?.join("1"), &signed)?;
+        write(&made(folder, "root")?.join("1"), &signed)?;
         let anchor = Anchor::from_root_document(signed)?;
-        durable::replace(&folder.join("anchor.json"), anchor.to_json().as_bytes())?;
+        write(&folder.join("anchor.json"), anchor.to_json().as_bytes())?;
 
         self.begin_log(folder, clock).await?;
         let text = Settings::new_file(&self.instance, self.listen);
-        durable::replace(&folder.join(settings::FILE), text.as_bytes())?;
+        write(&folder.join(settings::FILE), text.as_bytes())?;
         Ok(anchor)
     }
 
@@ -160,8 +155,12 @@ fn must_be_free(folder: &Path) -> Result<(), Error> {
     }
 }
 
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    durable::replace(&Posix, path, bytes, 0o644).map_err(Error::file("writing", path))
+}
+
 fn made(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     let path = folder.join(name);
-    fs::create_dir_all(&path).map_err(Error::file("making", &path))?;
+    durable::make_folder(&Posix, &path).map_err(Error::file("making", &path))?;
     Ok(path)
 }

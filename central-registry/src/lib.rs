@@ -12,7 +12,6 @@
 mod administration;
 mod blob;
 pub mod clock;
-mod durable;
 pub mod error;
 mod http_files;
 pub mod initialise;

@@ -15,11 +15,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
+use durable::{FileSet, FileSystem};
 use prost::Message;
 use trust::{
     Digest,
@@ -29,11 +31,7 @@ use trust::{
     wire::configuration::Head,
 };
 
-use crate::{
-    Error,
-    durable::{DurableFiles, UNFINISHED},
-    registry_log::RegistryLog,
-};
+use crate::{Error, registry_log::RegistryLog};
 
 /// How many publications keep the files that only they need.
 const KEPT: usize = 16;
@@ -50,8 +48,8 @@ pub(crate) struct PublicationRecord {
 }
 
 /// The folder of the published files.
-#[derive(Debug)]
 pub(crate) struct PublicFiles {
+    files: Arc<dyn FileSystem>,
     folder: PathBuf,
     /// The log size for which all tiles and bundles are there.
     complete: u64,
@@ -63,10 +61,11 @@ pub(crate) struct PublicFiles {
 
 impl PublicFiles {
     /// The files in a folder, none of which is believed to be complete.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(folder).map_err(Error::file("making", folder))?;
-        remove_unfinished(folder).map_err(Error::file("cleaning", folder))?;
+    pub(crate) fn open(files: Arc<dyn FileSystem>, folder: &Path) -> Result<Self, Error> {
+        durable::make_folder(&*files, folder).map_err(Error::file("making", folder))?;
+        durable::remove_unfinished(&*files, folder).map_err(Error::file("cleaning", folder))?;
         Ok(Self {
+            files,
             folder: folder.to_owned(),
             complete: 0,
             snapshot: None,
@@ -78,7 +77,7 @@ impl PublicFiles {
     /// older or a different one, and to go on would fork it.
     pub(crate) fn check_log(&self, log: &RegistryLog) -> Result<(), Error> {
         let path = self.folder.join("checkpoint");
-        let note = match fs::read(&path) {
+        let note = match durable::read(&*self.files, &path) {
             Ok(note) => note,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::file("reading", &path)(error)),
@@ -106,21 +105,16 @@ impl PublicFiles {
 
     /// Puts a blob.
     pub(crate) fn put_blob(&self, blob: &[u8]) -> Result<(), Error> {
-        let mut files = DurableFiles::new(&self.folder);
-        files.complete(&format!("blob/{}", Digest::of(blob)), blob)?;
-        files.sync()
+        let mut files = self.file_set();
+        files
+            .complete(&format!("blob/{}", Digest::of(blob)), blob)
+            .and_then(|_| files.sync())
+            .map_err(self.publishing())
     }
 
     /// Takes blobs to be put with the next publication.
     pub(crate) fn add_blobs(&mut self, blobs: Vec<Bytes>) {
         self.new_blobs.extend(blobs);
-    }
-
-    /// Puts a root document.
-    pub(crate) fn put_root_document(&self, version: u64, signed: &[u8]) -> Result<(), Error> {
-        let mut files = DurableFiles::new(&self.folder);
-        files.complete(&format!("root/{version}"), signed)?;
-        files.sync()
     }
 
     /// Publishes the state that `publication` names, under this checkpoint. Whatever of it is
@@ -133,20 +127,23 @@ impl PublicFiles {
         state: &State,
     ) -> Result<(), Error> {
         let serial = checkpoint.unverified().size;
-        let mut files = DurableFiles::new(&self.folder);
+        let mut files = self.file_set();
         // First of all, so that its name tells a later start which partial files were made.
         let root = publication.state_root;
         self.put_snapshot(&mut files, serial, state, root)?;
         for blob in &self.new_blobs {
-            files.complete(&format!("blob/{}", Digest::of(blob)), blob)?;
+            let name = format!("blob/{}", Digest::of(blob));
+            files.complete(&name, blob).map_err(self.publishing())?;
         }
         for tile in Tile::added(self.complete, serial) {
-            files.complete(&tile.to_string(), &log.tile(tile)?)?;
+            let completed = files.complete(&tile.to_string(), &log.tile(tile)?);
+            completed.map_err(self.publishing())?;
         }
         for bundle in Bundle::added(self.complete, serial) {
-            files.complete(&bundle.to_string(), &log.bundle(bundle)?)?;
+            let completed = files.complete(&bundle.to_string(), &log.bundle(bundle)?);
+            completed.map_err(self.publishing())?;
         }
-        files.sync()?;
+        files.sync().map_err(self.publishing())?;
         let head = Head {
             checkpoint: checkpoint.as_bytes().clone(),
             entry: publication.entry.clone(),
@@ -158,19 +155,30 @@ impl PublicFiles {
                 .map(Digest::to_bytes)
                 .collect(),
         };
-        files.put("checkpoint", checkpoint.as_bytes())?;
-        files.sync()?;
-        files.put("head", &head.encode_to_vec())?;
-        files.sync()?;
+        for (name, bytes) in [
+            ("checkpoint", checkpoint.as_bytes().as_ref()),
+            ("head", &head.encode_to_vec()),
+        ] {
+            let put = files.put(name, bytes).and_then(|()| files.sync());
+            put.map_err(self.publishing())?;
+        }
         self.complete = serial;
         self.new_blobs.clear();
         self.snapshot = Some((serial, root));
         self.remove_outdated(serial)
     }
 
+    fn file_set(&self) -> FileSet<'_> {
+        FileSet::new(&*self.files, &self.folder, 0o644)
+    }
+
+    fn publishing(&self) -> impl FnOnce(io::Error) -> Error + use<'_> {
+        Error::file("publishing in", &self.folder)
+    }
+
     fn put_snapshot(
         &self,
-        files: &mut DurableFiles,
+        files: &mut FileSet<'_>,
         serial: u64,
         state: &State,
         root: Digest,
@@ -185,14 +193,17 @@ impl PublicFiles {
         files
             .complete(&name, &state.to_snapshot().encode_to_vec())
             .map(drop)
+            .map_err(self.publishing())
     }
 
     /// Removes what only publications before the newest sixteen needed.
     fn remove_outdated(&self, newest: u64) -> Result<(), Error> {
         let folder = self.folder.join("snapshot");
-        let listed = fs::read_dir(&folder).map_err(Error::file("listing", &folder))?;
+        let listed = self.files.list(&folder);
         let mut serials: Vec<u64> = listed
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .map_err(Error::file("listing", &folder))?
+            .iter()
+            .filter_map(|entry| entry.name.to_str()?.parse().ok())
             .filter(|serial| *serial <= newest)
             .collect();
         serials.sort_unstable();
@@ -204,12 +215,8 @@ impl PublicFiles {
             let unneeded = partial(*serial).filter(|name| !needed.contains(name));
             for name in unneeded.chain([format!("snapshot/{serial}")]) {
                 let path = self.folder.join(name);
-                match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(Error::file("removing", path)(error));
-                    }
-                    _ => {}
-                }
+                durable::remove_if_there(&*self.files, &path)
+                    .map_err(Error::file("removing", path))?;
             }
         }
         Ok(())
@@ -228,20 +235,8 @@ fn partial(size: u64) -> impl Iterator<Item = String> {
     tiles.chain(bundle.map(|bundle| bundle.to_string()))
 }
 
-/// Removes files that were being made when a former process ended.
-fn remove_unfinished(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if entry.file_type()?.is_dir() {
-            remove_unfinished(&entry.path())?;
-        } else if name.starts_with('.') && name.ends_with(UNFINISHED) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod matrix;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,13 @@
 //! The registry: its log, the state that it folds to, and what was published of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use certs::LogKey;
+use durable::Posix;
 use prost::Message;
 use tokio::{
     sync::{Mutex, Notify},
@@ -60,12 +64,10 @@ impl Registry {
     /// When the log does not fold, was replaced, or another process has it.
     pub async fn open(settings: &Settings, clock: Clock) -> Result<Self, Error> {
         let head_key = LogKey::load(&settings.head_key)?;
-        let documents = root_document::chain(&settings.root)?;
+        let documents = root_document::chain(&Posix, &settings.root)?;
         check_root(settings, &documents, &head_key, clock.seconds())?;
-        let files = PublicFiles::open(&settings.public)?;
-        for document in &documents {
-            files.put_root_document(document.document().version, document.signed())?;
-        }
+        let files = PublicFiles::open(Arc::new(Posix), &settings.public)?;
+        root_document::complete(&Posix, &documents, &settings.root, &settings.public)?;
 
         let log = RegistryLog::open(&settings.log, &settings.instance, clock.clone())?;
         files.check_log(&log)?;

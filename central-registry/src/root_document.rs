@@ -1,9 +1,10 @@
 //! Root documents: made and signed offline by the holders of root keys, kept as `root/<version>`.
 
-use std::{fs, path::Path};
+use std::{io, path::Path};
 
 use bytes::Bytes;
 use certs::LogKey;
+use durable::{Access, FileSet, FileSystem, Posix};
 use prost::Message;
 use trust::{
     InstanceId,
@@ -11,7 +12,7 @@ use trust::{
     wire::configuration::{self as wire, RootSignature, SignedRootDocument},
 };
 
-use crate::{Error, durable};
+use crate::Error;
 
 /// The most root keys, head keys or sources of a document.
 const LIST_LIMIT: usize = 64;
@@ -219,7 +220,7 @@ pub fn sign<'a>(signed: &mut SignedRootDocument, keys: impl IntoIterator<Item = 
 /// # Errors
 /// When the file cannot be read or does not parse.
 pub fn read(path: &Path) -> Result<(SignedRootDocument, wire::RootDocument), Error> {
-    let bytes = read_bytes(path)?;
+    let bytes = read_bytes(&Posix, path)?;
     let unreadable =
         |error: prost::DecodeError| Error::content(path, format!("is no root document: {error}"));
     let signed = SignedRootDocument::decode(bytes).map_err(unreadable)?;
@@ -232,33 +233,37 @@ pub fn read(path: &Path) -> Result<(SignedRootDocument, wire::RootDocument), Err
 /// # Errors
 /// When the file cannot be written.
 pub fn write(path: &Path, signed: &SignedRootDocument) -> Result<(), Error> {
-    durable::replace(path, &signed.encode_to_vec())
+    durable::replace(&Posix, path, &signed.encode_to_vec(), 0o644)
+        .map_err(Error::file("writing", path))
 }
 
-fn read_bytes(path: &Path) -> Result<Bytes, Error> {
-    let length = fs::metadata(path)
-        .map_err(Error::file("reading", path))?
-        .len();
-    if length > FILE_LIMIT {
+fn read_bytes(files: &dyn FileSystem, path: &Path) -> Result<Bytes, Error> {
+    let opened = files.open(path, Access::Read);
+    let length = opened.and_then(|file| file.length());
+    if length.map_err(Error::file("reading", path))? > FILE_LIMIT {
         return Err(Error::content(path, "is too long for a root document"));
     }
-    Ok(fs::read(path).map_err(Error::file("reading", path))?.into())
+    let bytes = durable::read(files, path).map_err(Error::file("reading", path))?;
+    Ok(bytes.into())
 }
 
 /// Reads and verifies all documents of a folder, from the first to the newest.
 ///
 /// # Errors
 /// When the first is missing, or one does not follow the one before.
-pub fn chain(folder: &Path) -> Result<Vec<RootDocument>, Error> {
-    let first = Anchor::from_root_document(read_bytes(&folder.join("1"))?)?;
+pub fn chain(files: &dyn FileSystem, folder: &Path) -> Result<Vec<RootDocument>, Error> {
+    let first = Anchor::from_root_document(read_bytes(files, &folder.join("1"))?)?;
     let mut newest = first.root().clone();
     let mut documents = vec![newest.clone()];
     loop {
         let path = folder.join((newest.document().version + 1).to_string());
-        if !path.exists() {
-            return Ok(documents);
-        }
-        newest = newest.next(read_bytes(&path)?)?;
+        let next = match read_bytes(files, &path) {
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(documents);
+            }
+            next => next?,
+        };
+        newest = newest.next(next)?;
         documents.push(newest.clone());
     }
 }
@@ -268,8 +273,13 @@ pub fn chain(folder: &Path) -> Result<Vec<RootDocument>, Error> {
 ///
 /// # Errors
 /// When it does not follow the newest one, or cannot be written.
-pub fn publish(signed: Bytes, root: &Path, public: &Path) -> Result<RootDocument, Error> {
-    let documents = chain(root)?;
+pub fn publish(
+    files: &dyn FileSystem,
+    signed: Bytes,
+    root: &Path,
+    public: &Path,
+) -> Result<RootDocument, Error> {
+    let documents = chain(files, root)?;
     let newest = documents.last().ok_or_else(|| {
         Error::content(
             root,
@@ -278,11 +288,43 @@ pub fn publish(signed: Bytes, root: &Path, public: &Path) -> Result<RootDocument
     })?;
     let next = newest.next(signed)?;
     let name = next.document().version.to_string();
-    durable::replace(&root.join(&name), next.signed())?;
-    let mut files = durable::DurableFiles::new(public);
-    files.put(&format!("root/{name}"), next.signed())?;
-    files.sync()?;
+    let path = root.join(&name);
+    durable::replace(files, &path, next.signed(), 0o644).map_err(Error::file("writing", path))?;
+    put_beside(files, public, &name, next.signed())?;
     Ok(next)
+}
+
+/// What a start does: puts those documents of the folder beside the published files that are not
+/// there.
+pub(crate) fn complete(
+    files: &dyn FileSystem,
+    documents: &[RootDocument],
+    root: &Path,
+    public: &Path,
+) -> Result<(), Error> {
+    // A process that was killed may have left one whose name does not survive: servers must not see
+    // what this folder could forget.
+    files
+        .sync_folder(root)
+        .map_err(Error::file("syncing", root))?;
+    for document in documents {
+        let version = document.document().version.to_string();
+        put_beside(files, public, &version, document.signed())?;
+    }
+    Ok(())
+}
+
+/// Puts a document beside the published files, unless it is there.
+fn put_beside(
+    files: &dyn FileSystem,
+    public: &Path,
+    version: &str,
+    signed: &[u8],
+) -> Result<(), Error> {
+    let mut set = FileSet::new(files, public, 0o644);
+    set.complete(&format!("root/{version}"), signed)
+        .and_then(|_| set.sync())
+        .map_err(Error::file("publishing in", public))
 }
 
 #[cfg(test)]

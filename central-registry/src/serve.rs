@@ -9,11 +9,10 @@ use std::{
     time::Duration,
 };
 
+use durable::Posix;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 
-use crate::{
-    Error, Settings, administration, clock::Clock, durable, http_files, registry::Registry,
-};
+use crate::{Error, Settings, administration, clock::Clock, http_files, registry::Registry};
 
 /// How long connections may finish when the registry ends.
 const FINISH_TIME: Duration = Duration::from_secs(2);
@@ -68,7 +67,9 @@ pub async fn serve(
     tasks.spawn(keep_publishing(Arc::clone(&registry), ended()));
 
     if let Some(file) = &options.address_file {
-        durable::replace(file, format!("{address}\n").as_bytes())?;
+        let line = format!("{address}\n");
+        durable::replace(&Posix, file, line.as_bytes(), 0o644)
+            .map_err(Error::file("writing", file))?;
     }
     tracing::info!(
         "the registry of {} is ready: published files on http://{address}, officers on {}",

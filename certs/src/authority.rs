@@ -6,6 +6,7 @@
 
 use std::{fmt, net::IpAddr, path::Path};
 
+use durable::{FileSystem, Posix};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
@@ -162,10 +163,19 @@ impl TestAuthority {
     /// # Errors
     /// When a file exists or cannot be written.
     pub fn write(&self, directory: &Path) -> Result<(), FileError> {
-        std::fs::create_dir_all(directory)
+        self.write_in(&Posix, directory)
+    }
+
+    /// The same in any file system.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_in(&self, files: &dyn FileSystem, directory: &Path) -> Result<(), FileError> {
+        durable::make_folder(files, directory)
             .map_err(|error| FileProblem::Write(error).at(directory))?;
-        self.key.write(&directory.join(KEY_FILE))?;
-        file::write_certificates(&directory.join(CERTIFICATE_FILE), &[self.certificate.der()])
+        self.key.write_in(files, &directory.join(KEY_FILE))?;
+        let certificate = self.certificate.der();
+        file::write_certificates_in(files, &directory.join(CERTIFICATE_FILE), &[certificate])
     }
 
     /// Its certificate.

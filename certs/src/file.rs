@@ -2,12 +2,13 @@
 //! that exists.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::Path,
 };
 
+use durable::{FileSystem, Posix};
 use rustls::pki_types::{
     CertificateDer, CertificateSigningRequestDer,
     pem::{self, PemObject},
@@ -85,8 +86,19 @@ pub(crate) fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
 /// # Errors
 /// When the file exists or cannot be written.
 pub fn write_pem(path: &Path, label: &str, der: &[u8], mode: u32) -> Result<(), FileError> {
+    write_pem_in(&Posix, path, label, der, mode)
+}
+
+/// The same in any file system.
+pub(crate) fn write_pem_in(
+    files: &dyn FileSystem,
+    path: &Path,
+    label: &str,
+    der: &[u8],
+    mode: u32,
+) -> Result<(), FileError> {
     let text = in_pem(label, der).map_err(|problem| problem.at(path))?;
-    write_new(path, text.as_bytes(), mode)
+    write_new(files, path, text.as_bytes(), mode)
 }
 
 /// DER as one PEM section (RFC 7468).
@@ -103,51 +115,31 @@ pub fn in_pem(label: &str, der: &[u8]) -> Result<String, FileProblem> {
 /// # Errors
 /// When the file exists or cannot be written.
 pub fn write_certificates(path: &Path, chain: &[&[u8]]) -> Result<(), FileError> {
+    write_certificates_in(&Posix, path, chain)
+}
+
+/// The same in any file system.
+pub(crate) fn write_certificates_in(
+    files: &dyn FileSystem,
+    path: &Path,
+    chain: &[&[u8]],
+) -> Result<(), FileError> {
     let text: String = chain
         .iter()
         .map(|der| in_pem("CERTIFICATE", der))
         .collect::<Result<_, _>>()
         .map_err(|problem| problem.at(path))?;
-    write_new(path, text.as_bytes(), 0o644)
+    write_new(files, path, text.as_bytes(), 0o644)
 }
 
 /// Writes a new file so that it is there whole and durable, or not at all.
-///
-/// # Errors
-/// When the file exists or cannot be written.
-pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let temporary = temporary_name(directory).map_err(|error| write_error(error, path))?;
-    let written = write_synced(&temporary, bytes, mode)
-        // A link fails if the name is taken, where a rename would replace the file.
-        .and_then(|()| fs::hard_link(&temporary, path));
-    let removed = match fs::remove_file(&temporary) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
-    written
-        .and(removed)
-        .and_then(|()| File::open(directory)?.sync_all())
-        .map_err(|error| write_error(error, path))
-}
-
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn temporary_name(directory: &Path) -> io::Result<PathBuf> {
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("no random bytes"))?;
-    Ok(directory.join(format!(".{}.new", hex::encode(random))))
+fn write_new(
+    files: &dyn FileSystem,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+) -> Result<(), FileError> {
+    durable::create(files, path, bytes, mode).map_err(|error| write_error(error, path))
 }
 
 fn write_error(error: io::Error, path: &Path) -> FileError {

@@ -6,6 +6,7 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
 };
+use durable::{FileSystem, Posix};
 use rustls::pki_types::{
     PrivatePkcs8KeyDer,
     pem::{self, PemObject},
@@ -48,7 +49,15 @@ impl PrivateKey {
     /// # Errors
     /// When the file exists or cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        file::write_pem(path, file::PRIVATE_KEY, &self.pkcs8, 0o600)
+        self.write_in(&Posix, path)
+    }
+
+    /// The same in any file system.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_in(&self, files: &dyn FileSystem, path: &Path) -> Result<(), FileError> {
+        file::write_pem_in(files, path, file::PRIVATE_KEY, &self.pkcs8, 0o600)
     }
 
     /// A certificate request (PKCS #10, DER) for `subject`, signed with this key.
@@ -180,11 +189,19 @@ impl LogKey {
     /// # Errors
     /// When the file exists or cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        self.write_in(&Posix, path)
+    }
+
+    /// The same in any file system.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_in(&self, files: &dyn FileSystem, path: &Path) -> Result<(), FileError> {
         let pkcs8 = self
             .pair
             .to_pkcs8v1()
             .map_err(|error| FileProblem::Key(error.to_string()).at(path))?;
-        file::write_pem(path, file::PRIVATE_KEY, pkcs8.as_ref(), 0o600)
+        file::write_pem_in(files, path, file::PRIVATE_KEY, pkcs8.as_ref(), 0o600)
     }
 
     /// The signature over `message`.

@@ -19,7 +19,7 @@ pub trait FileSystem: Send + Sync {
     /// Makes an empty file to write and read, unless something of that name is there.
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn File>>;
 
-    /// Moves a file, in place of what has the new name.
+    /// Moves a file or folder, in place of any file that has the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Gives a file a second name, unless something of that name is there.
@@ -59,7 +59,6 @@ pub struct Entry {
 /// An open file, shared by threads. Until it was synced, any sectors of what was written may
 /// survive a power cut in any order, and its length may be any that it had.
 #[allow(clippy::missing_errors_doc, reason = "as for the file system")]
-#[allow(clippy::len_without_is_empty, reason = "nobody asks")]
 pub trait File: Send + Sync {
     /// How long it is, in bytes.
     fn length(&self) -> io::Result<u64>;

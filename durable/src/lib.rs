@@ -19,6 +19,6 @@ pub use file_set::FileSet;
 pub use file_system::{Access, Entry, File, FileSystem};
 pub use posix::Posix;
 pub use writing::{
-    create, make_folder, read, read_at, remove_if_there, remove_unfinished, replace, replace_from,
-    write_at,
+    create, make_folder, read, read_at, remove_if_there, remove_unfinished, rename, replace,
+    replace_from, write_at,
 };

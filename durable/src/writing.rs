@@ -54,6 +54,16 @@ pub fn create(files: &dyn FileSystem, path: &Path, bytes: &[u8], mode: u32) -> i
     files.sync_folder(folder_of(path))
 }
 
+/// Moves a file or a folder, in place of any file that has the new name. When this returns, that
+/// survives a power cut. What is in a folder survives as it was synced.
+///
+/// # Errors
+/// When it cannot be moved; whether it was is then unknown.
+pub fn rename(files: &dyn FileSystem, from: &Path, to: &Path) -> io::Result<()> {
+    files.rename(from, to)?;
+    files.sync_folder(folder_of(to))
+}
+
 /// Makes a folder and those above it as far as they are not there. When this returns, they survive
 /// a power cut.
 ///

@@ -1,9 +1,11 @@
 //! Every way to write, at each of its calls with every fault: the old file or the whole new one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 use std::{collections::BTreeMap, io, path::Path};
 
 use durable::{
-    FileSet, FileSystem, create, make_folder, read, remove_unfinished, replace, replace_from,
+    FileSet, FileSystem, create, make_folder, read, remove_unfinished, rename, replace,
+    replace_from,
     simulated::{Disk, every_fault},
 };
 
@@ -197,4 +199,23 @@ fn a_folder_that_was_made_survives_with_those_above_it() {
         },
     );
     println!("making a folder: {cells}");
+}
+
+#[test]
+fn a_folder_that_is_put_in_place_is_there_wholly_or_not_at_all() {
+    let (unfinished, place) = (Path::new("/.registry.new"), Path::new("/registry"));
+    let prepared = Disk::default();
+    make_folder(&prepared, unfinished).unwrap();
+    replace(&prepared, &unfinished.join("key"), &bytes(1), 0o600).unwrap();
+    let cells = every_fault(
+        &prepared,
+        |disk| rename(disk, unfinished, place).is_ok(),
+        |disk, renamed| {
+            let there = disk.bytes("/registry/key").is_some();
+            assert!(there || !*renamed);
+            let name = if there { place } else { unfinished };
+            assert_eq!(disk.bytes(name.join("key")), Some(bytes(1)));
+        },
+    );
+    println!("putting a folder in place: {cells}");
 }

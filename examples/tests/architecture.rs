@@ -9,18 +9,25 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 /// Which part may depend on which, in any way; trust stands on nothing, examples on everything.
-const LAYERS: [(&str, &str); 9] = [
+const LAYERS: [(&str, &str); 10] = [
     ("trust", ""),
+    ("durable", ""),
     ("proto", "trust"),
-    ("certs", "trust"),
-    ("verifiable-log", "trust"),
-    ("adapters", "trust proto certs"),
-    ("auditor", "trust certs verifiable-log"),
-    ("central-registry", "trust proto certs verifiable-log"),
-    ("security-server", "trust proto certs verifiable-log"),
+    ("certs", "trust durable"),
+    ("verifiable-log", "trust durable"),
+    ("adapters", "trust durable proto certs"),
+    ("auditor", "trust durable certs verifiable-log"),
+    (
+        "central-registry",
+        "trust durable proto certs verifiable-log",
+    ),
+    (
+        "security-server",
+        "trust durable proto certs verifiable-log",
+    ),
     (
         "examples",
-        "trust proto certs verifiable-log adapters auditor central-registry security-server",
+        "trust durable proto certs verifiable-log adapters auditor central-registry security-server",
     ),
 ];
 

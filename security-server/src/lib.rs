@@ -12,7 +12,6 @@ pub mod command_line;
 mod connections;
 mod consume;
 mod counting;
-mod durable;
 mod exchange;
 mod frames;
 mod gathering;

@@ -1,16 +1,17 @@
 //! Where the configuration comes from: published files, verified from the anchor, kept on disk.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+mod kept;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
 use bytes::Bytes;
+use durable::Posix;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use prost::Message;
-use serde::{Deserialize, Serialize};
 use trust::{
     InstanceId, Reason, Refusal,
     configuration::{Anchor, Configuration, RootDocument, State, VerifiedHead},
@@ -18,7 +19,8 @@ use trust::{
     tile::{MissingTile, TiledTree},
 };
 
-use crate::{clock::SharedClock, durable, snapshot::Newest};
+use self::kept::{Found, KeptConfiguration};
+use crate::{clock::SharedClock, snapshot::Newest};
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 const SMALL_FILE: usize = 256 * 1024;
@@ -27,20 +29,12 @@ const SNAPSHOT_LIMIT: usize = 256 * 1024 * 1024;
 /// Fetches the configuration, verifies it, keeps the last good one.
 pub(crate) struct ConfigurationSource {
     sources: Vec<String>,
-    directory: PathBuf,
+    kept: Arc<KeptConfiguration>,
     newest: Arc<Newest>,
     clock: SharedClock,
     http: Client<HttpConnector, Empty<Bytes>>,
     /// Root documents from the anchor to the newest.
     roots: Vec<RootDocument>,
-    newest_issued_at: i64,
-}
-
-/// What is kept on disk besides the state itself.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    root_documents: Vec<String>,
-    head: String,
     newest_issued_at: i64,
 }
 
@@ -79,54 +73,33 @@ impl ConfigurationSource {
     ) -> Result<Self, KeptError> {
         let roots = vec![anchor.root().clone()];
         let http = Client::builder(TokioExecutor::new()).build_http();
+        let kept = Arc::new(KeptConfiguration::open(Arc::new(Posix), directory)?);
         let mut source = Self {
             sources,
-            directory,
+            kept: Arc::clone(&kept),
             newest,
             clock,
             http,
             roots,
             newest_issued_at: 0,
         };
-        let file = |path: &PathBuf, error| KeptError::File {
-            path: path.clone(),
-            source: error,
-        };
-        fs::create_dir_all(&source.directory).map_err(|error| file(&source.directory, error))?;
-        let path = source.kept_path();
-        match fs::read(&path) {
-            Ok(bytes) => source
-                .restore(&bytes)
-                .map_err(|refusal| KeptError::Invalid {
-                    path: source.directory.clone(),
-                    refusal,
-                })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(file(&path, error)),
+        if let Some(found) = kept.read()? {
+            source
+                .restore(found)
+                .map_err(|refusal| kept.invalid(refusal))?;
         }
         Ok(source)
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let unusable = |what: String| Refusal::new(Reason::InvalidConfiguration, what);
-        let kept: Kept =
-            serde_json::from_slice(bytes).map_err(|error| unusable(error.to_string()))?;
-        let decode = |text: &String| {
-            STANDARD
-                .decode(text)
-                .map(Bytes::from)
-                .map_err(|error| unusable(error.to_string()))
-        };
-        for document in kept.root_documents.iter().skip(1) {
-            self.follow_root(decode(document)?)?;
+    fn restore(&mut self, found: Found) -> Result<(), Refusal> {
+        for document in found.root_documents.into_iter().skip(1) {
+            self.follow_root(document)?;
         }
-        let head = VerifiedHead::verify(decode(&kept.head)?, self.newest_root()?)?;
-        let path = self.state_path(&head);
-        let state = fs::read(&path)
-            .map_err(|error| unusable(format!("cannot read {}: {error}", path.display())))?;
+        let head = VerifiedHead::verify(found.head, self.newest_root()?)?;
+        let state = self.kept.state(head.state_root())?;
         let instance = self.newest_root()?.instance().clone();
-        let configuration = configuration(instance, head, state.into())?;
-        self.newest_issued_at = kept.newest_issued_at;
+        let configuration = configuration(instance, head, state)?;
+        self.newest_issued_at = found.newest_issued_at;
         self.newest.replace(configuration, self.signed_roots());
         Ok(())
     }
@@ -257,27 +230,19 @@ impl ConfigurationSource {
             .collect()
     }
 
-    /// Keeps a configuration on disk: first the state, then the head that names it.
+    /// Keeps a configuration on disk.
     async fn keep(&self, configuration: &Arc<Configuration>) -> Result<(), Refusal> {
-        let head = configuration.head();
-        let kept = Kept {
-            root_documents: self
-                .roots
-                .iter()
-                .map(|root| STANDARD.encode(root.signed()))
-                .collect(),
-            head: STANDARD.encode(head.encoded()),
+        let found = Found {
+            root_documents: self.signed_roots(),
+            head: configuration.head().encoded().clone(),
             newest_issued_at: self.newest_issued_at,
         };
-        let (state_path, kept_path) = (self.state_path(head), self.kept_path());
-        let (configuration, directory) = (Arc::clone(configuration), self.directory.clone());
+        let (kept, configuration) = (Arc::clone(&self.kept), Arc::clone(configuration));
         let written = tokio::task::spawn_blocking(move || {
-            if !state_path.exists() {
-                let snapshot = configuration.state().to_snapshot();
-                durable::replace(&state_path, &snapshot.encode_to_vec())?;
-            }
-            durable::replace(&kept_path, serde_json::to_string_pretty(&kept)?.as_bytes())?;
-            remove_other_states(&directory, &state_path)
+            let root = configuration.head().state_root();
+            kept.write(&found, root, || {
+                configuration.state().to_snapshot().encode_to_vec()
+            })
         });
         let written = written
             .await
@@ -289,14 +254,6 @@ impl ConfigurationSource {
                 format!("the configuration cannot be kept on disk: {error}"),
             )
         })
-    }
-
-    fn kept_path(&self) -> PathBuf {
-        self.directory.join("configuration.json")
-    }
-
-    fn state_path(&self, head: &VerifiedHead) -> PathBuf {
-        self.directory.join(format!("state-{}", head.state_root()))
     }
 
     async fn required(&self, url: &str, limit: usize) -> Result<Bytes, Refusal> {
@@ -366,18 +323,4 @@ fn words(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
-}
-
-fn remove_other_states(directory: &std::path::Path, keep: &std::path::Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_state = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(|name| name.starts_with("state-"));
-        if is_state && path != keep {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }

@@ -9,6 +9,7 @@ use certs::{
     LogKey,
     tls::{PeerTls, client_listener},
 };
+use durable::Posix;
 use serde::Serialize;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::{
     admin,
     clock::SharedClock,
     connections::PeerConnections,
-    counting, durable,
+    counting,
     grpc::budget::Budget,
     identities::Identities,
     listen::{Listener, bind_unix, serve},
@@ -346,6 +347,6 @@ fn write_addresses(settings: &Settings, addresses: &Addresses) -> Result<(), Sta
     let path = settings.directory.join("addresses.json");
     let written = serde_json::to_vec_pretty(addresses)
         .map_err(io::Error::other)
-        .and_then(|text| durable::replace(&path, &text));
+        .and_then(|text| durable::replace(&Posix, &path, &text, 0o644));
     written.map_err(|source| StartError::Unwritable { path, source })
 }

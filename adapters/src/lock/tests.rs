@@ -1,5 +1,7 @@
 //! Numbers stay where they were given, and what breaks callers is named.
 
+use durable::simulated::{Disk, every_fault};
+
 use super::*;
 
 const EXAMPLE: &str = include_str!("../example.toml");
@@ -32,6 +34,28 @@ fn a_lock_survives_its_file_and_covers_its_configuration() {
     assert_eq!(read, lock);
     read.require_cover(&path, &configuration).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_lock_file_is_the_old_one_or_the_new_one_whatever_fails() {
+    let path = Path::new("/adapter/population.toml.lock");
+    let old = Lock::begin(&configuration(EXAMPLE));
+    let new = old.revise(&changed(FULL_NAME, "")).lock;
+    let prepared = Disk::default();
+    durable::make_folder(&prepared, Path::new("/adapter")).unwrap();
+    old.write_in(&prepared, path).unwrap();
+    let cells = every_fault(
+        &prepared,
+        |disk| new.write_in(disk, path).is_ok(),
+        |disk, written| {
+            let found = durable::read(disk, path).unwrap();
+            let found: Lock = toml::from_str(std::str::from_utf8(&found).unwrap()).unwrap();
+            assert!(found == new || (found == old && !*written));
+            new.write_in(disk, path).unwrap();
+            *written = true;
+        },
+    );
+    println!("a lock file: {cells}");
 }
 
 #[test]

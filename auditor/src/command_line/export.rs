@@ -30,9 +30,11 @@ impl Export {
             }
         })?;
         let files = files::files(&evidence).map_err(WrongUse::NoFiles)?;
-        archive::write(&self.output, &files).map_err(|source| WrongUse::NotWritten {
-            path: self.output.clone(),
-            source,
+        archive::write(&durable::Posix, &self.output, &files).map_err(|source| {
+            WrongUse::NotWritten {
+                path: self.output.clone(),
+                source,
+            }
         })?;
         let text = format!(
             "{}: exchange {} with {} records of {}, proven under a checkpoint of {} records.\n\

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
 use bytes::Bytes;
+use durable::FileSystem;
 use zip::{
     CompressionMethod, ZipArchive, ZipWriter,
     read::{ArchiveOffset, Config},
@@ -30,26 +30,16 @@ const SIZE: u64 = 1536 * 1024 * 1024;
 /// The record at the end of a zip file, when it has no comment.
 const END: usize = 22;
 
-/// Writes the files into a new file that only this user can read; removed when that fails. A half
-/// written one is no container: its end says how many files it has.
+/// Writes the files into a new file that only this user can read: whole, or not at all.
 ///
 /// # Errors
 /// `AlreadyExists`, or when it cannot be written.
-pub(crate) fn write(path: &Path, files: &Files) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let written = write_into(&mut file, files).and_then(|()| file.sync_all());
-    if written.is_err() {
-        let _ = fs::remove_file(path);
-    }
-    written
+pub(crate) fn write(disk: &dyn FileSystem, path: &Path, files: &Files) -> io::Result<()> {
+    durable::create(disk, path, &zipped(files)?, 0o600)
 }
 
-fn write_into(file: &mut File, files: &Files) -> io::Result<()> {
-    let mut zip = ZipWriter::new(io::BufWriter::new(file));
+fn zipped(files: &Files) -> io::Result<Vec<u8>> {
+    let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .unix_permissions(0o644);
@@ -60,7 +50,7 @@ fn write_into(file: &mut File, files: &Files) -> io::Result<()> {
         zip.start_file(name.as_str(), options)?;
         zip.write_all(bytes)?;
     }
-    zip.finish()?.flush()
+    Ok(zip.finish()?.into_inner())
 }
 
 /// Reads all files of a container that somebody else made.

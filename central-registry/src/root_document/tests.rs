@@ -1,5 +1,9 @@
 //! Tests: root documents signed by enough keys, and not.
 
+use std::fs;
+
+use durable::simulated::{Disk, every_fault};
+
 use super::*;
 
 fn keys(number: usize) -> Vec<LogKey> {
@@ -32,7 +36,7 @@ fn the_next_document_needs_keys_of_both() {
     let document = first(&old, 2, &head[0]).document().unwrap();
     fs::write(root.join("1"), encoded(&document, &[&old[0], &old[1]])).unwrap();
 
-    let newest = chain(&root).unwrap().pop().unwrap();
+    let newest = chain(&Posix, &root).unwrap().pop().unwrap();
     let next = Next {
         add_root_keys: vec![new[0].public_key()],
         remove_root_keys: vec![old[1].public_key()],
@@ -44,21 +48,54 @@ fn the_next_document_needs_keys_of_both() {
     };
     let document = next.document(&newest).unwrap();
     for too_few in [vec![&old[0], &old[1]], vec![&old[0], &new[0]], vec![]] {
-        assert!(publish(encoded(&document, &too_few), &root, &public).is_err());
+        assert!(publish(&Posix, encoded(&document, &too_few), &root, &public).is_err());
     }
     assert!(!root.join("2").exists());
     let enough = encoded(&document, &[&old[0], &old[1], &new[0]]);
-    let published = publish(enough.clone(), &root, &public).unwrap();
+    let published = publish(&Posix, enough.clone(), &root, &public).unwrap();
     assert_eq!(
         published.document().head_keys,
         [other[0].public_key().to_vec()]
     );
     assert_eq!(fs::read(public.join("root/2")).unwrap(), enough);
-    assert_eq!(chain(&root).unwrap().len(), 2);
+    assert_eq!(chain(&Posix, &root).unwrap().len(), 2);
     assert!(
-        publish(enough, &root, &public).is_err(),
+        publish(&Posix, enough, &root, &public).is_err(),
         "it does not follow itself"
     );
+}
+
+#[test]
+fn a_published_root_document_is_there_whole_or_the_chain_ends_before_it() {
+    let (root, public) = (Path::new("/registry/root"), Path::new("/registry/public"));
+    let (old, head) = (keys(1), keys(1));
+    let document = first(&old, 1, &head[0]).document().unwrap();
+    let prepared = Disk::default();
+    durable::make_folder(&prepared, root).unwrap();
+    durable::make_folder(&prepared, public).unwrap();
+    let signed = encoded(&document, &[&old[0]]);
+    durable::replace(&prepared, &root.join("1"), &signed, 0o644).unwrap();
+    let newest = chain(&prepared, root).unwrap().pop().unwrap();
+    let next = Next {
+        expires_at: 200,
+        ..Next::default()
+    };
+    let next = encoded(&next.document(&newest).unwrap(), &[&old[0]]);
+    let cells = every_fault(
+        &prepared,
+        |disk| publish(disk, next.clone(), root, public).is_ok(),
+        |disk, published| {
+            let documents = chain(disk, root).unwrap();
+            complete(disk, &documents, root, public).unwrap();
+            assert!(documents.len() == 2 || !*published);
+            if documents.len() == 1 {
+                publish(disk, next.clone(), root, public).unwrap();
+            }
+            assert_eq!(durable::read(disk, &public.join("root/2")).unwrap(), next);
+            *published = true;
+        },
+    );
+    println!("a root document: {cells}");
 }
 
 #[test]

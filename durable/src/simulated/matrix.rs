@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::disk::{Disk, Fault, Operation, Restart};
+use super::{
+    disk::Disk,
+    fault::{Fault, Operation, Restart},
+};
 
 /// What may be left of the fault at one call; each call keeps another half.
 fn restarts(number: usize) -> [Restart; 4] {

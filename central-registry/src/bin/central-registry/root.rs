@@ -9,6 +9,7 @@ use central_registry::{
     root_document::{self, Next},
 };
 use certs::LogKey;
+use durable::Posix;
 use jiff::Timestamp;
 use prost::Message;
 use trust::wire::configuration::RootDocument;
@@ -38,7 +39,7 @@ pub fn run(command: RootCommand, clock: &Clock) -> Result<(), Error> {
         }
         RootCommand::Show(directory) => {
             let settings = Settings::load(&directory.directory)?;
-            if let Some(newest) = root_document::chain(&settings.root)?.last() {
+            if let Some(newest) = root_document::chain(&Posix, &settings.root)?.last() {
                 describe(newest.document());
             }
             Ok(())
@@ -48,7 +49,7 @@ pub fn run(command: RootCommand, clock: &Clock) -> Result<(), Error> {
 
 fn next(wanted: RootNext, clock: &Clock) -> Result<(), Error> {
     let settings = Settings::load(&wanted.directory.directory)?;
-    let chain = root_document::chain(&settings.root)?;
+    let chain = root_document::chain(&Posix, &settings.root)?;
     let Some(newest) = chain.last() else {
         return Err(Error::Unusable(
             "there is no root document to follow".to_owned(),
@@ -94,7 +95,7 @@ fn next(wanted: RootNext, clock: &Clock) -> Result<(), Error> {
 
 fn publish(directory: &Path, signed: bytes::Bytes) -> Result<(), Error> {
     let settings = Settings::load(directory)?;
-    let published = root_document::publish(signed, &settings.root, &settings.public)?;
+    let published = root_document::publish(&Posix, signed, &settings.root, &settings.public)?;
     describe(published.document());
     line(
         "Published. To change the head key: publish a document with both, restart the registry \

@@ -1,6 +1,6 @@
 //! The commands that make something.
 
-use std::{error::Error, fs, path::Path};
+use std::{error::Error, path::Path};
 
 use certs::{
     Certificate, CertificateRequest, FileError, FileProblem, IssueError, LogKey, PrivateKey, Role,
@@ -8,6 +8,7 @@ use certs::{
     authority::{CERTIFICATE_FILE, KEY_FILE},
     file,
 };
+use durable::Posix;
 use jiff::Timestamp;
 
 use crate::arguments::{EndRole, Issue, NewAuthority, NewKey};
@@ -32,7 +33,7 @@ pub fn new_key(wanted: &NewKey) -> Result<String, Box<dyn Error>> {
     let request_path = wanted.out.join("request.pem");
     let key = PrivateKey::generate()?;
     let request = key.request(&subject)?;
-    fs::create_dir_all(&wanted.out).map_err(|error| FileError {
+    durable::make_folder(&Posix, &wanted.out).map_err(|error| FileError {
         path: wanted.out.clone(),
         problem: FileProblem::Write(error),
     })?;
