@@ -73,6 +73,9 @@ pub enum Fault {
     /// The checksum of the content.
     #[error("the content is damaged: its checksum is wrong")]
     ContentChecksum,
+    /// There are zeros in place of the content, and no record says why.
+    #[error("the content is gone, and no record says that it was destroyed")]
+    ContentGone,
     /// The bytes are as written but say nothing that can be a record.
     #[error("the record is invalid: {0}")]
     Record(InvalidRecord),
@@ -228,4 +231,23 @@ pub enum AppendError {
     /// The log is being closed.
     #[error("the log is closed")]
     Closed,
+}
+
+/// Why contents were not erased, or whether they were is unknown until the log is opened again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EraseError {
+    /// None of the records has content, or ever had.
+    #[error("the records from {first} to {last} hold no content")]
+    NothingThere {
+        /// The first of them.
+        first: u64,
+        /// The last of them.
+        last: u64,
+    },
+    /// There are no such records, or the file system failed.
+    #[error(transparent)]
+    Log(#[from] Error),
+    /// The record that would have said so was not appended.
+    #[error("the erasure was not recorded")]
+    NotRecorded(#[from] AppendError),
 }

@@ -9,6 +9,7 @@
 //! <segment>.<offset>.torn          bytes that a crash had left, stated by a Torn record; a second
 //!                                  time at the same place <segment>.<offset>.2.torn, and so on
 //! reserve                          space for closing records when the disk is full
+//! erasing                          what is being erased, while it is (`src/erasure.rs`)
 //! lock                             held by the one process that writes
 //! views/                           derived, never needed: places, hashes.0, hashes.8, ...
 //! .*.new                           files being made when a crash came; removed at opening
@@ -34,6 +35,7 @@
 //! [`Log`] is the one writer; [`Reader`] reads beside it, trusts nothing, and needs no views. An
 //! [`Index`] finds records by keys for those who read; it is kept in a folder of its own.
 
+mod erasure;
 mod error;
 mod files;
 mod flat;
@@ -56,7 +58,7 @@ mod walk;
 mod window;
 mod writer;
 
-pub use error::{AppendError, Damage, Error, Fault, InvalidRecord};
+pub use error::{AppendError, Damage, EraseError, Error, Fault, InvalidRecord};
 pub use index::{Index, Indexing, KeysOf};
 pub use log::Log;
 pub use opening::Progress;

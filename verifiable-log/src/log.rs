@@ -304,7 +304,7 @@ impl Log {
         extends.inspect_err(|error| self.fail_if_damaged(error))
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 }

@@ -8,6 +8,7 @@ use trust::{
 };
 
 use crate::{
+    erasure::{self, Gone},
     error::Error,
     files::{self, Identity},
     flat::{Additions, FlatView},
@@ -84,6 +85,7 @@ pub(crate) fn open(
     storage
         .settle()
         .map_err(Error::storage("cleaning the log"))?;
+    erasure::finish(&storage)?;
     let checkpoint = files::read_checkpoint(&storage, &identity.origin)?;
     let mut opening = Opening {
         storage: Arc::clone(&storage),
@@ -202,10 +204,12 @@ impl Opening {
         } = start;
         flat.truncate(frontier.size()).map_err(writing_views)?;
         let mut additions = Additions::after(&frontier);
+        let mut gone = Gone::default();
         loop {
             let (record, place) = match walk.step()? {
                 Step::Record(record, place) => (record, place),
                 Step::End(tail) => {
+                    gone.must_be_explained()?;
                     flat.write(&additions).map_err(writing_views)?;
                     return Ok(Read {
                         tail,
@@ -215,6 +219,7 @@ impl Opening {
                 }
             };
             let leaf = leaf_of_record(self.options.leaf_of, &record, place)?.leaf();
+            gone.pass(&record, place);
             additions.push(&mut frontier, leaf, place);
             self.checkpoint_must_match(&frontier)?;
             if frontier.size().is_multiple_of(PROGRESS) {

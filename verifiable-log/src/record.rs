@@ -98,8 +98,12 @@ pub struct RawRecord {
     pub index: u64,
     /// Header, signature and annex.
     pub kept: KeptPart,
-    /// The content; empty when there was none.
+    /// The content; empty when there was none, zeros when it was destroyed.
     pub content: Bytes,
+    /// How long the content is, or was before it was destroyed, in bytes.
+    pub content_length: u64,
+    /// Whether the content was destroyed. A later record says so, or the log is damaged.
+    pub is_erased: bool,
 }
 
 /// Computes what the leaf of a record is made of. Pure: the same bytes give the same leaf.

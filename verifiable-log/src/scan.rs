@@ -5,12 +5,14 @@ use std::sync::Arc;
 use trust::{Digest, merkle::Frontier};
 
 use crate::{
+    erasure::Gone,
     error::Error,
     log::Log,
     opening::{PROGRESS, Progress},
     reader::leaf_of_record,
     record::RawRecord,
     segments,
+    shared::{Shared, locked},
     walk::{Place, Step, Walk},
     window::Contents,
 };
@@ -22,11 +24,17 @@ impl Log {
     /// When there is no such record, it is damaged, or the views do not lead to it.
     pub fn read(&self, index: u64) -> Result<RawRecord, Error> {
         let place = self.place(index)?;
-        let record = segments::read_at(&self.shared().storage, place, index)?;
+        let record = {
+            let _none_is_zeroed = locked(&self.shared().zeroing);
+            segments::read_at(&self.shared().storage, place, index)?
+        };
         let leaf = leaf_of_record(self.shared().options.leaf_of, &record, place)?;
         if leaf.leaf() != self.leaf(index)? {
             let reason = format!("it names another record than {index}");
             return Err(self.shared().fail_views(reason));
+        }
+        if record.is_erased {
+            self.must_be_explained(index, place)?;
         }
         Ok(record)
     }
@@ -48,7 +56,13 @@ impl Log {
             let Place { segment, batch, .. } = self.place(from)?;
             Some(Walk::at_batch(storage, Contents::Load, segment, batch)?)
         };
-        Ok(Scan { walk, from, size })
+        let shared = Arc::clone(self.shared());
+        Ok(Scan {
+            shared,
+            walk,
+            from,
+            size,
+        })
     }
 
     /// Verifies every byte of the log from its start to its end as it is now: checksums, chain,
@@ -82,7 +96,7 @@ impl Log {
         let (mut read, size) = (known.clone(), tree.size());
         while walk.index() < size {
             let is_new = walk.index() >= read.size();
-            let leaf = self.next_leaf(&mut walk, size)?;
+            let leaf = self.next_leaf(&mut walk, size, &mut Gone::default())?;
             if is_new {
                 read.append(leaf);
             }
@@ -97,7 +111,7 @@ impl Log {
     ) -> Result<Progress, Error> {
         let storage = Arc::clone(&self.shared().storage);
         let mut walk = Walk::start(storage, Contents::Check, self.shared().identity.digest)?;
-        let mut frontier = Frontier::new();
+        let (mut frontier, mut gone) = (Frontier::new(), Gone::default());
         let reached = |walk: &Walk| {
             let (bytes, of_bytes) = walk.progress();
             Progress {
@@ -107,7 +121,7 @@ impl Log {
             }
         };
         while frontier.size() < size {
-            frontier.append(self.next_leaf(&mut walk, size)?);
+            frontier.append(self.next_leaf(&mut walk, size, &mut gone)?);
             if frontier.size().is_multiple_of(PROGRESS) {
                 progress(reached(&walk));
             }
@@ -115,12 +129,16 @@ impl Log {
         if frontier.root() != root {
             return Err(Error::Root { size });
         }
+        // What was destroyed meanwhile is explained by records that came later.
+        for (index, place) in gone.unexplained() {
+            self.must_be_explained(index, place)?;
+        }
         Ok(reached(&walk))
     }
 
     /// The leaf of the next record, of which there must be `size`.
-    fn next_leaf(&self, walk: &mut Walk, size: u64) -> Result<Digest, Error> {
-        let (record, place) = match walk.step()? {
+    fn next_leaf(&self, walk: &mut Walk, size: u64, gone: &mut Gone) -> Result<Digest, Error> {
+        let (record, place) = match self.shared().step(walk)? {
             Step::Record(record, place) => (record, place),
             // What was synced is not torn by any crash.
             Step::End(tail) => {
@@ -129,6 +147,7 @@ impl Log {
                 }));
             }
         };
+        gone.pass(&record, place);
         Ok(leaf_of_record(self.shared().options.leaf_of, &record, place)?.leaf())
     }
 
@@ -145,6 +164,7 @@ impl Log {
 
 /// Records in order, up to the size that the log had when the scan began.
 pub struct Scan {
+    shared: Arc<Shared>,
     walk: Option<Walk>,
     from: u64,
     size: u64,
@@ -156,7 +176,7 @@ impl Iterator for Scan {
     fn next(&mut self) -> Option<Self::Item> {
         let walk = self.walk.as_mut().filter(|walk| walk.index() < self.size)?;
         let found = loop {
-            match walk.step() {
+            match self.shared.step(walk) {
                 Ok(Step::Record(record, _)) if record.index < self.from => {}
                 Ok(Step::Record(record, _)) => return Some(Ok(record)),
                 Ok(Step::End(tail)) => {

@@ -31,6 +31,8 @@ pub(crate) fn read_at(storage: &Storage, place: Place, index: u64) -> Result<Raw
                 index,
                 kept: frame.kept,
                 content: frame.content,
+                content_length: frame.content_length,
+                is_erased: frame.is_gone,
             });
         }
         FrameAt::End => Fault::Frame("nothing stands there"),

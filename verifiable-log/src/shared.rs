@@ -14,6 +14,7 @@ use crate::{
     flat::{FlatView, PLACES},
     options::Options,
     storage::Storage,
+    walk::{Step, Walk},
 };
 
 /// A file among the views which says that they must be made again.
@@ -26,6 +27,12 @@ pub(crate) struct Shared {
     pub(crate) reserve: Reserve,
     views: PathBuf,
     pub(crate) flat: FlatView,
+    /// Held by whoever erases contents; what was recorded and is not zeroed yet.
+    pub(crate) erasing: tokio::sync::Mutex<Option<(u64, u64)>>,
+    /// Held while contents are zeroed and while they are read; counts how often they were.
+    pub(crate) zeroing: Mutex<u64>,
+    /// Ranges of records whose contents were destroyed, as far as they were asked for.
+    pub(crate) erased: Mutex<Vec<(u64, u64)>>,
     /// The tree over the synced records; the flat views cover at least these.
     synced: Mutex<Frontier>,
     /// Why the views are not usable, once they are not.
@@ -50,11 +57,21 @@ impl Shared {
             options,
             views: views.0,
             flat: views.1,
+            erasing: tokio::sync::Mutex::default(),
+            zeroing: Mutex::default(),
+            erased: Mutex::default(),
             synced: Mutex::new(frontier),
             view_failure: OnceLock::new(),
             failure: watch::Sender::new(None),
             writing: watch::Sender::new(None),
         }
+    }
+
+    /// The next step of a walk over a log in which contents may be erased meanwhile.
+    pub(crate) fn step(&self, walk: &mut Walk) -> Result<Step, Error> {
+        let zeroed = locked(&self.zeroing);
+        walk.forget_before(*zeroed);
+        walk.step()
     }
 
     /// The size and root of the synced log.

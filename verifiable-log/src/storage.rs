@@ -95,6 +95,11 @@ impl Storage {
         self.files.open(&self.folder.join(name), self.access)
     }
 
+    /// The whole contents of a file; `NotFound` when there is none.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        durable::read(&*self.files, &self.folder.join(name))
+    }
+
     /// Makes a file of `contents` and then real zeros up to `length`, in place of any file of that
     /// name. When this returns, the file and its name survive a power cut; after one before that,
     /// the name means the old file (or none) or the whole new one.
@@ -106,6 +111,12 @@ impl Storage {
     ) -> io::Result<()> {
         let path = self.folder.join(name);
         durable::replace_from(&*self.files, &path, contents, length, MODE)
+    }
+
+    /// Removes a file. When this returns, it stays removed.
+    pub(crate) fn remove_for_good(&self, name: &str) -> io::Result<()> {
+        self.remove(name)?;
+        self.files.sync_folder(&self.folder)
     }
 
     /// Removes a file, which a power cut may bring back.

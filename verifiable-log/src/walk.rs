@@ -69,10 +69,14 @@ pub(crate) struct Walk {
     batch: Option<Batch>,
     /// Where the newest batch of the segment that was passed starts.
     last_batch: u64,
+    /// Where a later batch of the segment is known to start; zero if none is.
+    later_batch: u64,
     /// The next frame, or the start of the next batch.
     offset: u64,
     index: u64,
     previous: Chain,
+    /// How often contents had been zeroed when the window was read.
+    zeroed: u64,
 }
 
 struct Batch {
@@ -124,9 +128,11 @@ impl Walk {
             window,
             batch: None,
             last_batch: BLOCK,
+            later_batch: 0,
             offset: BLOCK,
             index: segment.first,
             previous: segment.previous,
+            zeroed: 0,
             segment,
         })
     }
@@ -150,6 +156,19 @@ impl Walk {
             walk.previous = header.previous;
         }
         Ok(walk)
+    }
+
+    /// Forgets what was read before contents were zeroed for the last time.
+    pub(crate) fn forget_before(&mut self, zeroed: u64) {
+        if self.zeroed != zeroed {
+            self.zeroed = zeroed;
+            self.window.forget();
+        }
+    }
+
+    /// Verifies contents from here on.
+    pub(crate) const fn check_contents(&mut self) {
+        self.contents = Contents::Check;
     }
 
     /// The index of the next record.
@@ -190,6 +209,10 @@ impl Walk {
             )
             .map_err(reading(self.segment.first))?;
             match frame {
+                // Zeros may be what a crash has left, as long as nothing was written after them.
+                FrameAt::Record(frame) if frame.is_gone && self.may_be_torn()? => {
+                    return self.stop(Fault::ContentChecksum);
+                }
                 FrameAt::Record(frame) => return Ok(self.pass(frame, start)),
                 FrameAt::End if is_first => return self.stop(Fault::EmptyBatch),
                 FrameAt::End => {
@@ -244,6 +267,8 @@ impl Walk {
             index: self.index,
             kept: frame.kept,
             content: frame.content,
+            content_length: frame.content_length,
+            is_erased: frame.is_gone,
         };
         self.offset += frame.length;
         self.index += 1;
@@ -351,14 +376,14 @@ impl Walk {
             })
         })?;
         (self.window, self.segment) = (window, segment);
-        (self.last_batch, self.offset) = (BLOCK, BLOCK);
+        (self.last_batch, self.later_batch, self.offset) = (BLOCK, 0, BLOCK);
         Ok(())
     }
 
     /// Something stands here that is no whole batch: the end of the log if nothing later was
     /// written, else damage. Every batch was synced before a later one was written.
     fn stop(&mut self, fault: Fault) -> Result<Step, Error> {
-        if !self.is_last() || self.later_batch().map_err(reading(self.segment.first))? {
+        if !self.may_be_torn()? {
             return Err(Error::Damaged(self.damage(self.offset, fault)));
         }
         let offset = match &self.batch {
@@ -366,6 +391,15 @@ impl Walk {
             _ => self.offset,
         };
         Ok(Step::End(self.tail(Some(Torn { offset, fault }))))
+    }
+
+    /// Whether nothing was written after this batch.
+    fn may_be_torn(&mut self) -> Result<bool, Error> {
+        if !self.is_last() || self.later_batch > self.offset {
+            return Ok(false);
+        }
+        let later = self.later_batch().map_err(reading(self.segment.first))?;
+        Ok(!later)
     }
 
     /// Whether a whole batch header of this segment stands at a later boundary, where its own
@@ -377,6 +411,7 @@ impl Walk {
                 && header.first >= self.index
                 && header.previous.end.checked_next_multiple_of(BLOCK) == Some(offset)
             {
+                self.later_batch = offset;
                 return Ok(true);
             }
             offset += BLOCK;

@@ -144,6 +144,8 @@ pub(crate) enum Contents {
     Load,
     /// Its checksum is verified; it is not kept in memory.
     Check,
+    /// It is only looked at whether it is zeros.
+    Skip,
 }
 
 /// What stands where a frame may stand.
@@ -160,6 +162,9 @@ pub(crate) enum FrameAt {
 pub(crate) struct Frame {
     pub(crate) kept: KeptPart,
     pub(crate) content: Bytes,
+    pub(crate) content_length: u64,
+    /// There are zeros in place of the content.
+    pub(crate) is_gone: bool,
     pub(crate) hashed: [Bytes; 2],
     pub(crate) length: u64,
 }
@@ -195,15 +200,18 @@ impl FrameAt {
             return Ok(Self::Bad(fault));
         }
         let from = offset + FRAME_HEADER as u64 + kept.len() as u64;
-        let (content, checksum) = match contents {
-            Contents::Load => {
-                let content = window.read(from, frame.content as usize)?;
-                let checksum = crc32c::crc32c(&content);
-                (Bytes::from(content), checksum)
-            }
-            Contents::Check => (Bytes::new(), window.checksum(from, frame.content.into())?),
+        let content = match contents {
+            Contents::Load => window.read(from, frame.content as usize)?.into(),
+            Contents::Check | Contents::Skip => Bytes::new(),
         };
-        if checksum != frame.content_checksum {
+        let checksum = match contents {
+            Contents::Load => crc32c::crc32c(&content),
+            Contents::Check | Contents::Skip => window.checksum(from, frame.content.into())?,
+        };
+        let is_whole = checksum == frame.content_checksum;
+        let end = from + u64::from(frame.content);
+        let is_gone = !is_whole && window.first_nonzero(from, end)?.is_none();
+        if !is_whole && !is_gone && contents != Contents::Skip {
             return Ok(Self::Bad(Fault::ContentChecksum));
         }
         let (header, signature) = (frame.header as usize, frame.signature as usize);
@@ -215,6 +223,8 @@ impl FrameAt {
                 annex: kept.slice(header + signature..),
             },
             content,
+            content_length: frame.content.into(),
+            is_gone,
             length: frame.length(),
             hashed: [start, kept],
         }))

@@ -59,7 +59,7 @@ fn reopen(storage: &Faulty, views: &Path, seed: u64) -> Log {
 
 /// Sometimes the machine goes on and only the process starts again.
 fn restart(storage: &Faulty, seed: u64) {
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         storage.0.restart(Restart::Process);
     } else {
         storage.restart(seed);
@@ -173,12 +173,7 @@ async fn recovery_survives_a_crash_at_each_of_its_steps() {
                 drop(again);
                 storage.restart(seed + second);
                 let log = open(&storage, views.path()).unwrap();
-                let mut model = Model {
-                    acknowledged: model.acknowledged.clone(),
-                    in_flight: model.in_flight.clone(),
-                    next: model.next,
-                    checkpoints: model.checkpoints.clone(),
-                };
+                let mut model = model.clone();
                 model.check(&storage, &log);
                 torn += storage
                     .names()

@@ -8,6 +8,8 @@ mod model;
 use durable::simulated::{Cells, Disk, Restart, every_fault};
 use faults::{Fault, Faulty};
 use model::{Model, key, new_log, open};
+use prost::Message;
+use trust::{Digest, wire::evidence::Torn};
 use verifiable_log::Log;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -20,7 +22,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// Lets a writer that has an open log meet every fault. Whoever opens it afterwards signs what
 /// there is, and goes on.
 fn matrix(prepared: &Faulty, known: &Model, run: impl AsyncFn(&Faulty, &Log, &mut Model)) -> Cells {
-    let views = tempfile::tempdir().unwrap();
+    let views = model::views();
     every_fault(
         &prepared.0,
         |disk| {
@@ -98,7 +100,7 @@ fn a_new_log() {
             Log::create_in(&storage, &origin, &model::options()).is_ok()
         },
         |disk, created| {
-            let views = tempfile::tempdir().unwrap();
+            let views = model::views();
             let opened = open(&Faulty(disk.clone()), views.path());
             assert!(opened.is_ok() || !*created);
             *created = opened.is_ok();
@@ -107,10 +109,9 @@ fn a_new_log() {
     println!("a new log: {cells}");
 }
 
-/// What opening does to the end of a log that a crash has torn.
-#[test]
-fn recovery_of_a_torn_tail() {
-    let (views, mut known) = (tempfile::tempdir().unwrap(), Model::default());
+/// A log whose last batch of three records a crash has torn: the first is whole, the others not.
+fn torn_log() -> (Faulty, Model) {
+    let (views, mut known) = (model::views(), Model::default());
     let storage = new_log();
     let log = open(&storage, views.path()).unwrap();
     block_on(known.append(&log, 3)).unwrap();
@@ -118,18 +119,58 @@ fn recovery_of_a_torn_tail() {
     storage.arm(0, Fault::StopAfter);
     block_on(known.append(&log, 3)).unwrap_err();
     drop(log);
-    // The first of the three is whole, the others are not.
     storage.0.restart(Restart::Some(4));
+    (storage, known)
+}
+
+/// What opening does to the end of a log that a crash has torn.
+#[test]
+fn recovery_of_a_torn_tail() {
+    let (storage, known) = torn_log();
     let cells = matrix(&storage, &known, async |_, _, _| {});
     assert!(cells.operations > 9, "nothing was torn: {cells}");
     println!("recovery of a torn tail: {cells}");
+}
+
+/// Bytes that a crash had cut off, once their term is over.
+#[test]
+fn erasure_of_a_torn_tail() {
+    let ((storage, _), views) = (torn_log(), model::views());
+    let log = open(&storage, views.path()).unwrap();
+    let torn = log.scan(0).unwrap().map(Result::unwrap);
+    let torn = torn.filter(|record| record.kept.kind == model::TORN).last();
+    let digest = Torn::decode(torn.unwrap().kept.header).unwrap().digest;
+    let digest = Digest::from_slice(&digest).unwrap();
+    drop(log);
+    let is_there = |disk: &Disk| {
+        disk.paths()
+            .iter()
+            .any(|path| path.extension() == Some("torn".as_ref()))
+    };
+    assert!(is_there(&storage.0));
+    let cells = every_fault(
+        &storage.0,
+        |disk| {
+            let views = model::views();
+            let log = open(&Faulty(disk.clone()), views.path());
+            log.is_ok_and(|log| log.erase_torn(&digest).is_ok())
+        },
+        |disk, erased| {
+            assert!(!*erased || !is_there(disk));
+            let views = model::views();
+            let log = open(&Faulty(disk.clone()), views.path()).unwrap();
+            log.erase_torn(&digest).unwrap();
+            *erased = true;
+        },
+    );
+    println!("erasure of a torn tail: {cells}");
 }
 
 /// A disk that is full: the reserve is given up for what ends something, and taken again.
 #[test]
 fn the_reserve() {
     let storage = new_log();
-    let views = tempfile::tempdir().unwrap();
+    let views = model::views();
     drop(open(&storage, views.path()).unwrap());
     let cells = matrix(&storage, &Model::default(), async |storage, log, known| {
         if known.append_large(log, 4000).await.is_err() {
@@ -143,4 +184,25 @@ fn the_reserve() {
         }
     });
     println!("the reserve: {cells}");
+}
+
+/// Contents over two segments are destroyed: wholly and said so, or not at all once it was opened.
+#[test]
+fn erasure_of_contents() {
+    let (views, mut known) = (model::views(), Model::default());
+    let storage = new_log();
+    let log = open(&storage, views.path()).unwrap();
+    block_on(known.append(&log, 3)).unwrap();
+    for length in [4000, 4001] {
+        block_on(known.append_large(&log, length)).unwrap();
+    }
+    known.checkpoints.push(log.checkpoint(&key()).unwrap());
+    drop(log);
+    let cells = matrix(&storage, &known, async |_, log, known| {
+        known.erased = Some((1..=3, false));
+        let erased = log.erase(1, 3, "its term is over").await;
+        known.erased = Some((1..=3, erased.is_ok()));
+    });
+    assert!(cells.operations > 15, "{cells}");
+    println!("erasure of contents: {cells}");
 }

@@ -146,7 +146,10 @@ impl StatedRecord {
             record: RawRecord {
                 index: self.index,
                 kept,
+                content_length: content.len() as u64,
                 content,
+                // What a container holds is compared with its digest.
+                is_erased: false,
             },
             proof,
         })

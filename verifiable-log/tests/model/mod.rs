@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 use trust::{
     checkpoint::{Origin, SignedCheckpoint},
-    wire::evidence::{RecordKind, Torn},
+    wire::evidence::{Erased, RecordKind, Torn},
 };
 use verifiable_log::{
     AppendError, Error, Log, Options, Reader, Reading, Receipt, Record, leaf_of_local_record,
@@ -40,6 +40,11 @@ pub fn record(number: u64) -> Record {
     record
 }
 
+/// A folder for views, in memory where there is such a file system: tests make thousands.
+pub fn views() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
 pub fn new_log() -> Faulty {
     let storage = Faulty::default();
     let origin: Origin = "VN/GOV/G01/server-1/1".parse().unwrap();
@@ -58,6 +63,8 @@ pub struct Model {
     pub in_flight: Vec<u64>,
     pub next: u64,
     pub checkpoints: Vec<SignedCheckpoint>,
+    /// Indices of records whose content may have been destroyed, and whether it was.
+    pub erased: Option<(std::ops::RangeInclusive<u64>, bool)>,
 }
 
 impl Model {
@@ -112,12 +119,26 @@ impl Model {
         for (index, number) in &self.acknowledged {
             let raw = log.read(*index).unwrap();
             assert_eq!(raw.kept, record(*number).kept);
-            assert_eq!(raw.content, record(*number).content.concat());
+            let content = record(*number).content.concat();
+            assert_eq!(raw.content_length, content.len() as u64);
+            match &self.erased {
+                Some((range, _)) if range.contains(index) && raw.is_erased => {
+                    assert!(!content.is_empty() && raw.content.iter().all(|byte| *byte == 0));
+                }
+                Some((range, true)) if range.contains(index) => assert!(content.is_empty()),
+                _ => assert!(!raw.is_erased && raw.content == content),
+            }
         }
         let mut found = Vec::new();
         let mut torn_records = Vec::new();
         for raw in log.scan(0).unwrap().map(Result::unwrap) {
-            if raw.kept.kind == TORN {
+            if raw.kept.kind == RecordKind::Erased as u8 {
+                // Finished when the log was opened: it is destroyed for good.
+                let (range, destroyed) = self.erased.as_mut().unwrap();
+                let erased = Erased::decode(raw.kept.header).unwrap();
+                assert_eq!(*range, erased.first_index..=erased.last_index);
+                *destroyed = true;
+            } else if raw.kept.kind == TORN {
                 torn_records.push(Torn::decode(raw.kept.header).unwrap());
             } else {
                 let number = u64::from_be_bytes(raw.kept.header[..].try_into().unwrap());
