@@ -32,6 +32,7 @@ mod random;
 mod recollection;
 mod recorder;
 mod refusals;
+mod retention;
 mod server;
 mod settings;
 mod signer;

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +26,9 @@ pub struct Settings {
     pub directory: PathBuf,
     /// Unix socket of the admin API, mode 0600.
     pub admin_socket: PathBuf,
+    /// What becomes of the contents in the log.
+    #[serde(default)]
+    pub message_log: MessageLogSettings,
     /// Checkpoints of the log.
     pub log_key: LogKeySettings,
     /// The listener for other security servers, and the certificate shown to them.
@@ -46,6 +50,14 @@ pub struct Settings {
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// What becomes of the contents in the log.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageLogSettings {
+    /// Days after which the contents of messages are destroyed; none: they stay.
+    pub keep_content_days: Option<NonZeroU32>,
 }
 
 /// The key that signs the checkpoints of the log.

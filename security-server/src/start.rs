@@ -29,6 +29,7 @@ use crate::{
     peer_log::ask::follow,
     recollection::Recollection,
     recorder::Recorder,
+    retention::keep_term,
     server::{Parts, Server},
     settings::Settings,
     signer::Signers,
@@ -104,6 +105,10 @@ pub async fn run(
     let interval = settings.log_key.interval;
     parts.spawn(checkpoint(Arc::clone(&server), interval));
     parts.spawn(follow(Arc::clone(&server), settings.peer_logs.interval));
+    if let Some(days) = settings.message_log.keep_content_days {
+        let term = Duration::from_secs(u64::from(days.get()) * 86_400);
+        parts.spawn(keep_term(Arc::clone(&server), term));
+    }
     log::scrub(Arc::clone(&server));
     tracing::info!(server = %server.id(), "serving");
     let asked = stop.clone();

@@ -1,0 +1,238 @@
+//! Content has a term: once it is over, it is destroyed in the background, some records at a time.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use prost::Message;
+use tokio::runtime::Handle;
+use trust::{
+    Digest, ExchangeId,
+    header::{Direction, Header},
+    refusal::Side,
+    wire::evidence::{Annex, Closing, RecordKind, Stage, Torn},
+};
+use verifiable_log::{EraseError, Log, RawRecord};
+
+use crate::server::Server;
+
+/// The most contents, and the most bytes of them, that are found before they are destroyed.
+const ROUND: usize = 4096;
+const ROUND_BYTES: u64 = 64 * 1024 * 1024;
+/// How often it is looked for content whose term is over.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// What the records say.
+const REASON: &str = "its term is over";
+
+/// Destroys the contents of messages that were recorded longer ago than `term`, again and again.
+/// Those of an exchange that has not ended stay.
+pub(crate) async fn keep_term(server: Arc<Server>, term: Duration) {
+    let mut from = 0;
+    loop {
+        let server = Arc::clone(&server);
+        let looked = tokio::task::spawn_blocking(move || {
+            let term = i64::try_from(term.as_millis()).unwrap_or(i64::MAX);
+            let before = server.clock().milliseconds().saturating_sub(term);
+            erase_older(server.recorder().log(), from, before, &Handle::current())
+        });
+        let looked = looked.await.map_err(|error| error.to_string());
+        match looked.and_then(|looked| looked.map_err(|error| error.to_string())) {
+            Ok(reached) => {
+                from = reached.next;
+                if !reached.is_end {
+                    continue;
+                }
+            }
+            Err(why) => tracing::error!(%why, "content whose term is over stays for now"),
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// How far a round has come.
+struct Reached {
+    /// The first record that may have to be looked at again.
+    next: u64,
+    /// Nothing that follows is old enough.
+    is_end: bool,
+}
+
+/// Destroys what is old enough among the next records. Blocks on files.
+fn erase_older(log: &Log, from: u64, before: i64, runtime: &Handle) -> Result<Reached, EraseError> {
+    let mut round = Round {
+        next: from,
+        ..Round::default()
+    };
+    let mut is_end = true;
+    for record in log.scan(from)? {
+        if !round.take(&record?, before) {
+            break;
+        }
+        if round.contents.len() >= ROUND || round.bytes >= ROUND_BYTES {
+            is_end = false;
+            break;
+        }
+    }
+    for digest in &round.torn {
+        if log.erase_torn(digest)? {
+            tracing::info!("a cut tail destroyed: {REASON}");
+        }
+    }
+    let (runs, next) = round.runs();
+    for (first, last) in runs {
+        runtime.block_on(log.erase(first, last, REASON))?;
+        tracing::info!(first, last, "content destroyed: {REASON}");
+    }
+    Ok(Reached { next, is_end })
+}
+
+type Exchange = (Side, ExchangeId);
+
+/// What a round has found.
+#[derive(Default)]
+struct Round {
+    /// Records that hold content, and of which exchange; none: it is not known, and stays.
+    contents: Vec<(u64, Option<Exchange>)>,
+    bytes: u64,
+    ended: HashSet<Exchange>,
+    /// SHA-256 of cut tails, which may hold contents too.
+    torn: Vec<Digest>,
+    next: u64,
+}
+
+impl Round {
+    /// Takes in the next record, unless it is too young.
+    fn take(&mut self, record: &RawRecord, before: i64) -> bool {
+        let annex = Annex::decode(record.kept.annex.clone()).unwrap_or_default();
+        if annex.received_at >= before {
+            return false;
+        }
+        self.next = record.index + 1;
+        let kind = RecordKind::try_from(i32::from(record.kept.kind));
+        let exchange = match kind {
+            Ok(RecordKind::Message) => self.message(record, annex.stage()),
+            Ok(RecordKind::Closing) => {
+                self.ended.extend(closed(record));
+                None
+            }
+            Ok(RecordKind::Torn) => {
+                let torn = Torn::decode(record.kept.header.clone()).unwrap_or_default();
+                self.torn.extend(Digest::from_slice(&torn.digest));
+                None
+            }
+            _ => None,
+        };
+        if record.content_length > 0 && !record.is_erased {
+            self.contents.push((record.index, exchange));
+            self.bytes += record.content_length;
+        }
+        true
+    }
+
+    /// Which exchange a message is of; its final reply ends it.
+    fn message(&mut self, record: &RawRecord, stage: Stage) -> Option<Exchange> {
+        let header = Header::parse(&record.kept.header).ok()?;
+        let sent = stage == Stage::Sent;
+        let side = match (header.direction, sent) {
+            (Direction::Request, true) | (Direction::Reply, false) => Side::Consumer,
+            (Direction::Request, false) | (Direction::Reply, true) => Side::Provider,
+        };
+        let exchange = (side, header.parties.exchange);
+        if header.direction == Direction::Reply && header.is_final {
+            self.ended.insert(exchange);
+        }
+        Some(exchange)
+    }
+
+    /// Runs of records whose contents go, from the first to the last of each, and where the next
+    /// round begins: at the first content that stays.
+    fn runs(&self) -> (Vec<(u64, u64)>, u64) {
+        let (mut runs, mut next): (Vec<(u64, u64)>, _) = (Vec::new(), self.next);
+        let mut is_adjacent = false;
+        for (index, exchange) in &self.contents {
+            let goes = exchange.is_some_and(|it| self.ended.contains(&it));
+            match runs.last_mut() {
+                Some((_, last)) if goes && is_adjacent => *last = *index,
+                _ if goes => runs.push((*index, *index)),
+                _ => next = next.min(*index),
+            }
+            is_adjacent = goes;
+        }
+        (runs, next)
+    }
+}
+
+fn closed(record: &RawRecord) -> Option<Exchange> {
+    let closing = Closing::decode(record.kept.header.clone()).ok()?;
+    let side = [Side::Consumer, Side::Provider]
+        .into_iter()
+        .find(|side| side.name() == closing.side);
+    side.zip(ExchangeId::from_slice(&closing.exchange_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use verifiable_log::KeptPart;
+
+    use super::*;
+
+    fn exchange(number: u8) -> Exchange {
+        (Side::Provider, ExchangeId::from_slice(&id(number)).unwrap())
+    }
+
+    /// A UUID of version 7.
+    fn id(number: u8) -> [u8; 16] {
+        let mut id = [number; 16];
+        (id[6], id[8]) = (0x70, 0x80);
+        id
+    }
+
+    fn closing(index: u64, number: u8, at: i64) -> RawRecord {
+        let body = Closing {
+            exchange_id: Bytes::copy_from_slice(&id(number)),
+            side: Side::Provider.name().to_owned(),
+            ..Closing::default()
+        };
+        let annex = Annex {
+            received_at: at,
+            ..Annex::default()
+        };
+        RawRecord {
+            index,
+            kept: KeptPart {
+                kind: RecordKind::Closing as u8,
+                header: body.encode_to_vec().into(),
+                signature: Bytes::new(),
+                annex: annex.encode_to_vec().into(),
+            },
+            content: Bytes::new(),
+            content_length: 0,
+            is_erased: false,
+        }
+    }
+
+    #[test]
+    fn contents_of_exchanges_that_have_not_ended_stay_and_are_looked_at_again() {
+        let mut round = Round::default();
+        let contents = [(1, 1), (2, 2), (4, 1), (6, 3), (8, 1), (9, 3)];
+        let contents = contents.map(|(index, number)| (index, Some(exchange(number))));
+        round.contents.extend(contents);
+        assert!(round.take(&closing(10, 1, 99), 100));
+        assert!(round.take(&closing(11, 2, 99), 100));
+        assert_eq!(round.runs(), (vec![(1, 4), (8, 8)], 6));
+        // Of what is not known nothing goes.
+        round.contents.insert(0, (0, None));
+        assert_eq!(round.runs().1, 0);
+        assert!(round.take(&closing(12, 3, 99), 100));
+        assert_eq!(round.runs().0, [(1, 9)]);
+    }
+
+    #[test]
+    fn a_record_that_is_too_young_ends_the_round_and_ends_no_exchange() {
+        let mut round = Round {
+            contents: vec![(1, Some(exchange(1)))],
+            ..Round::default()
+        };
+        assert!(!round.take(&closing(2, 1, 100), 100));
+        assert_eq!(round.runs(), (vec![], 0));
+    }
+}
