@@ -33,10 +33,10 @@ impl fmt::Display for Cells {
     }
 }
 
-/// Lets a writer meet every fault at each of its calls. `run` begins on a copy of the prepared
-/// disk, goes on until it fails, and says what it knows; `check` opens what is left, compares, and
-/// may add to what is known. Then the power is cut once more, and nothing may be gone of what was
-/// shown.
+/// Lets a writer meet every fault at each of its calls, and none. `run` begins on a copy of the
+/// prepared disk, goes on until it fails, and says what it knows; `check` opens what is left,
+/// compares, and may add to what is known. Then the power is cut once more, and nothing may be gone
+/// of what was shown.
 ///
 /// A `run` without a fault must do the same calls every time. Whoever panics is told the cell.
 pub fn every_fault<K>(
@@ -47,24 +47,37 @@ pub fn every_fault<K>(
     let rehearsal = prepared.copy();
     run(&rehearsal);
     let operations = rehearsal.operations();
+    let fill = |cell: Cell<'_>| {
+        let disk = prepared.copy();
+        if let Some((fault, _)) = cell.fault {
+            disk.arm(cell.number, fault);
+        }
+        let mut known = run(&disk);
+        disk.restart(cell.restart);
+        check(&disk, &mut known);
+        disk.restart(Restart::Synced);
+        check(&disk, &mut known);
+    };
     let mut cells = 0;
-    for (number, operation) in operations.iter().enumerate() {
-        let faults = Fault::ALL.into_iter().filter(|it| it.concerns(operation));
-        for (fault, restart) in faults.flat_map(|it| restarts(number).map(|then| (it, then))) {
-            let _cell = Cell {
-                number,
-                operation,
-                fault,
-                restart,
-            };
-            let disk = prepared.copy();
-            disk.arm(number, fault);
-            let mut known = run(&disk);
-            disk.restart(restart);
-            check(&disk, &mut known);
-            disk.restart(Restart::Synced);
-            check(&disk, &mut known);
-            cells += 1;
+    for number in 0..=operations.len() {
+        let faults = match operations.get(number) {
+            Some(operation) => Fault::ALL
+                .into_iter()
+                .filter(|fault| fault.concerns(operation))
+                .map(|fault| Some((fault, operation)))
+                .collect(),
+            // The writer came to its end.
+            None => vec![None],
+        };
+        for fault in faults {
+            for restart in restarts(number) {
+                fill(Cell {
+                    number,
+                    fault,
+                    restart,
+                });
+                cells += 1;
+            }
         }
     }
     Cells {
@@ -73,23 +86,26 @@ pub fn every_fault<K>(
     }
 }
 
+/// Says where it was if a test fails in it.
 struct Cell<'a> {
     number: usize,
-    operation: &'a Operation,
-    fault: Fault,
+    fault: Option<(Fault, &'a Operation)>,
     restart: Restart,
 }
 
 impl Drop for Cell<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let Self {
-                number,
-                operation,
-                fault,
-                restart,
-            } = self;
-            eprintln!("in the cell of call {number}, {operation:?}: {fault:?}, then {restart:?}");
+            let restart = self.restart;
+            match self.fault {
+                Some((fault, operation)) => {
+                    let number = self.number;
+                    eprintln!(
+                        "in the cell of call {number}, {operation:?}: {fault:?}, {restart:?}"
+                    );
+                }
+                None => eprintln!("in the cell without a fault: {restart:?}"),
+            }
         }
     }
 }
