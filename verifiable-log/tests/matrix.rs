@@ -5,7 +5,7 @@
 mod faults;
 mod model;
 
-use durable::simulated::{Cells, Disk, Restart, every_fault};
+use durable::simulated::{Cells, Disk, Operation, Restart, every_fault};
 use faults::{Fault, Faulty};
 use model::{Model, key, new_log, open};
 use prost::Message;
@@ -186,9 +186,8 @@ fn the_reserve() {
     println!("the reserve: {cells}");
 }
 
-/// Contents over two segments are destroyed: wholly and said so, or not at all once it was opened.
-#[test]
-fn erasure_of_contents() {
+/// A log with contents over two segments, and what is known of it.
+fn log_with_contents() -> (Faulty, Model) {
     let (views, mut known) = (model::views(), Model::default());
     let storage = new_log();
     let log = open(&storage, views.path()).unwrap();
@@ -198,6 +197,13 @@ fn erasure_of_contents() {
     }
     known.checkpoints.push(log.checkpoint(&key()).unwrap());
     drop(log);
+    (storage, known)
+}
+
+/// Contents are destroyed: wholly and said so, or not at all once the log was opened.
+#[test]
+fn erasure_of_contents() {
+    let (storage, known) = log_with_contents();
     let cells = matrix(&storage, &known, async |_, log, known| {
         known.erased = Some((1..=3, false));
         let erased = log.erase(1, 3, "its term is over").await;
@@ -205,4 +211,30 @@ fn erasure_of_contents() {
     });
     assert!(cells.operations > 15, "{cells}");
     println!("erasure of contents: {cells}");
+}
+
+/// An erasure whose record was read from memory when the log was opened: it survives before the
+/// zeros that it explains.
+#[test]
+fn finishing_an_erasure() {
+    let (storage, mut known) = log_with_contents();
+    let views = model::views();
+    let log = open(&storage, views.path()).unwrap();
+    // The file that says what is meant takes seven calls, then the record is written.
+    storage.arm(8, Fault::FailAndNotPersist);
+    block_on(log.erase(1, 3, "its term is over")).unwrap_err();
+    let operations = storage.0.operations();
+    let failed = operations
+        .iter()
+        .rev()
+        .find(|it| matches!(it, Operation::Sync(_)));
+    assert!(
+        matches!(failed, Some(Operation::Sync(path)) if path.ends_with("segments/00000000000000000004.segment")),
+        "{operations:?}"
+    );
+    drop(log);
+    storage.0.restart(Restart::Process);
+    known.erased = Some((1..=3, false));
+    let cells = matrix(&storage, &known, async |_, _, _| {});
+    println!("finishing an erasure: {cells}");
 }
