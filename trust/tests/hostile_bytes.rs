@@ -1,4 +1,4 @@
-//! No bytes make a parser panic, and no flipped bit gets a message accepted.
+//! No bytes make a parser panic, and what it accepts is what was signed or encoded.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -54,70 +54,6 @@ fn verify(envelope: &[u8], certificate: &SigningCertificate) -> Result<Digest, R
         .and_then(|unverified| unverified.verify(certificate, &VerifiedBatches::default()))
         .map(|verified| verified.digest())
         .map_err(|refusal| refusal.reason)
-}
-
-#[test]
-fn every_flipped_bit_of_a_signed_envelope_is_refused_by_name() {
-    let keys = vectors::read("message");
-    for case in 0..3 {
-        let signer = keys["cases"][case]["input"]["signer"].as_str().unwrap();
-        let certificate = certificate_of(signer);
-        let envelope = output("message", case, "envelope");
-        verify(&envelope, &certificate).unwrap();
-        let mut reasons = Vec::new();
-        for bit in 0..envelope.len() * 8 {
-            let mut flipped = envelope.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            let refused = verify(&flipped, &certificate).expect_err("a flipped bit is accepted");
-            if !reasons.contains(&refused) {
-                reasons.push(refused);
-            }
-        }
-        for reason in [
-            Reason::MalformedEnvelope,
-            Reason::ContentMismatch,
-            Reason::InvalidSignature,
-            Reason::UnknownCertificate,
-        ] {
-            assert!(
-                reasons.contains(&reason),
-                "{signer}: {reason:?} in {reasons:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn every_flipped_bit_of_a_head_is_refused() {
-    let anchor = registry::anchor("VN");
-    let head = output("head", 1, "head");
-    let verified = VerifiedHead::verify(head.clone().into(), anchor.root()).unwrap();
-    let file = vectors::read("head");
-    let checkpoint = file["cases"][1]["output"]["checkpoint"].as_str().unwrap();
-    assert!(checkpoint.starts_with("VN/registry\n5\n"));
-    for bit in 0..head.len() * 8 {
-        let mut flipped = head.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(other) = VerifiedHead::verify(flipped.into(), anchor.root()) {
-            // A spelling of the same head; nothing that it says may differ.
-            assert_eq!(other.serial(), verified.serial(), "bit {bit}");
-            assert_eq!(other.publication(), verified.publication(), "bit {bit}");
-        }
-    }
-}
-
-#[test]
-fn every_flipped_bit_of_a_root_document_is_refused() {
-    let signed = output("root-document", 1, "signed");
-    let anchor = Anchor::from_root_document(output("root-document", 0, "signed").into()).unwrap();
-    let verified = anchor.root().next(signed.clone().into()).unwrap();
-    for bit in 0..signed.len() * 8 {
-        let mut flipped = signed.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(other) = anchor.root().next(flipped.into()) {
-            assert_eq!(other.document(), verified.document(), "bit {bit}");
-        }
-    }
 }
 
 /// Some bytes, or those of a vector with a few of them changed, cut or inserted.

@@ -1,7 +1,9 @@
-//! What the tests share: vector files, messages from readable fields, and a small registry.
+//! What the tests share: vector files, messages from readable fields, a small registry, and every
+//! change of a byte.
 
 #![allow(dead_code, reason = "each test program uses a part of what is shared")]
 
+pub mod every_byte;
 pub mod fields;
 pub mod registry;
 pub mod signer;
