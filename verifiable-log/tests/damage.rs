@@ -1,6 +1,9 @@
 //! Every byte counts: changed, cut, missing and foreign bytes are named, and none is believed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[allow(dead_code, reason = "a part of what the tests of trust share")]
+#[path = "../../trust/tests/support/every_byte.rs"]
+mod every_byte;
 mod faults;
 
 use std::sync::{
@@ -10,9 +13,14 @@ use std::sync::{
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use bytes::Bytes;
+use every_byte::{Format, Irrelevant};
 use faults::{Fault as DiskFault, Faulty};
 use serde_json::Value;
-use trust::{Digest, checkpoint::Origin, leaf::LeafPreimage};
+use trust::{
+    Digest,
+    checkpoint::{LogKey, Origin},
+    leaf::LeafPreimage,
+};
 use verifiable_log::{
     Damage, End, Error, Fault, InvalidRecord, KeptPart, Log, Options, Reader, Reading, Record,
     leaf_of_local_record,
@@ -114,16 +122,24 @@ async fn every_changed_byte_of_a_segment_is_named() {
     let mut torn = Vec::new();
     for name in [FIRST, SECOND] {
         for at in 0..storage.bytes(name).len() {
-            // All bits take turns.
-            let copy = changed(&storage, name, |bytes| bytes[at] ^= 1 << (at % 8));
             let what = format!("byte {at} of {name}");
-            match read(&copy) {
-                Err(Error::Damaged(_)) => {}
-                Ok((_, end)) => assert!(end.unfinished.is_some(), "{what}"),
-                Err(other) => panic!("{what}: {other}"),
+            let flipped = |bit: usize| changed(&storage, name, |bytes| bytes[at] ^= 1 << bit);
+            // All bits; of runs of zeros one.
+            let bits = if storage.bytes(name)[at] == 0 {
+                at % 8..at % 8 + 1
+            } else {
+                0..8
+            };
+            for bit in bits {
+                match read(&flipped(bit)) {
+                    Err(Error::Damaged(_)) => {}
+                    Ok((_, end)) => assert!(end.unfinished.is_some(), "{what}, bit {bit}"),
+                    Err(other) => panic!("{what}, bit {bit}: {other}"),
+                }
             }
             // Opening reads by the same walk and is slower: it looks at every third byte, and
-            // less often into runs of zeros.
+            // less often into runs of zeros. All bits take turns.
+            let copy = flipped(at % 8);
             let step = if storage.bytes(name)[at] == 0 { 33 } else { 3 };
             if at.is_multiple_of(step) && is_named(&copy, &what) {
                 torn.push((name, at));
@@ -141,7 +157,33 @@ async fn every_changed_byte_of_identity_and_checkpoint_is_refused() {
         let copy = changed(&storage, "identity", |bytes| bytes[at] ^= 1);
         is_named(&copy, &format!("byte {at} of the identity"));
     }
+    Format {
+        name: "identity",
+        valid: &storage.bytes("identity"),
+        verify: &|bytes| {
+            let copy = changed(&storage, "identity", |identity| *identity = bytes.to_vec());
+            read(&copy).map_err(|error| error.to_string())
+        },
+        irrelevant: Irrelevant::default(),
+    }
+    .check();
     let checkpoint = storage.bytes("checkpoint");
+    // As an auditor reads it, who has the key of the log.
+    let key_of_log = LogKey::of(&key()).unwrap();
+    Format {
+        name: "stored checkpoint",
+        valid: &checkpoint,
+        verify: &|bytes| {
+            let copy = changed(&storage, "checkpoint", |note| *note = bytes.to_vec());
+            let reader = Reader::open_in(Arc::new(copy), leaf_of_local_record).unwrap();
+            let read = reader.checkpoint().map_err(|error| error.to_string())?;
+            let signed = read.ok_or("there is none")?;
+            let checkpoint = signed.verify(reader.origin(), &key_of_log);
+            checkpoint.cloned().map_err(|error| error.to_string())
+        },
+        irrelevant: Irrelevant::default(),
+    }
+    .check();
     let signature = checkpoint
         .windows(2)
         .position(|two| two == b"\n\n")
