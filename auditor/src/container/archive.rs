@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -63,6 +64,7 @@ pub(crate) fn read(path: &Path) -> Result<Files, NotRead> {
     let beginning = Config {
         archive_offset: ArchiveOffset::Known(0),
     };
+    let headers = file.try_clone()?;
     let mut zip = ZipArchive::with_config(beginning, io::BufReader::new(file))?;
     // Of two files of one name, tools read different ones.
     if zip.len() != stated {
@@ -84,6 +86,15 @@ pub(crate) fn read(path: &Path) -> Result<Files, NotRead> {
             return Err(NotRead::Form(format!(
                 "{name:?} is larger than any that belongs there"
             )));
+        }
+        // Some tools show extensions and comments: nothing is hidden there either. Their lengths
+        // stand behind that of the name, also where the directory has both (APPNOTE 4.3.7, 4.3.12).
+        let (mut here, mut listed) = ([0; 2], [0; 4]);
+        headers.read_exact_at(&mut here, entry.header_start() + 28)?;
+        headers.read_exact_at(&mut listed, entry.central_header_start() + 30)?;
+        if here != [0; 2] || listed != [0; 4] {
+            let problem = format!("{name:?} has an extension or a comment");
+            return Err(NotRead::Form(problem));
         }
         let end = entry.data_start().unwrap_or_default() + entry.size();
         places.insert(entry.header_start(), (end, name == MIME_TYPE_FILE));
