@@ -5,7 +5,12 @@ mod support;
 
 use prost::{Message, bytes::Bytes};
 use serde_json::json;
-use support::{fields, signer::VectorSigner, vectors};
+use support::{
+    every_byte::{Format, Irrelevant, Tail},
+    fields,
+    signer::VectorSigner,
+    vectors,
+};
 use trust::{
     Content, Digest, Reason,
     batch::{self, MAX_BATCH, ToSign, VerifiedBatches, leaf_of},
@@ -13,7 +18,9 @@ use trust::{
     merkle::Tree,
     message::{SignedMessage, SigningCertificate, UnsignedMessage, UnverifiedMessage},
     signature::{batch_manifest, signed_attributes},
-    wire::evidence::{CadesBatchSignature, MessageContent, MessageHeader, signature::Form},
+    wire::evidence::{
+        CadesBatchSignature, Envelope, MessageContent, MessageHeader, signature::Form,
+    },
 };
 
 #[test]
@@ -168,6 +175,54 @@ fn a_remembered_batch_vouches_for_no_other_message() {
         panic!("a batch is signed as one");
     };
     assert_eq!(refused(&|signature| *signature = other.clone()), invalid);
+}
+
+#[test]
+fn every_byte_of_an_envelope_that_was_signed_in_a_batch_counts() {
+    // The root says nothing of it; other counts give the third message a path of the same form.
+    const COUNT: &str = "how many messages the batch had, as far as the path tells";
+    let batch = batch_of(7);
+    let message = &batch.messages[2];
+    let envelope = message.envelope().encode_to_vec();
+    // Fields 4 and 5: of seven messages, the third.
+    let numbers = b"\x20\x07\x28\x02";
+    let count = envelope
+        .windows(4)
+        .position(|bytes| bytes == numbers)
+        .unwrap()
+        + 1;
+    for memory in [
+        VerifiedBatches::default(),
+        remembering(message, &batch.certificate),
+    ] {
+        Format {
+            name: "envelope signed in a batch",
+            valid: &envelope,
+            verify: &|bytes| {
+                let envelope = Envelope::decode(bytes).map_err(|error| error.to_string())?;
+                let received = UnverifiedMessage::parse(envelope);
+                let verified = received.and_then(|it| it.verify(&batch.certificate, &memory));
+                let digest = verified.map(|message| message.digest());
+                digest.map_err(|refusal| refusal.reason.name().to_owned())
+            },
+            irrelevant: Irrelevant {
+                bytes: &[(count..count + 1, COUNT)],
+                tails: &[(
+                    Tail::UnknownField,
+                    "fields of later versions are passed over",
+                )],
+                ..Irrelevant::default()
+            },
+        }
+        .check();
+    }
+}
+
+fn remembering(message: &SignedMessage, certificate: &SigningCertificate) -> VerifiedBatches {
+    let memory = VerifiedBatches::default();
+    let received = UnverifiedMessage::parse(message.envelope()).unwrap();
+    received.verify(certificate, &memory).unwrap();
+    memory
 }
 
 #[test]

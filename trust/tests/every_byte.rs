@@ -15,6 +15,7 @@ use support::{
 };
 use trust::{
     Digest, Reason, Refusal,
+    batch::VerifiedBatches,
     checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
     configuration::{Anchor, Fold, State, VerifiedHead, verify_membership},
     merkle::{self, Tree},
@@ -76,7 +77,9 @@ fn of_an_envelope() {
                 let envelope = Envelope::decode(bytes)
                     .map_err(|_| Reason::MalformedEnvelope.name().to_owned())?;
                 let message = UnverifiedMessage::parse(envelope).map_err(named)?;
-                let message = message.verify(&certificate).map_err(named)?;
+                let message = message
+                    .verify(&certificate, &VerifiedBatches::default())
+                    .map_err(named)?;
                 Ok((message.digest(), message.envelope()))
             },
             irrelevant: Irrelevant {
@@ -114,7 +117,9 @@ fn of_a_kept_message() {
         }
         let signature = Signature::decode(signature).map_err(|error| error.to_string())?;
         let message = KeptMessage::parse(header, Some(signature)).map_err(named)?;
-        message.verify(&certificate).map_err(named)
+        message
+            .verify(&certificate, &VerifiedBatches::default())
+            .map_err(named)
     };
     let later = [(Tail::UnknownField, LATER_FIELDS), (Tail::Again, MERGED)];
     Format {
