@@ -69,6 +69,19 @@ impl ClientCall {
         (call, parts)
     }
 
+    /// A call of nothing but headers.
+    #[cfg(fuzzing)]
+    pub(crate) fn of_headers(path: String, headers: HeaderMap) -> Self {
+        Self {
+            identity: ConnectionIdentity::Tls(None),
+            static_service: None,
+            path,
+            headers,
+            is_grpc: true,
+            arrived: Instant::now(),
+        }
+    }
+
     /// When the client gives up.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ mod consume;
 mod counting;
 mod exchange;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gathering;
 mod grpc;
 mod health;
