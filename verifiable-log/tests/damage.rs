@@ -175,7 +175,7 @@ async fn every_changed_byte_of_identity_and_checkpoint_is_refused() {
         valid: &checkpoint,
         verify: &|bytes| {
             let copy = changed(&storage, "checkpoint", |note| *note = bytes.to_vec());
-            let reader = Reader::open_in(Arc::new(copy), leaf_of_local_record).unwrap();
+            let reader = Reader::open_in(copy.storage(), leaf_of_local_record).unwrap();
             let read = reader.checkpoint().map_err(|error| error.to_string())?;
             let signed = read.ok_or("there is none")?;
             let checkpoint = signed.verify(reader.origin(), &key_of_log);
