@@ -67,12 +67,17 @@ impl Published {
         let signed = SignedCheckpoint::parse(&head.checkpoint).unwrap();
         let serial = signed.unverified().size;
         let newest = SignedCheckpoint::parse(&found("checkpoint")).unwrap();
-        assert!(newest.unverified().size >= serial);
-        let snapshot = self.state.to_snapshot().encode_to_vec();
-        assert_eq!(found(&format!("snapshot/{serial}")), snapshot);
-        for tile in Tile::added(0, serial) {
+        let newest = newest.unverified().size;
+        assert!(newest >= serial);
+        // Whoever follows the log reads the checkpoint alone.
+        for tile in [serial, newest]
+            .into_iter()
+            .flat_map(|size| Tile::added(0, size))
+        {
             assert_eq!(found(&tile.to_string()), self.log.tile(tile).unwrap());
         }
+        let snapshot = self.state.to_snapshot().encode_to_vec();
+        assert_eq!(found(&format!("snapshot/{serial}")), snapshot);
         for bundle in Bundle::added(0, serial) {
             assert_eq!(found(&bundle.to_string()), self.log.bundle(bundle).unwrap());
         }
@@ -114,6 +119,19 @@ async fn the_head_never_names_what_is_not_there() {
         },
     );
     println!("a publication: {cells}");
+}
+
+#[test]
+fn a_blob_that_was_put_survives() {
+    let blob = b"descriptors";
+    let path = Path::new(PUBLIC).join(format!("blob/{}", Digest::of(blob)));
+    let put = |disk: &Disk| open(disk).and_then(|files| files.put_blob(blob)).is_ok();
+    let cells = every_fault(&Disk::default(), put, |disk, is_put| {
+        assert!(!*is_put || disk.bytes(&path).as_deref() == Some(blob));
+        assert!(put(disk));
+        *is_put = true;
+    });
+    println!("a blob: {cells}");
 }
 
 #[tokio::test]
