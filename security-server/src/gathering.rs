@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::oneshot;
@@ -15,9 +15,6 @@ use trust::{
     batch::{self, MAX_BATCH, MessageSignature, ToSign},
     signature::{Signer, SigningFailed},
 };
-use verifiable_log::Log;
-
-use crate::signer::MemberSigner;
 
 /// Whose key signs, and for which server.
 type Destination = (Digest, ServerId);
@@ -34,43 +31,48 @@ struct Waiting {
 }
 
 /// What a message finds.
-enum Found {
+enum Found<Written> {
     /// The log is idle.
     Idle,
-    /// The log writes: whoever comes first gathers the others.
-    First,
+    /// The log writes: whoever comes first gathers the others until it has written.
+    First(Written),
     /// Somebody gathers.
     Gathering(oneshot::Receiver<Result<MessageSignature, SigningFailed>>),
 }
 
 impl Gatherings {
-    /// Signs a message for a server with a member's key.
+    /// Signs a message for a server with a member's key; `writing` is what the log is doing.
     ///
     /// # Errors
     /// When the key cannot be used.
     pub(crate) async fn sign(
         &self,
         message: ToSign,
-        signer: &Arc<MemberSigner>,
+        signer: &dyn Signer,
         receiver: &ServerId,
-        log: &Log,
+        writing: Option<impl Future<Output = ()>>,
     ) -> Result<MessageSignature, SigningFailed> {
         let destination = (signer.certificate_digest(), receiver.clone());
-        match self.find(&destination, message, log) {
-            Found::Idle => alone(message, signer.as_ref()),
-            Found::First => {
+        match self.find(&destination, message, writing) {
+            Found::Idle => alone(message, signer),
+            Found::First(written) => {
                 let mut open = Open {
                     gatherings: self,
                     destination: Some(destination),
                 };
-                log.written().await;
-                sign_together(message, open.close(), signer.as_ref())
+                written.await;
+                sign_together(message, open.close(), signer)
             }
             Found::Gathering(made) => made.await.unwrap_or_else(|_| Err(given_up())),
         }
     }
 
-    fn find(&self, destination: &Destination, message: ToSign, log: &Log) -> Found {
+    fn find<Written>(
+        &self,
+        destination: &Destination,
+        message: ToSign,
+        writing: Option<Written>,
+    ) -> Found<Written> {
         let mut open = self.lock();
         match open.entry(destination.clone()) {
             Entry::Occupied(mut gathering) => {
@@ -78,11 +80,13 @@ impl Gatherings {
                 gathering.get_mut().push(Waiting { message, made });
                 Found::Gathering(signature)
             }
-            Entry::Vacant(_) if !log.is_writing() => Found::Idle,
-            Entry::Vacant(entry) => {
-                entry.insert(Vec::new());
-                Found::First
-            }
+            Entry::Vacant(entry) => match writing {
+                None => Found::Idle,
+                Some(written) => {
+                    entry.insert(Vec::new());
+                    Found::First(written)
+                }
+            },
         }
     }
 
@@ -114,7 +118,7 @@ impl Drop for Open<'_> {
     }
 }
 
-fn alone(message: ToSign, signer: &MemberSigner) -> Result<MessageSignature, SigningFailed> {
+fn alone(message: ToSign, signer: &dyn Signer) -> Result<MessageSignature, SigningFailed> {
     batch::sign(&[message], signer)?.pop().ok_or_else(given_up)
 }
 
@@ -122,7 +126,7 @@ fn alone(message: ToSign, signer: &MemberSigner) -> Result<MessageSignature, Sig
 fn sign_together(
     first: ToSign,
     gathered: Vec<Waiting>,
-    signer: &MemberSigner,
+    signer: &dyn Signer,
 ) -> Result<MessageSignature, SigningFailed> {
     let others = gathered.iter().map(|waiting| waiting.message);
     let messages: Vec<_> = std::iter::once(first).chain(others).collect();
@@ -143,4 +147,126 @@ fn sign_together(
 
 fn given_up() -> SigningFailed {
     SigningFailed("whoever was to sign has stopped".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::Arc};
+
+    use tokio::task::yield_now;
+    use trust::wire::evidence::signature::Form;
+
+    use super::*;
+
+    /// Signs nothing, but says how often it was asked.
+    #[derive(Default)]
+    struct Counting(Mutex<usize>);
+
+    impl Signer for Counting {
+        fn certificate_digest(&self) -> Digest {
+            Digest::of(b"certificate")
+        }
+
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+            *self.0.lock().unwrap() += 1;
+            Ok(vec![1])
+        }
+    }
+
+    fn message(number: usize) -> ToSign {
+        ToSign {
+            digest: Digest::of(&number.to_be_bytes()),
+            created_at: 1_800_000_000,
+        }
+    }
+
+    fn server(name: &str) -> ServerId {
+        format!("VN/GOV/G01/{name}").parse().unwrap()
+    }
+
+    fn size_of(made: &MessageSignature) -> u32 {
+        match &made.wire().form {
+            Some(Form::CadesBatchV1(batch)) => batch.count,
+            _ => 1,
+        }
+    }
+
+    /// Lets so many messages meet while the log writes; gives the size of each one's batch.
+    async fn gathered(count: usize, receivers: &[&str], signer: &Arc<Counting>) -> Vec<u32> {
+        let gatherings = Arc::new(Gatherings::default());
+        let (written, writing) = tokio::sync::watch::channel(false);
+        let mut signing = Vec::new();
+        for number in 0..count {
+            let (gatherings, signer) = (Arc::clone(&gatherings), Arc::clone(signer));
+            let receiver = server(receivers[number % receivers.len()]);
+            let mut writing = writing.clone();
+            signing.push(tokio::spawn(async move {
+                let written = async move { drop(writing.wait_for(|written| *written).await) };
+                gatherings
+                    .sign(message(number), signer.as_ref(), &receiver, Some(written))
+                    .await
+            }));
+            yield_now().await;
+        }
+        written.send(true).unwrap();
+        let mut sizes = Vec::new();
+        for (number, made) in signing.into_iter().enumerate() {
+            let made = made.await.unwrap().unwrap();
+            assert!(made.is_of(&message(number)));
+            sizes.push(size_of(&made));
+        }
+        assert!(gatherings.lock().is_empty());
+        sizes
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_the_log_is_signed_together_for_each_receiver() {
+        let signer = Arc::default();
+        assert_eq!(gathered(10, &["server-1"], &signer).await, [10; 10]);
+        assert_eq!(*signer.0.lock().unwrap(), 1);
+        let sizes = gathered(10, &["server-1", "server-2"], &signer).await;
+        assert_eq!(sizes, [5; 10]);
+        assert_eq!(*signer.0.lock().unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn more_than_a_batch_is_signed_in_several() {
+        let signer = Arc::default();
+        let sizes = gathered(MAX_BATCH + 1, &["server-1"], &signer).await;
+        assert_eq!(sizes[..MAX_BATCH], [MAX_BATCH as u32; MAX_BATCH]);
+        assert_eq!(sizes[MAX_BATCH], 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_the_log_idle_does_not_wait() {
+        let (gatherings, signer) = (Gatherings::default(), Counting::default());
+        let idle: Option<std::future::Pending<()>> = None;
+        let receiver = server("server-1");
+        let made = gatherings.sign(message(0), &signer, &receiver, idle).await;
+        assert_eq!(size_of(&made.unwrap()), 1);
+    }
+
+    #[tokio::test]
+    async fn those_gathered_are_told_when_nobody_signs_for_them() {
+        let gatherings = Arc::new(Gatherings::default());
+        let signer = Arc::<Counting>::default();
+        let sign = |number| {
+            let (gatherings, signer) = (Arc::clone(&gatherings), Arc::clone(&signer));
+            tokio::spawn(async move {
+                let writing = Some(pending::<()>());
+                let receiver = server("server-1");
+                gatherings
+                    .sign(message(number), signer.as_ref(), &receiver, writing)
+                    .await
+                    .map(drop)
+            })
+        };
+        let first = sign(0);
+        yield_now().await;
+        let second = sign(1);
+        yield_now().await;
+        first.abort();
+        assert!(second.await.unwrap().is_err());
+        assert!(gatherings.lock().is_empty());
+    }
 }

@@ -39,6 +39,12 @@ pub struct MessageSignature {
 }
 
 impl MessageSignature {
+    /// Whether it was made of this message.
+    #[must_use]
+    pub fn is_of(&self, message: &ToSign) -> bool {
+        self.digest == message.digest
+    }
+
     /// The signature as it travels and is kept.
     #[must_use]
     pub const fn wire(&self) -> &Signature {

@@ -85,7 +85,7 @@ impl UnsignedMessage {
     /// # Errors
     /// When it was made of another message.
     pub fn signed(self, made: MessageSignature) -> Result<SignedMessage, SigningFailed> {
-        if made.digest != self.digest {
+        if !made.is_of(&self.to_sign()) {
             return Err(SigningFailed("it has signed another message".to_owned()));
         }
         Ok(SignedMessage {

@@ -212,21 +212,16 @@ impl Log {
         records.into_iter().map(Frame::of).collect()
     }
 
-    /// Whether a batch is being written: what is appended now waits for it.
+    /// While a batch is being written: the end of that. What is appended before it could not be
+    /// written earlier.
     #[must_use]
-    pub fn is_writing(&self) -> bool {
-        self.shared.writing().borrow().is_some()
-    }
-
-    /// Waits for the batch that is being written, if one is: what is appended before that could not
-    /// be written earlier.
-    pub async fn written(&self) {
-        let mut writing = self.shared.writing().subscribe();
-        let now = *writing.borrow_and_update();
-        if now.is_some() {
+    pub fn writing(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let batch = *self.shared.writing().borrow();
+        let mut writing = batch.map(|_| self.shared.writing().subscribe())?;
+        Some(async move {
             // The sender lives as long as the log.
-            let _ = writing.wait_for(|batch| *batch != now).await;
-        }
+            let _ = writing.wait_for(|now| *now != batch).await;
+        })
     }
 
     /// Waits until the log has failed; the owner then stops.

@@ -12,7 +12,11 @@ const BATCHES: &str = r#"
     for file in *.manifest; do
         node=$(sha256_of "00$(sha256sum "$file" | cut -c 1-64)")
         while read -r side hash; do
-            case $side in left) node=$(sha256_of "01$hash$node") ;; *) node=$(sha256_of "01$node$hash") ;; esac
+            case $side in
+                left) node=$(sha256_of "01$hash$node") ;;
+                right) node=$(sha256_of "01$node$hash") ;;
+                *) node=neither ;;
+            esac
         done < "${file%.*}.path"
         printf "$(echo "$node" | sed 's/../\\x&/g')" | cmp -s - "batch-$node.root" \
             && echo "$file: OK" || echo "$file: NOT IN ITS BATCH"

@@ -224,10 +224,10 @@ impl Server {
         receiver: &ServerId,
     ) -> Result<SignedMessage, Refusal> {
         let message = UnsignedMessage::new(header, content);
-        let log = self.recorder().log();
+        let writing = self.recorder().log().writing();
         let made = self
             .gatherings()
-            .sign(message.to_sign(), signer, receiver, log)
+            .sign(message.to_sign(), signer.as_ref(), receiver, writing)
             .await;
         made.and_then(|made| message.signed(made)).map_err(|error| {
             tracing::error!(%error, "signing failed");
