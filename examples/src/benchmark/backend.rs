@@ -79,7 +79,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Frames>, hyper::E
     let mut request = request.into_body();
     let mut frames = Vec::new();
     while let Some(frame) = request.frame().await {
-        if let Ok(part) = frame?.into_data() {
+        // An empty part, as may stand at the end, tells nothing; many of them look like an attack.
+        if let Ok(part) = frame?.into_data()
+            && !part.is_empty()
+        {
             frames.push(Ok(Frame::data(part)));
         }
     }

@@ -10,8 +10,12 @@ use crate::Error;
 /// Figures of one chain under one load.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figures {
-    /// Calls that ended, per second.
+    /// Calls that ended well, per second.
     pub requests_per_second: f64,
+    /// Calls that failed, also while they did not count yet; of all rounds, not their median.
+    pub failed: usize,
+    /// Why the first of them did.
+    pub first_failure: Option<String>,
     /// Half of the calls took at most so many microseconds.
     pub p50_us: f64,
     /// 99 of 100.
@@ -57,11 +61,13 @@ impl Figures {
     /// Of one round.
     ///
     /// # Errors
-    /// When no call ended in it.
+    /// When no call ended well in it.
     pub fn of(outcome: &Outcome<Sample>) -> Result<Self, Error> {
         let calls = outcome.latencies.len();
         if calls == 0 {
-            return Err("not one call ended while calls counted; let them count longer".into());
+            let why = outcome.first_failure.as_deref();
+            let why = why.unwrap_or("let them count longer");
+            return Err(format!("not one call ended well while calls counted: {why}").into());
         }
         let [before, after] = &outcome.samples;
         let share = |before: &Usage, after: &Usage| Share::of(before, after, calls);
@@ -71,6 +77,8 @@ impl Figures {
         };
         Ok(Self {
             requests_per_second: count(calls) / outcome.elapsed.as_secs_f64(),
+            failed: outcome.failed,
+            first_failure: outcome.first_failure.clone(),
             p50_us: percentile(&outcome.latencies, 0.5),
             p99_us: percentile(&outcome.latencies, 0.99),
             p999_us: percentile(&outcome.latencies, 0.999),
@@ -101,6 +109,8 @@ impl Figures {
         };
         Some(Self {
             requests_per_second: of(&|round| round.requests_per_second),
+            failed: rounds.iter().map(|round| round.failed).sum(),
+            first_failure: rounds.iter().find_map(|round| round.first_failure.clone()),
             p50_us: of(&|round| round.p50_us),
             p99_us: of(&|round| round.p99_us),
             p999_us: of(&|round| round.p999_us),

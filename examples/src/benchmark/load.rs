@@ -1,7 +1,8 @@
 //! The client of every chain: a closed loop of unary calls whose answers must equal the question.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
+    error::Error as _,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -64,15 +65,19 @@ pub struct Outcome<S> {
     pub latencies: Vec<Duration>,
     /// How long calls counted, as measured.
     pub elapsed: Duration,
+    /// How many calls failed, also while they did not count yet.
+    pub failed: usize,
+    /// Why the first of them did.
+    pub first_failure: Option<String>,
     /// The samples taken when calls began to count, and when they ceased to.
     pub samples: [S; 2],
 }
 
 impl Load {
-    /// Calls until the time is over. Any call that fails ends it.
+    /// Calls until the time is over.
     ///
     /// # Errors
-    /// Of the first call that did not bring back what was sent.
+    /// When a connection breaks, or next to no call ends. A call that fails by itself is counted.
     pub async fn run<S>(
         &self,
         mut sample: impl FnMut() -> Result<S, Error>,
@@ -84,6 +89,8 @@ impl Load {
             counts: Cell::new(false),
             stops: Cell::new(false),
             latencies: RefCell::default(),
+            failed: Cell::default(),
+            first_failure: OnceCell::new(),
             ended: Notify::new(),
         });
         let local = tokio::task::LocalSet::new();
@@ -118,6 +125,8 @@ impl Load {
                 Ok(Outcome {
                     latencies,
                     elapsed,
+                    failed: work.failed.get(),
+                    first_failure: work.first_failure.get().cloned(),
                     samples: [before, after],
                 })
             })
@@ -148,13 +157,15 @@ struct Work {
     counts: Cell<bool>,
     stops: Cell<bool>,
     latencies: RefCell<Vec<Duration>>,
+    failed: Cell<usize>,
+    first_failure: OnceCell<String>,
     ended: Notify,
 }
 
 impl Work {
-    /// Until so many calls have counted.
+    /// Until so many calls have counted or failed.
     async fn until(&self, calls: usize) {
-        while self.latencies.borrow().len() < calls {
+        while self.latencies.borrow().len() + self.failed.get() < calls {
             self.ended.notified().await;
         }
     }
@@ -162,11 +173,16 @@ impl Work {
     async fn call_until_stopped(self: Rc<Self>, mut sender: Sender) -> Result<(), Error> {
         while !self.stops.get() {
             let begun = Instant::now();
-            self.call(&mut sender).await?;
-            if self.counts.get() {
+            if let Err(error) = self.call(&mut sender).await {
+                if sender.is_closed() {
+                    return Err(error);
+                }
+                self.failed.update(|failed| failed + 1);
+                self.first_failure.get_or_init(|| error.to_string());
+            } else if self.counts.get() {
                 self.latencies.borrow_mut().push(begun.elapsed());
-                self.ended.notify_one();
             }
+            self.ended.notify_one();
         }
         Ok(())
     }
@@ -180,13 +196,13 @@ impl Work {
         if let Some(service) = &self.service {
             headers.insert("x-road-service", service.clone());
         }
-        sender.ready().await?;
-        let response = sender.send_request(request).await?;
+        sender.ready().await.map_err(with_cause)?;
+        let response = sender.send_request(request).await.map_err(with_cause)?;
         let (head, mut body) = response.into_parts();
         let mut expected = self.message.clone();
         let mut status = head.headers.get("grpc-status").cloned();
         while let Some(frame) = body.frame().await {
-            match frame?.into_data() {
+            match frame.map_err(with_cause)?.into_data() {
                 Ok(part) if expected.starts_with(&part) => expected.advance(part.len()),
                 Ok(_) => return Err("an answer differs from what was sent".into()),
                 Err(frame) => {
@@ -205,6 +221,14 @@ impl Work {
             .into());
         }
         Ok(())
+    }
+}
+
+/// hyper says what it was doing; its source says what went wrong.
+fn with_cause(error: hyper::Error) -> Error {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}").into(),
+        None => error.into(),
     }
 }
 

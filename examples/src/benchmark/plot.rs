@@ -103,7 +103,7 @@ fn legend(results: &Results) -> String {
 fn drawn(results: &Results, panel: &Panel, top: f64) -> String {
     let value = |chain, payload| {
         let cell = results.cell(chain, payload, panel.concurrency)?;
-        (panel.figure)(&cell.median)
+        (panel.figure)(cell.median.as_ref()?)
     };
     let ratio = |chain, payload| Some(value(chain, payload)? / value(Chain::Envoy, payload)?);
     let payloads = &results.plan.payloads;

@@ -55,7 +55,12 @@ impl Results {
     /// CPU time of the two hops of one chain by that of another.
     #[must_use]
     pub fn ratio(&self, of: Chain, to: Chain, payload: usize, concurrency: usize) -> Option<f64> {
-        let cpu = |chain| self.cell(chain, payload, concurrency)?.median.hops_cpu_us();
+        let cpu = |chain| {
+            self.cell(chain, payload, concurrency)?
+                .median
+                .as_ref()?
+                .hops_cpu_us()
+        };
         Some(cpu(of)? / cpu(to)?)
     }
 }

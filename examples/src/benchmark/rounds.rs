@@ -50,8 +50,10 @@ pub struct Cell {
     pub payload: usize,
     /// Calls at once.
     pub concurrency: usize,
-    /// The median of each figure.
-    pub median: Figures,
+    /// The median of each figure; none when the chain broke down in every round.
+    pub median: Option<Figures>,
+    /// Why it broke down in a round, which then has no figures.
+    pub breakdown: Option<String>,
     /// Each round.
     pub rounds: Vec<Figures>,
 }
@@ -61,7 +63,7 @@ impl Rounds {
     /// so for all of them.
     ///
     /// # Errors
-    /// Of the first call that fails, in any chain.
+    /// When something beside the chains breaks down. What breaks down in a chain is a result.
     pub async fn run(
         &self,
         chains: &Chains,
@@ -72,47 +74,44 @@ impl Rounds {
         let mut appends = Vec::new();
         for &concurrency in &self.concurrency {
             for &payload in &self.payloads {
-                let mut rounds = vec![Vec::new(); self.chains.len()];
+                let mut cells_here: Vec<_> = self
+                    .chains
+                    .iter()
+                    .map(|chain| Cell::new(*chain, payload, concurrency))
+                    .collect();
                 for number in 1..=self.rounds {
                     appends.append(&mut disk.time_appends(APPENDS)?);
-                    for (position, &chain) in self.chains.iter().enumerate() {
-                        let figures = self
-                            .round(chains, disk, chain, payload, concurrency)
-                            .await?;
-                        progress(&told(chain, payload, concurrency, number, &figures));
-                        rounds[position].push(figures);
+                    for cell in &mut cells_here {
+                        match self.round(chains, disk, cell).await {
+                            Ok(figures) => {
+                                progress(&told(cell, number, &figures));
+                                cell.rounds.push(figures);
+                            }
+                            Err(error) => {
+                                let error = error.to_string();
+                                progress(&format!("{}: {error}", cell.load()));
+                                cell.breakdown = Some(error);
+                            }
+                        }
                     }
                 }
-                for (&chain, rounds) in self.chains.iter().zip(rounds) {
-                    let median = Figures::median(&rounds).ok_or("there was no round")?;
-                    cells.push(Cell {
-                        chain,
-                        payload,
-                        concurrency,
-                        median,
-                        rounds,
-                    });
+                for cell in &mut cells_here {
+                    cell.median = Figures::median(&cell.rounds);
                 }
+                cells.append(&mut cells_here);
             }
         }
         appends.sort_unstable();
         Ok(Measured { cells, appends })
     }
 
-    async fn round(
-        &self,
-        chains: &Chains,
-        disk: &Disk,
-        chain: Chain,
-        payload: usize,
-        concurrency: usize,
-    ) -> Result<Figures, Error> {
-        let entry = chains.entry(chain)?;
+    async fn round(&self, chains: &Chains, disk: &Disk, cell: &Cell) -> Result<Figures, Error> {
+        let entry = chains.entry(cell.chain)?;
         let load = Load {
             address: entry.address,
             service: entry.service,
-            payload,
-            concurrency: Concurrency(concurrency),
+            payload: cell.payload,
+            concurrency: Concurrency(cell.concurrency),
             warm_up: Duration::from_secs_f64(self.warm_up_seconds),
             duration: Duration::from_secs_f64(self.seconds),
         };
@@ -127,27 +126,48 @@ impl Rounds {
                 written: disk.written(),
             })
         };
-        let outcome = load.run(sample).await;
-        let figures = outcome.and_then(|outcome| Figures::of(&outcome));
-        figures.map_err(|error| {
-            let name = chain.name();
-            format!("{name}, {payload} bytes, {concurrency} at once: {error}").into()
-        })
+        Figures::of(&load.run(sample).await?)
     }
 }
 
-fn told(
-    chain: Chain,
-    payload: usize,
-    concurrency: usize,
-    number: usize,
-    figures: &Figures,
-) -> String {
+impl Cell {
+    const fn new(chain: Chain, payload: usize, concurrency: usize) -> Self {
+        Self {
+            chain,
+            payload,
+            concurrency,
+            median: None,
+            breakdown: None,
+            rounds: Vec::new(),
+        }
+    }
+
+    /// Whether every call of it was answered well.
+    #[must_use]
+    pub fn is_faultless(&self) -> bool {
+        self.breakdown.is_none() && self.rounds.iter().all(|round| round.failed == 0)
+    }
+
+    fn load(&self) -> String {
+        let name = self.chain.name();
+        format!(
+            "{name:>9} {:>8} bytes {:>4} at once",
+            self.payload, self.concurrency
+        )
+    }
+}
+
+fn told(cell: &Cell, number: usize, figures: &Figures) -> String {
     let hops = figures.hops_cpu_us().unwrap_or_default();
+    let failures: String = figures
+        .first_failure
+        .iter()
+        .map(|first| format!("; {} calls failed, the first: {first}", figures.failed))
+        .collect();
     format!(
-        "{:>9} {payload:>8} bytes {concurrency:>4} at once, round {number}: {:>7.0} calls/s, \
-         p50 {:>7.0} us, hops {hops:>7.1} us of CPU a call",
-        chain.name(),
+        "{}, round {number}: {:>7.0} calls/s, p50 {:>7.0} us, hops {hops:>7.1} us of CPU a \
+         call{failures}",
+        cell.load(),
         figures.requests_per_second,
         figures.p50_us,
     )

@@ -67,7 +67,8 @@ fn one_caller(results: &Results) -> String {
     let Some(&payload) = results.plan.payloads.first() else {
         return String::new();
     };
-    let Some(cell) = results.cell(Chain::Lienthong, payload, 1) else {
+    let cell = results.cell(Chain::Lienthong, payload, 1);
+    let Some(median) = cell.and_then(|cell| cell.median.as_ref()) else {
         return String::new();
     };
     let sync = results.machine.fdatasync_p50_us;
@@ -76,7 +77,7 @@ fn one_caller(results: &Results) -> String {
          A call of {} waits for four records, one behind the other. Half of the calls took at most \
          {} µs; {SYNCS:.0} × `fdatasync` of this disk ({} µs, appends of 4 KiB) and 500 µs are {} µs.\n",
         bytes(payload),
-        significant(cell.median.p50_us),
+        significant(median.p50_us),
         significant(sync),
         significant(SYNCS * sync + 500.0),
     )
@@ -85,14 +86,14 @@ fn one_caller(results: &Results) -> String {
 fn figures(results: &Results, concurrency: usize) -> String {
     let mut text = format!(
         "\n## {}\n\n\
-         | payload | chain | calls/s | p50 µs | p99 µs | p99.9 µs | CPU µs a call: first | second \
+         | payload | chain | failed | calls/s | p50 µs | p99 µs | p99.9 µs | CPU µs a call: first | second \
          | **both** | × Envoy | backend | client | MiB first | second | bytes to disk a call |\n\
          |---:|---|{}\n",
         match concurrency {
             1 => "One call at a time".to_owned(),
             many => format!("{many} calls at once"),
         },
-        "---:|".repeat(13),
+        "---:|".repeat(14),
     );
     for &payload in &results.plan.payloads {
         for &chain in &results.plan.chains {
@@ -100,7 +101,10 @@ fn figures(results: &Results, concurrency: usize) -> String {
                 continue;
             };
             let ratio = results.ratio(chain, Chain::Envoy, payload, concurrency);
-            text += &row(payload, chain, &cell.median, ratio);
+            text += &match &cell.median {
+                Some(median) => row(payload, chain, median, ratio),
+                None => format!("| {} | {} | all |\n", bytes(payload), chain.name()),
+            };
         }
     }
     text
@@ -113,6 +117,7 @@ fn row(payload: usize, chain: Chain, median: &Figures, ratio: Option<f64>) -> St
     let cells = [
         bytes(payload),
         chain.name().to_owned(),
+        median.failed.to_string(),
         significant(median.requests_per_second),
         significant(median.p50_us),
         significant(median.p99_us),

@@ -5,6 +5,9 @@ use std::path::Path;
 use super::{Hop, Side};
 
 /// The configuration file of one side.
+///
+/// Connections are kept, but not shared between those who call: with many large messages at once,
+/// calls that share one wait for each other for ever (HAProxy 2.6).
 pub(super) fn configuration(hop: &Hop) -> String {
     let identity = format!("{}/identity.pem", hop.directory.display());
     let authority = hop.authority.display();
@@ -27,13 +30,12 @@ pub(super) fn configuration(hop: &Hop) -> String {
         "global
     nbthread 1
     maxconn 8192
-    tune.bufsize 32768
     tune.h2.initial-window-size 1048576
     tune.h2.max-concurrent-streams 1024
 
 defaults
     mode http
-    http-reuse always
+    http-reuse never
     timeout connect 10s
     timeout client 60s
     timeout server 60s
