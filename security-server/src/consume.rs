@@ -117,6 +117,7 @@ async fn carry_replies(
         let answer = server.record(exchange, answer).await?; //     durable before it is delivered
         interrupt.unless(reply.deliver(answer)).await?;
     }
+    inward.finish().await;
     Ok(())
 }
 

@@ -69,6 +69,16 @@ where
         }))
     }
 
+    /// Whether the stream ends here; waits for the answer for a moment.
+    pub(crate) async fn ends(&mut self) -> bool {
+        self.messages.ends().await.unwrap_or(true)
+    }
+
+    /// Reads the stream to its end.
+    pub(crate) async fn finish(&mut self) {
+        self.messages.finish().await;
+    }
+
     /// The trailers, after the end.
     pub(crate) fn take_trailers(&mut self) -> Option<http::HeaderMap> {
         self.messages.take_trailers()

@@ -1,8 +1,11 @@
 //! What comes from another security server: envelopes, after the certificates that they name.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use hyper::body::Incoming;
 use proto::exchange::{TrustMaterial, frame};
+use tokio::time::timeout;
 use trust::{Digest, Reason, Refusal, message::signing_certificate, wire::evidence::Envelope};
 
 use crate::{
@@ -17,6 +20,9 @@ use crate::{
 
 /// How many certificates a peer may send in one direction of an exchange.
 const MATERIAL_LIMIT: usize = 4;
+
+/// How long the end of a stream is waited for behind its final message.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The frames of one direction of an exchange.
 pub(crate) struct PeerFrames {
@@ -78,6 +84,16 @@ impl PeerFrames {
                     ));
                 }
             }
+        }
+    }
+
+    /// Lets the stream end after its final message, as it mostly has already: one that is dropped
+    /// before is reset, and a connection that others share bears only so many resets.
+    pub(crate) async fn finish(mut self) {
+        if !self.frames.ends().await {
+            tokio::spawn(async move {
+                let _ = timeout(END_TIMEOUT, self.frames.finish()).await;
+            });
         }
     }
 

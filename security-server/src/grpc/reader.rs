@@ -123,6 +123,12 @@ where
         Ok(self.begins().await? && self.ended && self.buffer.is_empty())
     }
 
+    /// Reads the body to its end, behind its last message: a body that is dropped before is reset,
+    /// and a connection bears only so many resets. Stops at anything but the end.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.fill().await;
+    }
+
     /// The trailers; complete once [`Self::next`] gave none or [`Self::ends`] gave true.
     pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
         self.trailers.take()
@@ -235,6 +241,26 @@ mod tests {
         assert!(reader.next().await.unwrap().is_some());
         assert!(reader.ends().await.unwrap());
         assert_eq!(reader.take_trailers().unwrap()["grpc-status"], "0");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_to_its_end_and_no_further_than_that() {
+        let (frames, mut reader) = reader();
+        send(&frames, b"\0\0\0\0\x01a").await;
+        assert!(reader.next().await.unwrap().is_some());
+        let ending = tokio::spawn(async move {
+            reader.finish().await;
+            reader.ended
+        });
+        tokio::task::yield_now().await;
+        let trailers = Frame::trailers(HeaderMap::new());
+        frames.send(Ok(trailers)).await.unwrap();
+        assert!(ending.await.unwrap());
+
+        let (frames, mut reader) = self::reader();
+        send(&frames, b"more").await;
+        reader.finish().await;
+        assert!(!reader.ended);
     }
 
     #[tokio::test]

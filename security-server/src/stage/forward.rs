@@ -172,6 +172,13 @@ impl Inward {
         }
     }
 
+    /// After the final reply: lets the stream end.
+    pub(crate) async fn finish(self) {
+        if let InwardState::Frames(frames) = self.state {
+            frames.finish().await;
+        }
+    }
+
     /// What the trailers say where a final reply should have been. Nobody signed it, so the provider
     /// can refuse in no other name than its own: that of the server at the other end.
     fn said(&self, mut trailers: HeaderMap) -> Option<Interruption> {
