@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 use trust::{
     Digest, ServerId,
-    batch::{self, MAX_BATCH, MessageSignature, ToSign},
+    batch::{self, MessageSignature, ToSign},
     signature::{Signer, SigningFailed},
 };
 
@@ -130,19 +130,33 @@ fn sign_together(
 ) -> Result<MessageSignature, SigningFailed> {
     let others = gathered.iter().map(|waiting| waiting.message);
     let messages: Vec<_> = std::iter::once(first).chain(others).collect();
-    let mut made =
-        messages
-            .chunks(MAX_BATCH)
-            .flat_map(|together| match batch::sign(together, signer) {
-                Ok(made) => made.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error); together.len()],
-            });
+    let mut made = sign_all(&messages, signer).into_iter();
     let of_first = made.next();
     for (waiting, made) in gathered.into_iter().zip(made) {
         // Whoever no longer waits needs no signature.
         let _ = waiting.made.send(made);
     }
     of_first.unwrap_or_else(|| Err(given_up()))
+}
+
+/// Signs messages in as few batches as may hold them.
+fn sign_all(
+    messages: &[ToSign],
+    signer: &dyn Signer,
+) -> Vec<Result<MessageSignature, SigningFailed>> {
+    let mut made = Vec::with_capacity(messages.len());
+    let mut rest = messages;
+    while let Some((together, others)) = rest.split_at_checked(batch::fitting(rest)) {
+        if together.is_empty() {
+            break;
+        }
+        match batch::sign(together, signer) {
+            Ok(signatures) => made.extend(signatures.into_iter().map(Ok)),
+            Err(error) => made.extend(together.iter().map(|_| Err(error.clone()))),
+        }
+        rest = others;
+    }
+    made
 }
 
 fn given_up() -> SigningFailed {
@@ -154,7 +168,10 @@ mod tests {
     use std::{future::pending, sync::Arc};
 
     use tokio::task::yield_now;
-    use trust::wire::evidence::signature::Form;
+    use trust::{
+        batch::{MAX_BATCH, MAX_BATCH_DELAY},
+        wire::evidence::signature::Form,
+    };
 
     use super::*;
 
@@ -235,6 +252,33 @@ mod tests {
         let sizes = gathered(MAX_BATCH + 1, &["server-1"], &signer).await;
         assert_eq!(sizes[..MAX_BATCH], [MAX_BATCH as u32; MAX_BATCH]);
         assert_eq!(sizes[MAX_BATCH], 1);
+    }
+
+    #[test]
+    fn what_a_batch_may_not_hold_together_is_signed_apart() {
+        // The log stood still for minutes, or the clock was set: forward, and back.
+        let times = [0, 30, 60, 61, 500, 470, 440, 439, 0];
+        let messages: Vec<_> = (0..times.len())
+            .map(|number| ToSign {
+                created_at: 1_800_000_000 + times[number],
+                ..message(number)
+            })
+            .collect();
+        let signer = Counting::default();
+        let made = sign_all(&messages, &signer);
+        let sizes: Vec<_> = made
+            .iter()
+            .map(|made| size_of(made.as_ref().unwrap()))
+            .collect();
+        assert_eq!(sizes, [3, 3, 3, 1, 3, 3, 3, 1, 1]);
+        for (message, made) in messages.iter().zip(&made) {
+            let made = made.as_ref().unwrap();
+            assert!(made.is_of(message));
+            if let Some(Form::CadesBatchV1(batch)) = &made.wire().form {
+                let delay = batch.signing_time - message.created_at;
+                assert!((0..=MAX_BATCH_DELAY).contains(&delay), "{delay}");
+            }
+        }
     }
 
     #[tokio::test]

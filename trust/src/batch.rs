@@ -52,11 +52,27 @@ impl MessageSignature {
     }
 }
 
-/// Signs messages of one member to one server: alone if there is one, else up to [`MAX_BATCH`]
-/// together. Gives their signatures in order.
+/// How many of these messages, from the first on, one batch may hold: it is signed at the newest of
+/// their times, and no receiver takes one that was signed long after a message of it was made.
+#[must_use]
+pub fn fitting(messages: &[ToSign]) -> usize {
+    let Some(first) = messages.first() else {
+        return 0;
+    };
+    let (mut oldest, mut newest) = (first.created_at, first.created_at);
+    let fits = |message: &&ToSign| {
+        oldest = oldest.min(message.created_at);
+        newest = newest.max(message.created_at);
+        newest.saturating_sub(oldest) <= MAX_BATCH_DELAY
+    };
+    messages.iter().take(MAX_BATCH).take_while(fits).count()
+}
+
+/// Signs messages of one member to one server: alone if there is one, else together. Gives their
+/// signatures in order.
 ///
 /// # Errors
-/// When the key cannot be used, or there are more than fit a batch.
+/// When the key cannot be used, or there are more than [`fitting`] in a batch.
 pub fn sign(
     messages: &[ToSign],
     signer: &dyn Signer,
@@ -64,8 +80,8 @@ pub fn sign(
     match messages {
         [] => Ok(Vec::new()),
         [message] => sign_alone(message, signer).map(|signature| vec![signature]),
-        _ if messages.len() > MAX_BATCH => Err(SigningFailed(format!(
-            "a batch has at most {MAX_BATCH} messages"
+        _ if fitting(messages) < messages.len() => Err(SigningFailed(format!(
+            "a batch has at most {MAX_BATCH} messages, made within {MAX_BATCH_DELAY} seconds"
         ))),
         _ => sign_batch(messages, signer),
     }

@@ -373,6 +373,8 @@ impl Drop for FailsByPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail(Error::WriterStopped);
+            // Whoever waits for the batch is told by the failure of what follows.
+            self.0.writing().send_replace(None);
         }
     }
 }
