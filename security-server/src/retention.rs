@@ -35,53 +35,42 @@ pub(crate) async fn keep_term(server: Arc<Server>, term: Duration) {
         });
         let looked = looked.await.map_err(|error| error.to_string());
         match looked.and_then(|looked| looked.map_err(|error| error.to_string())) {
-            Ok(reached) => {
-                from = reached.next;
-                if !reached.is_end {
-                    continue;
-                }
-            }
+            Ok(next) => from = next,
             Err(why) => tracing::error!(%why, "content whose term is over stays for now"),
         }
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-/// How far a round has come.
-struct Reached {
-    /// The first record that may have to be looked at again.
-    next: u64,
-    /// Nothing that follows is old enough.
-    is_end: bool,
-}
-
-/// Destroys what is old enough among the next records. Blocks on files.
-fn erase_older(log: &Log, from: u64, before: i64, runtime: &Handle) -> Result<Reached, EraseError> {
-    let mut round = Round {
-        next: from,
-        ..Round::default()
-    };
-    let mut is_end = true;
-    for record in log.scan(from)? {
-        if !round.take(&record?, before) {
-            break;
+/// Destroys what is old enough, from a record on, round by round; gives the first record that may
+/// have to be looked at again. Blocks on files.
+fn erase_older(log: &Log, from: u64, before: i64, runtime: &Handle) -> Result<u64, EraseError> {
+    let (mut at, mut again) = (from, u64::MAX);
+    // Looked for in vain to the end of what is old enough: once a pass for each.
+    let mut unended = HashSet::new();
+    loop {
+        let (round, is_last) = Round::read(log, at, before, &unended)?;
+        for digest in &round.torn {
+            if log.erase_torn(digest)? {
+                tracing::info!("a cut tail destroyed: {REASON}");
+            }
         }
-        if round.contents.len() >= ROUND || round.bytes >= ROUND_BYTES {
-            is_end = false;
-            break;
+        let (runs, next) = round.runs();
+        for (first, last) in runs {
+            runtime.block_on(log.erase(first, last, REASON))?;
+            tracing::info!(first, last, "content destroyed: {REASON}");
+        }
+        if next < round.next {
+            again = again.min(next);
+        }
+        at = round.next;
+        if is_last {
+            return Ok(again.min(at));
+        }
+        if unended.len() < ROUND {
+            unended.extend(round.unended());
         }
     }
-    for digest in &round.torn {
-        if log.erase_torn(digest)? {
-            tracing::info!("a cut tail destroyed: {REASON}");
-        }
-    }
-    let (runs, next) = round.runs();
-    for (first, last) in runs {
-        runtime.block_on(log.erase(first, last, REASON))?;
-        tracing::info!(first, last, "content destroyed: {REASON}");
-    }
-    Ok(Reached { next, is_end })
 }
 
 type Exchange = (Side, ExchangeId);
@@ -99,6 +88,61 @@ struct Round {
 }
 
 impl Round {
+    /// Reads a round, and on to the ends of its exchanges; says whether it is the last.
+    fn read(
+        log: &Log,
+        at: u64,
+        before: i64,
+        known: &HashSet<Exchange>,
+    ) -> Result<(Self, bool), EraseError> {
+        let mut round = Self {
+            next: at,
+            ..Self::default()
+        };
+        let mut sought: Option<HashSet<Exchange>> = None;
+        for record in log.scan(at)? {
+            let record = record?;
+            match &mut sought {
+                Some(sought) => {
+                    if sought.is_empty() || !round.look_ahead(&record, before, sought) {
+                        return Ok((round, false));
+                    }
+                }
+                None => {
+                    if !round.take(&record, before) {
+                        return Ok((round, true));
+                    }
+                    if round.contents.len() >= ROUND || round.bytes >= ROUND_BYTES {
+                        let unended = round.unended();
+                        sought = Some(unended.filter(|it| !known.contains(it)).collect());
+                    }
+                }
+            }
+        }
+        Ok((round, sought.is_none()))
+    }
+
+    /// Exchanges with contents here that are not known to have ended.
+    fn unended(&self) -> impl Iterator<Item = Exchange> {
+        let exchanges = self.contents.iter().filter_map(|(_, exchange)| *exchange);
+        exchanges.filter(|exchange| !self.ended.contains(exchange))
+    }
+
+    /// Takes of a record behind the round only whether it ends one of the exchanges that are sought;
+    /// says whether it is old enough.
+    fn look_ahead(
+        &mut self,
+        record: &RawRecord,
+        before: i64,
+        sought: &mut HashSet<Exchange>,
+    ) -> bool {
+        let mut ahead = Self::default();
+        let is_old = ahead.take(record, before);
+        let found = ahead.ended.iter().filter(|ended| sought.remove(ended));
+        self.ended.extend(found);
+        is_old
+    }
+
     /// Takes in the next record, unless it is too young.
     fn take(&mut self, record: &RawRecord, before: i64) -> bool {
         let annex = Annex::decode(record.kept.annex.clone()).unwrap_or_default();
@@ -224,6 +268,26 @@ mod tests {
         assert_eq!(round.runs().1, 0);
         assert!(round.take(&closing(12, 3, 99), 100));
         assert_eq!(round.runs().0, [(1, 9)]);
+    }
+
+    /// A stream of more messages than one round holds ends far behind its first ones.
+    #[test]
+    fn the_end_of_an_exchange_is_found_beyond_its_round() {
+        let mut round = Round {
+            contents: vec![(1, Some(exchange(1))), (2, Some(exchange(2)))],
+            next: 3,
+            ..Round::default()
+        };
+        let mut sought: HashSet<_> = round.unended().collect();
+        assert!(round.look_ahead(&closing(3, 2, 99), 100, &mut sought));
+        assert!(round.look_ahead(&closing(4, 3, 99), 100, &mut sought));
+        assert_eq!(sought, HashSet::from([exchange(1)]));
+        assert!(round.look_ahead(&closing(5, 1, 99), 100, &mut sought));
+        assert!(sought.is_empty());
+        assert!(!round.look_ahead(&closing(6, 1, 100), 100, &mut sought));
+        // What was looked at on the way belongs to the next round, and nothing of it is kept.
+        assert_eq!(round.runs(), (vec![(1, 2)], 3));
+        assert!(!round.ended.contains(&exchange(3)));
     }
 
     #[test]
