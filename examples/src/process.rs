@@ -6,7 +6,10 @@ use std::{
     process::{ExitStatus, Output, Stdio},
 };
 
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::Error;
 
@@ -29,6 +32,20 @@ pub fn program(name: &str) -> Result<PathBuf, Error> {
             path.display()
         )
         .into())
+    }
+}
+
+/// Waits until this process is asked to stop: by Ctrl-C or SIGTERM.
+pub async fn stopped() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => drop(terminate.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
     }
 }
 

@@ -129,7 +129,7 @@ fn origin(settings: &Settings) -> Origin {
     Origin::of_server(&settings.server, settings.log_key.generation)
 }
 
-fn options(clock: &SharedClock) -> Options {
+pub(crate) fn options(clock: &SharedClock) -> Options {
     let clock = Arc::clone(clock);
     let annex_of = move |kind: u8| {
         let kind = RecordKind::try_from(i32::from(kind)).unwrap_or(RecordKind::Unspecified);

@@ -11,7 +11,9 @@ use prost::{
 use serde_json::Value;
 use support::{
     every_byte::{Format, Irrelevant, Tail},
-    fields, registry, vectors,
+    fields, registry,
+    signer::certificate_of,
+    vectors,
 };
 use trust::{
     Digest, Reason, Refusal,
@@ -19,10 +21,9 @@ use trust::{
     checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
     configuration::{Anchor, Fold, State, VerifiedHead, verify_membership},
     merkle::{self, Tree},
-    message::{KeptMessage, SigningCertificate, UnverifiedMessage},
+    message::{KeptMessage, UnverifiedMessage},
     peer_log::{KEPT, PeerLog},
     record::leaf_preimage,
-    signature::PublicKey,
     tile::{BundledRecord, Tile, TiledTree},
     wire::evidence::{Envelope, Membership, PeerCheckpoint, RecordKind, Signature},
 };
@@ -34,23 +35,6 @@ const MERGED: &str = "of a field that stands there twice the last counts, and it
 /// A field of the output of a vector.
 fn output(name: &str, case: usize, field: &str) -> Bytes {
     fields::bytes(&vectors::read(name)["cases"][case]["output"][field])
-}
-
-fn certificate_of(signer: &str) -> SigningCertificate {
-    let keys = vectors::read("keys");
-    let signer_keys = &keys["signers"][signer];
-    let public_key = fields::bytes(&signer_keys["public_key"]);
-    SigningCertificate {
-        digest: Digest::of(&fields::bytes(&signer_keys["certificate"])),
-        member: signer.parse().unwrap(),
-        authority: Digest::of(&fields::bytes(&keys["authority"])),
-        not_before: signer_keys["not_before"].as_i64().unwrap(),
-        not_after: signer_keys["not_after"].as_i64().unwrap(),
-        public_key: match PublicKey::ecdsa_p256(&public_key) {
-            Ok(key) => key,
-            Err(_) => PublicKey::rsa(&public_key).unwrap(),
-        },
-    }
 }
 
 fn named(refusal: Refusal) -> String {

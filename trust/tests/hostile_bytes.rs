@@ -7,7 +7,7 @@ mod support;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use prost::{Message, bytes::Bytes};
 use serde_json::Value;
-use support::{fields, registry, vectors};
+use support::{fields, registry, signer::certificate_of, vectors};
 use trust::{
     Content, Digest, ExchangeId, InstanceId, MethodPath, Reason, ServerId, SubsystemId,
     batch::VerifiedBatches,
@@ -16,7 +16,6 @@ use trust::{
     header::Header,
     message::{SigningCertificate, UnverifiedMessage},
     record::leaf_preimage,
-    signature::PublicKey,
     tile::BundledRecord,
     wire::{
         configuration::Snapshot,
@@ -28,23 +27,6 @@ use trust::{
 fn output(name: &str, case: usize, field: &str) -> Vec<u8> {
     let file = vectors::read(name);
     fields::bytes(&file["cases"][case]["output"][field]).to_vec()
-}
-
-fn certificate_of(signer: &str) -> SigningCertificate {
-    let keys = vectors::read("keys");
-    let signer_keys = &keys["signers"][signer];
-    let public_key = fields::bytes(&signer_keys["public_key"]);
-    SigningCertificate {
-        digest: Digest::of(&fields::bytes(&signer_keys["certificate"])),
-        member: signer.parse().unwrap(),
-        authority: Digest::of(&fields::bytes(&keys["authority"])),
-        not_before: signer_keys["not_before"].as_i64().unwrap(),
-        not_after: signer_keys["not_after"].as_i64().unwrap(),
-        public_key: match PublicKey::ecdsa_p256(&public_key) {
-            Ok(key) => key,
-            Err(_) => PublicKey::rsa(&public_key).unwrap(),
-        },
-    }
 }
 
 fn verify(envelope: &[u8], certificate: &SigningCertificate) -> Result<Digest, Reason> {

@@ -6,10 +6,7 @@
 //! if it is there, the zeros are written again, else nothing was erased. Zeros that no later record
 //! explains are damage.
 
-use std::{
-    io::IoSlice,
-    sync::{Arc, MutexGuard},
-};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use prost::Message;
@@ -26,15 +23,13 @@ use crate::{
     segments::segments,
     shared::{Shared, locked},
     storage::Storage,
-    torn::{torn_files, write_again},
+    torn::{torn_files, write_again, write_zeros},
     walk::{Place, Step, Walk},
     window::Contents,
 };
 
 const KIND: u8 = RecordKind::Erased as u8;
 const ERASING: &str = "erasing";
-/// Zeros are written in pieces of this size.
-const PIECE: usize = 64 * 1024;
 
 impl Log {
     /// Destroys the contents of the records from `first` to `last`; their kept parts stay. Gives the
@@ -253,15 +248,8 @@ fn zero(storage: &Arc<Storage>, first: u64, last: u64) -> Result<(), Error> {
         };
         let kept = &record.kept;
         let kept = kept.header.len() + kept.signature.len() + kept.annex.len();
-        let mut at = place.frame + (FRAME_HEADER + kept) as u64;
-        let end = at + record.content_length;
-        while at < end {
-            let length = usize::try_from(end - at).map_or(PIECE, |left| left.min(PIECE));
-            let zeros = [0; PIECE];
-            let piece = zeros.get(..length).unwrap_or(&zeros);
-            durable::write_at(&*file, &mut [IoSlice::new(piece)], at).map_err(failed)?;
-            at += length as u64;
-        }
+        let at = place.frame + (FRAME_HEADER + kept) as u64;
+        write_zeros(&*file, at, at + record.content_length).map_err(failed)?;
         unsynced = Some((place.segment, file));
         Ok(())
     })?;

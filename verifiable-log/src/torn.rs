@@ -239,6 +239,12 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 }
 
 fn zero(file: &dyn File, offset: u64, end: u64) -> io::Result<()> {
+    write_zeros(file, offset, end)?;
+    file.sync()
+}
+
+/// Writes zeros from `offset` to `end`. They survive once the file was synced.
+pub(crate) fn write_zeros(file: &dyn File, offset: u64, end: u64) -> io::Result<()> {
     let zeros = [0; PIECE];
     let mut at = offset;
     while at < end {
@@ -247,7 +253,7 @@ fn zero(file: &dyn File, offset: u64, end: u64) -> io::Result<()> {
         durable::write_at(file, &mut [IoSlice::new(piece)], at)?;
         at += length as u64;
     }
-    file.sync()
+    Ok(())
 }
 
 fn open(storage: &Storage, name: &str) -> Result<Window, Error> {

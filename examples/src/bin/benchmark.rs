@@ -19,8 +19,8 @@ use examples::{
         rounds::{Cell, Rounds},
         table,
     },
+    process::stopped,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures two security servers beside two hops of nginx, HAProxy and Envoy with mutual TLS.
 ///
@@ -162,18 +162,4 @@ fn refuse_memory(file_system: &str) -> Result<(), Error> {
         return Err(format!("--work is on {file_system}, which is no disk").into());
     }
     Ok(())
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stopped() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }

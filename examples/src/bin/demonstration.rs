@@ -15,8 +15,8 @@ use clap::Parser;
 use examples::{
     Error,
     demonstration::{Account, Stage},
+    process::stopped,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs a central registry, three security servers and two adapters on this machine, lets them do
 /// real work, and has the auditor check every log.
@@ -51,20 +51,6 @@ async fn unless_stopped<T>(work: impl Future<Output = Result<T, Error>>) -> Resu
     tokio::select! {
         outcome = work => outcome,
         () = stopped() => Err("stopped before the end".into()),
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stopped() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
     }
 }
 

@@ -12,7 +12,13 @@ use trust::{
     signature::{PublicKey, Signer, SigningFailed},
 };
 
-use super::fields;
+use super::{fields, vectors};
+
+/// The certificate of a signer of `keys.json`.
+pub fn certificate_of(signer: &str) -> SigningCertificate {
+    let keys = vectors::read("keys");
+    VectorSigner::certificate(&keys["signers"][signer], &keys, signer)
+}
 
 /// A signer of `keys.json`; signs anew only while vectors are written.
 pub struct VectorSigner<'a> {

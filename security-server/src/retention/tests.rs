@@ -1,0 +1,214 @@
+//! Tests: what goes when its term is over, and what stays.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use trust::{
+    Content, MethodPath,
+    header::{Answers, Parties, Statements},
+    message::SignedMessage,
+    signature::{Signer, SigningFailed},
+    wire::evidence::MessageContent,
+};
+use verifiable_log::{KeptPart, Record};
+
+use super::*;
+use crate::clock::SystemClock;
+
+fn exchange(number: u8) -> Exchange {
+    (Side::Provider, ExchangeId::from_slice(&id(number)).unwrap())
+}
+
+/// A UUID of version 7.
+fn id(number: u8) -> [u8; 16] {
+    let mut id = [number; 16];
+    (id[6], id[8]) = (0x70, 0x80);
+    id
+}
+
+fn closing(index: u64, number: u8, at: i64) -> RawRecord {
+    let body = Closing {
+        exchange_id: Bytes::copy_from_slice(&id(number)),
+        side: Side::Provider.name().to_owned(),
+        ..Closing::default()
+    };
+    let annex = Annex {
+        received_at: at,
+        ..Annex::default()
+    };
+    RawRecord {
+        index,
+        kept: KeptPart {
+            kind: RecordKind::Closing as u8,
+            header: body.encode_to_vec().into(),
+            signature: Bytes::new(),
+            annex: annex.encode_to_vec().into(),
+        },
+        content: Bytes::new(),
+        content_length: 0,
+        is_erased: false,
+    }
+}
+
+#[test]
+fn contents_of_exchanges_that_have_not_ended_stay_and_are_looked_at_again() {
+    let mut round = Round::default();
+    let contents = [(1, 1), (2, 2), (4, 1), (6, 3), (8, 1), (9, 3)];
+    let contents = contents.map(|(index, number)| (index, Some(exchange(number))));
+    round.contents.extend(contents);
+    assert!(round.take(&closing(10, 1, 99), 100));
+    assert!(round.take(&closing(11, 2, 99), 100));
+    assert_eq!(round.runs(), (vec![(1, 4), (8, 8)], 6));
+    // Of what is not known nothing goes.
+    round.contents.insert(0, (0, None));
+    assert_eq!(round.runs().1, 0);
+    assert!(round.take(&closing(12, 3, 99), 100));
+    assert_eq!(round.runs().0, [(1, 9)]);
+}
+
+/// A stream of more messages than one round holds ends far behind its first ones.
+#[test]
+fn the_end_of_an_exchange_is_found_beyond_its_round() {
+    let mut round = Round {
+        contents: vec![(1, Some(exchange(1))), (2, Some(exchange(2)))],
+        next: 3,
+        ..Round::default()
+    };
+    let mut sought: HashSet<_> = round.unended().collect();
+    assert!(round.look_ahead(&closing(3, 2, 99), 100, &mut sought));
+    assert!(round.look_ahead(&closing(4, 3, 99), 100, &mut sought));
+    assert_eq!(sought, HashSet::from([exchange(1)]));
+    assert!(round.look_ahead(&closing(5, 1, 99), 100, &mut sought));
+    assert!(sought.is_empty());
+    assert!(!round.look_ahead(&closing(6, 1, 100), 100, &mut sought));
+    // What was looked at on the way belongs to the next round, and nothing of it is kept.
+    assert_eq!(round.runs(), (vec![(1, 2)], 3));
+    assert!(!round.ended.contains(&exchange(3)));
+}
+
+#[test]
+fn a_record_that_is_too_young_ends_the_round_and_ends_no_exchange() {
+    let mut round = Round {
+        contents: vec![(1, Some(exchange(1)))],
+        ..Round::default()
+    };
+    assert!(!round.take(&closing(2, 1, 100), 100));
+    assert_eq!(round.runs(), (vec![], 0));
+}
+
+/// Signs nothing: what a log keeps is not verified here.
+struct Unsigned;
+
+impl Signer for Unsigned {
+    fn certificate_digest(&self) -> Digest {
+        Digest::of(b"certificate")
+    }
+
+    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, SigningFailed> {
+        Ok(vec![1])
+    }
+}
+
+/// A reply that this server has sent, recorded at a time.
+fn reply(number: u8, sequence: u64, is_final: bool, at: i64) -> Record {
+    let digest = Digest::of(b"another message");
+    let header = Header {
+        parties: Parties {
+            instance: "VN".parse().unwrap(),
+            exchange: exchange(number).1,
+            client: "VN/GOV/G01/desk".parse().unwrap(),
+            service: "VN/GOV/G02/population".parse().unwrap(),
+            method: MethodPath::parse("/population.v1.Population/Follow").unwrap(),
+            consumer: "VN/GOV/G01/server-1".parse().unwrap(),
+            provider: "VN/GOV/G02/server-1".parse().unwrap(),
+        },
+        direction: Direction::Reply,
+        sequence,
+        is_final,
+        refusal_code: None,
+        configuration_serial: 1,
+        created_at: 1_800_000_000,
+        deadline_milliseconds: None,
+        statements: Statements::default(),
+        previous: (sequence > 0).then_some(digest),
+        answers: Some(Answers {
+            first_request: digest,
+            newest_sequence: 0,
+            newest_request: digest,
+        }),
+        status_code: is_final.then_some(0),
+        promise: None,
+        content_digest: digest,
+    };
+    let content = Content::encode(&MessageContent {
+        salt: Bytes::from(vec![7; 16]),
+        ..MessageContent::default()
+    });
+    let message = SignedMessage::sign(header, content, &Unsigned).unwrap();
+    let annex = Annex {
+        kind: RecordKind::Message.into(),
+        stage: Stage::Sent.into(),
+        received_at: at,
+        salt: Bytes::from(vec![7; 16]),
+        ..Annex::default()
+    };
+    Record {
+        kept: KeptPart {
+            kind: RecordKind::Message as u8,
+            header: message.header_bytes().clone(),
+            signature: message.signature().encode_to_vec().into(),
+            annex: annex.encode_to_vec().into(),
+        },
+        message_digest: message.digest(),
+        signature_digest: Digest::of(message.signature_value()),
+        content: vec![message.content().bytes().clone()],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_longer_than_a_round_is_erased_and_one_that_is_open_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock: crate::clock::SharedClock = Arc::new(SystemClock);
+    let options = crate::log::options(&clock);
+    let origin = "VN/GOV/G02/server-1/1".parse().unwrap();
+    Log::create(folder.path(), &origin, &options).unwrap();
+    let log = Log::open(folder.path(), options, &mut |_| ()).unwrap();
+    let long = ROUND as u64 + 10;
+    // Exchange 2 is open at the end; exchange 3 ends too late.
+    let mut records = vec![reply(2, 0, false, 10)];
+    records.extend((0..long).map(|sequence| reply(1, sequence, sequence + 1 == long, 20)));
+    records.push(reply(3, 0, false, 30));
+    records.push(reply(3, 1, true, 100));
+    for part in records.chunks(1024) {
+        let part = part.iter().map(copy).collect();
+        log.append_all(part).await.unwrap();
+    }
+    let (log, next) = tokio::task::spawn_blocking(move || {
+        let next = erase_older(&log, 0, 100, &Handle::current()).unwrap();
+        (log, next)
+    })
+    .await
+    .unwrap();
+    // The next pass begins at what may end until then.
+    assert_eq!(next, 0);
+    let last = long + 2;
+    for (index, is_erased) in [
+        (0, false),
+        (1, true),
+        (ROUND as u64, true),
+        (long, true),
+        (last - 1, false),
+        (last, false),
+    ] {
+        assert_eq!(log.read(index).unwrap().is_erased, is_erased, "{index}");
+    }
+}
+
+fn copy(record: &Record) -> Record {
+    Record {
+        kept: record.kept.clone(),
+        message_digest: record.message_digest,
+        signature_digest: record.signature_digest,
+        content: record.content.clone(),
+    }
+}
