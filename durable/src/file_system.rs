@@ -45,6 +45,10 @@ pub enum Access {
     Read,
     /// Reading and writing.
     Write,
+    /// Reading, and writing whole [`BLOCK`](crate::BLOCK)s from a
+    /// [`BlockBuffer`](crate::BlockBuffer). They do not pass through the memory in which the system
+    /// keeps what may be read again, where the file system can do without.
+    Blocks,
 }
 
 /// A name in a folder.

@@ -9,12 +9,14 @@
 //! fills up, forgets and crashes as a test asks; writers take `&dyn FileSystem` so that it can
 //! stand under each of them.
 
+mod blocks;
 mod file_set;
 mod file_system;
 mod posix;
 pub mod simulated;
 mod writing;
 
+pub use blocks::{BLOCK, BlockBuffer};
 pub use file_set::FileSet;
 pub use file_system::{Access, Entry, File, FileSystem};
 pub use posix::Posix;

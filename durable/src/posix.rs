@@ -7,9 +7,12 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{AtFlags, FallocateFlags, OFlags, StatxFlags};
 
-use crate::file_system::{Access, Entry, File, FileSystem};
+use crate::{
+    blocks::{ALIGNMENT, BLOCK},
+    file_system::{Access, Entry, File, FileSystem},
+};
 
 /// The file system of this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,8 +21,13 @@ pub struct Posix;
 impl FileSystem for Posix {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn File>> {
         let mut options = OpenOptions::new();
-        options.read(true).write(access == Access::Write);
-        Ok(Box::new(PosixFile(options.open(path)?)))
+        options.read(true).write(access != Access::Read);
+        let file = options.open(path)?;
+        if access == Access::Blocks && takes_blocks_from_memory(&file) {
+            options.custom_flags(OFlags::DIRECT.bits().cast_signed());
+            return Ok(Box::new(PosixFile(options.open(path)?)));
+        }
+        Ok(Box::new(PosixFile(file)))
     }
 
     fn create(&self, path: &Path, mode: u32) -> io::Result<Box<dyn File>> {
@@ -57,6 +65,18 @@ impl FileSystem for Posix {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         fs::File::open(folder)?.sync_all()
     }
+}
+
+/// Whether the disk can be given our blocks out of our memory; not all file systems say or can.
+fn takes_blocks_from_memory(file: &fs::File) -> bool {
+    let asked = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN);
+    let fits = |alignment: u32, ours: usize| {
+        let alignment = alignment as usize;
+        alignment > 0 && ours.is_multiple_of(alignment)
+    };
+    asked.is_ok_and(|it| {
+        fits(it.stx_dio_mem_align, ALIGNMENT) && fits(it.stx_dio_offset_align, BLOCK)
+    })
 }
 
 struct PosixFile(fs::File);

@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::file_system::{Access, File, FileSystem};
+use crate::{
+    blocks::{BLOCK, BlockBuffer},
+    file_system::{Access, File, FileSystem},
+};
 
 /// What the names of files that are being made end with; they begin with a dot.
 const UNFINISHED: &str = ".new";
-/// Files are made in pieces of this size.
-const PIECE: u64 = 1024 * 1024;
 
 /// Puts `bytes` in place of any file of that name. When this returns, they survive a power cut;
 /// after one before that, the name means the old file (or none) or the whole new one. One thread at
@@ -237,13 +238,17 @@ fn write_synced(
         // What cannot allocate, or has nothing to allocate, is noticed by the writes.
         _ => {}
     }
+    // What is made of whole blocks is made to be written over by blocks, and not soon read.
+    let file = match length.is_multiple_of(BLOCK as u64) {
+        true => files.open(path, Access::Blocks)?,
+        false => file,
+    };
     let mut left = contents.chain(io::repeat(0)).take(length);
-    let mut piece = vec![0; usize::try_from(length.min(PIECE)).map_err(io::Error::other)?];
+    let mut buffer = BlockBuffer::default();
     let mut offset = 0;
     while offset < length {
-        let most = piece
-            .len()
-            .min(usize::try_from(left.limit()).unwrap_or(piece.len()));
+        let piece = buffer.blocks();
+        let most = usize::try_from(left.limit()).map_or(piece.len(), |left| left.min(piece.len()));
         let piece = piece.get_mut(..most).unwrap_or_default();
         left.read_exact(piece)?;
         write_at(&*file, &mut [IoSlice::new(piece)], offset)?;

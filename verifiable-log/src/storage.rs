@@ -95,6 +95,11 @@ impl Storage {
         self.files.open(&self.folder.join(name), self.access)
     }
 
+    /// The same for whoever writes blocks to it.
+    pub(crate) fn open_blocks(&self, name: &str) -> io::Result<Box<dyn File>> {
+        self.files.open(&self.folder.join(name), Access::Blocks)
+    }
+
     /// The whole contents of a file; `NotFound` when there is none.
     pub(crate) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         durable::read(&*self.files, &self.folder.join(name))

@@ -1,10 +1,10 @@
 //! The one writer: gathers what waits into a batch, writes it, syncs it, then gives receipts.
 
-use std::{io::IoSlice, sync::Arc, time::Instant};
+use std::{sync::Arc, thread, time::Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
-use durable::File;
+use durable::{BlockBuffer, File};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use trust::{Digest, merkle::Frontier};
 
@@ -92,6 +92,7 @@ pub(crate) struct Writer {
     offset: u64,
     previous: Chain,
     frontier: Frontier,
+    buffer: BlockBuffer,
 }
 
 /// Makes the first segment of a log, or the one after `previous`.
@@ -122,6 +123,7 @@ impl Writer {
             offset: tail.offset,
             previous: tail.previous,
             frontier,
+            buffer: BlockBuffer::default(),
         })
     }
 
@@ -129,14 +131,22 @@ impl Writer {
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
         let _fails = FailsByPanic(Arc::clone(&self.shared));
         let mut held_over = None;
+        let mut crowded = false;
         while let Some(first) = held_over.take().or_else(|| queue.blocking_recv()) {
-            let (group, next) = self.gather(first, &mut queue);
+            let batch = Some(self.frontier.size());
+            self.shared.writing().send_replace(batch);
+            let (group, next) = self.gather(first, crowded, &mut queue);
             held_over = next;
-            if let Err(error) = self.shared.must_not_have_failed() {
-                refuse_all(group, &AppendError::Failed(error));
+            crowded = group.len() > 1;
+            let failure = self.shared.must_not_have_failed().err();
+            match failure.clone() {
+                None => self.write_group(group),
+                Some(error) => refuse_all(group, &AppendError::Failed(error)),
+            }
+            self.shared.writing().send_replace(None);
+            if failure.is_some() {
                 break;
             }
-            self.write_group(group);
         }
         queue.close();
         let failed = self.shared.refused_by_failure();
@@ -147,9 +157,15 @@ impl Writer {
     }
 
     /// Takes all that waits, as far as it makes one batch. What does not fit is held over.
+    ///
+    /// When it is `crowded`, or more than one waits, others are about to append, too, and run before
+    /// the batch is written if the processors are busy with them: one sync, and one signature of
+    /// what they sign meanwhile, then serves more. It is no wait for anybody: where a processor is
+    /// idle, and for a caller alone, the batch is written at once.
     fn gather(
         &self,
         first: Waiting,
+        crowded: bool,
         queue: &mut mpsc::Receiver<Waiting>,
     ) -> (Vec<Waiting>, Option<Waiting>) {
         let mut length = BATCH_HEADER as u64 + first.length();
@@ -159,15 +175,22 @@ impl Writer {
         let whole = self.shared.options.segment_size - BLOCK;
         let limit = if length <= room { room } else { whole }.min(FULL_BATCH);
         let mut group = vec![first];
-        while let Ok(next) = queue.try_recv() {
-            length += next.length();
-            records += next.frames.len();
-            if length > limit || records > MAX_RECORDS {
-                return (group, Some(next));
+        let mut found = usize::from(!crowded);
+        loop {
+            while let Ok(next) = queue.try_recv() {
+                length += next.length();
+                records += next.frames.len();
+                if length > limit || records > MAX_RECORDS {
+                    return (group, Some(next));
+                }
+                group.push(next);
             }
-            group.push(next);
+            if group.len() == found {
+                return (group, None);
+            }
+            found = group.len();
+            thread::yield_now();
         }
-        (group, None)
     }
 
     fn write_group(&mut self, group: Vec<Waiting>) {
@@ -181,10 +204,7 @@ impl Writer {
         };
         let frames: Vec<&Frame> = group.iter().flat_map(|waiting| &waiting.frames).collect();
         let first = self.frontier.size();
-        self.shared.writing().send_replace(Some(first));
-        let written = self.write(&frames);
-        self.shared.writing().send_replace(None);
-        match written {
+        match self.write(&frames) {
             Err(error) => {
                 let error = self.shared.fail(error);
                 refuse_all(group, &AppendError::Failed(error));
@@ -303,7 +323,7 @@ impl Writer {
         .encode();
         let mut hash = Context::new(&SHA256);
         hash.update(&header);
-        let mut parts = vec![IoSlice::new(&header)];
+        let mut parts = vec![header.as_slice()];
         let mut end = self.offset + header.len() as u64;
         let mut additions = Additions::after(&self.frontier);
         for frame in frames {
@@ -315,17 +335,15 @@ impl Writer {
             additions.push(&mut self.frontier, frame.leaf, place);
             for part in frame.hashed() {
                 hash.update(part);
-                parts.push(IoSlice::new(part));
+                parts.push(part);
             }
-            parts.extend(frame.content.iter().map(|piece| IoSlice::new(piece)));
+            parts.extend(frame.content.iter().map(AsRef::<[u8]>::as_ref));
             end += frame.length;
         }
-        let padding = [0; BLOCK as usize];
-        let padded = block_after(end);
-        parts.extend(padding.get(..(padded - end) as usize).map(IoSlice::new));
 
         let name = segment_name(self.segment.first);
-        durable::write_at(&*self.file, &mut parts, self.offset)
+        self.buffer
+            .write(&*self.file, parts, self.offset)
             .map_err(Error::storage(format!("writing {name}")))?;
         let syncing = Instant::now();
         self.file
@@ -334,7 +352,7 @@ impl Writer {
         metrics::histogram!("lienthong_log_sync_seconds").record(syncing.elapsed());
         metrics::histogram!("lienthong_log_batch_records").record(frames.len() as f64);
 
-        self.offset = padded;
+        self.offset = block_after(end);
         self.previous = Chain {
             end,
             hash: finish(hash),
@@ -371,7 +389,7 @@ struct FailsByPanic(Arc<Shared>);
 
 impl Drop for FailsByPanic {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.0.fail(Error::WriterStopped);
             // Whoever waits for the batch is told by the failure of what follows.
             self.0.writing().send_replace(None);
@@ -393,6 +411,6 @@ fn open_segment(shared: &Shared, first: u64) -> Result<Box<dyn File>, Error> {
     let name = segment_name(first);
     shared
         .storage
-        .open(&name)
+        .open_blocks(&name)
         .map_err(Error::storage(format!("opening {name}")))
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    blocks::BLOCK,
     file_system::{Access, Entry, File, FileSystem},
     simulated::{
         disk::Disk,
@@ -19,12 +20,12 @@ use crate::{
 };
 
 impl FileSystem for Disk {
-    fn open(&self, path: &Path, _: Access) -> io::Result<Box<dyn File>> {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn File>> {
         let mut state = self.locked();
         state.must_run()?;
         let number = state.find(path)?;
         state.file(number)?;
-        Ok(handle(self, &state, path, number))
+        Ok(handle(self, &state, path, number, access))
     }
 
     fn create(&self, path: &Path, _: u32) -> io::Result<Box<dyn File>> {
@@ -32,7 +33,7 @@ impl FileSystem for Disk {
         let number = state.operate(Operation::Create(path.to_owned()), |state| {
             state.add_named(path, Node::File(FileNode::default()))
         })?;
-        Ok(handle(self, &state, path, number))
+        Ok(handle(self, &state, path, number, Access::Write))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -101,8 +102,15 @@ impl FileSystem for Disk {
     }
 }
 
-fn handle(disk: &Disk, state: &State, path: &Path, number: Number) -> Box<dyn File> {
+fn handle(
+    disk: &Disk,
+    state: &State,
+    path: &Path,
+    number: Number,
+    access: Access,
+) -> Box<dyn File> {
     Box::new(OpenFile {
+        access,
         disk: disk.clone(),
         path: path.to_owned(),
         number,
@@ -110,7 +118,16 @@ fn handle(disk: &Disk, state: &State, path: &Path, number: Number) -> Box<dyn Fi
     })
 }
 
+/// Whether a disk could read these out of memory by itself.
+fn are_blocks(parts: &[IoSlice<'_>], offset: u64) -> bool {
+    offset.is_multiple_of(BLOCK as u64)
+        && parts.iter().all(|part| {
+            part.len().is_multiple_of(BLOCK) && (part.as_ptr() as usize).is_multiple_of(BLOCK)
+        })
+}
+
 struct OpenFile {
+    access: Access,
     disk: Disk,
     path: PathBuf,
     number: Number,
@@ -155,10 +172,19 @@ impl File for OpenFile {
 
     fn write(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut bytes = joined(parts);
+        let in_blocks = self.access == Access::Blocks;
+        if in_blocks && !are_blocks(parts, offset) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         let mut state = self.locked()?;
         let fault = state.count(Operation::Write(self.path.clone()))?;
         if let Some(Fault::Part | Fault::PartThenFail) = fault {
-            bytes.truncate(bytes.len() / 2);
+            let half = bytes.len() / 2;
+            bytes.truncate(if in_blocks {
+                half.next_multiple_of(BLOCK)
+            } else {
+                half
+            });
         }
         let from = usize::try_from(offset).map_err(io::Error::other)?;
         state.carry_out(fault, |state| {
