@@ -4,10 +4,7 @@ use std::{
     convert::Infallible,
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -127,7 +124,7 @@ pub fn method(directory: &Path, path: &str) -> Result<Method, Error> {
 pub struct Echo {
     /// `http://ADDRESS:PORT`
     pub address: String,
-    calls: Arc<AtomicUsize>,
+    calls: Arc<Mutex<Vec<String>>>,
     released: watch::Sender<()>,
     serving: JoinHandle<()>,
 }
@@ -140,7 +137,7 @@ impl Echo {
     pub async fn start() -> Result<Self, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
-        let calls = Arc::new(AtomicUsize::new(0));
+        let calls = Arc::<Mutex<Vec<String>>>::default();
         let released = watch::Sender::new(());
         let (counted, releases) = (Arc::clone(&calls), released.subscribe());
         let serving = tokio::spawn(async move {
@@ -159,7 +156,13 @@ impl Echo {
     /// How often it was called so far.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.calls.load(Ordering::SeqCst)
+        self.exchanges().len()
+    }
+
+    /// The exchanges of which it was called so far, once for each call.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<String> {
+        locked(&self.calls).clone()
     }
 
     /// Lets every call of [`FOLLOW`] answer once more.
@@ -174,9 +177,15 @@ impl Drop for Echo {
     }
 }
 
-async fn serve(stream: TcpStream, calls: Arc<AtomicUsize>, releases: watch::Receiver<()>) {
+fn locked(calls: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(stream: TcpStream, calls: Arc<Mutex<Vec<String>>>, releases: watch::Receiver<()>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        calls.fetch_add(1, Ordering::SeqCst);
+        let exchange = request.headers().get("x-road-exchange-id");
+        let exchange = exchange.and_then(|value| value.to_str().ok());
+        locked(&calls).push(exchange.unwrap_or_default().to_owned());
         let (sender, frames) = mpsc::channel(1);
         tokio::spawn(answer(request, sender, releases.clone()));
         let mut response = Response::new(StreamBody::new(ReceiverStream::new(frames)));

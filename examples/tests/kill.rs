@@ -2,24 +2,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
+    collections::HashSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use examples::{
     caller::{Caller, Method, text},
+    dice::{Dice, seed},
     echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, REPEAT, SAY},
+    exchanges::Exchanges,
     federation::Federation,
-    message_log::MessageLog,
     waiting::PATIENCE,
 };
-use security_server::{Clock, SystemClock};
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tonic::{Status, metadata::MetadataMap};
-use trust::{Digest, ExchangeId, header::Direction};
+use trust::ExchangeId;
 
 /// Kills of each server.
 const KILLS: usize = 10;
@@ -111,15 +110,7 @@ impl Load {
             answered.len(),
             refused.len(),
         );
-        for exchange in answered.iter() {
-            let (asked, answering) = (consumer.of(*exchange), provider.of(*exchange));
-            let status = asked.final_reply.and_then(|(status, _)| status);
-            assert_eq!(status, Some(0), "{exchange} at the consumer");
-            assert_eq!(asked.final_reply, answering.final_reply, "{exchange}");
-        }
-        for exchange in refused.iter() {
-            assert!(consumer.of(*exchange).has_ended(), "{exchange}");
-        }
+        Exchanges::agree_with(consumer, provider, &answered, &refused).unwrap();
     }
 
     async fn wait_for_consumer(&self) {
@@ -175,32 +166,9 @@ fn exchange_of(metadata: &MetadataMap) -> Option<ExchangeId> {
         .ok()
 }
 
-/// Numbers that look random and are the same for the same seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
-    }
-}
-
-/// The seed of this run: that of LIENTHONG_SEED, else a new one.
-fn seed() -> u64 {
-    let seed = std::env::var("LIENTHONG_SEED").map_or_else(
-        |_| SystemClock.milliseconds().unsigned_abs(),
-        |given| given.parse().expect("LIENTHONG_SEED is a number"),
-    );
-    eprintln!("LIENTHONG_SEED={seed} repeats the order of this run");
-    seed
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_before_a_kill_is_in_both_logs() {
-    let mut dice = Dice(seed());
+    let mut dice = Dice(seed().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let base = directory.path();
     let echo = Echo::start().await.unwrap();
@@ -254,11 +222,11 @@ async fn what_was_answered_before_a_kill_is_in_both_logs() {
         server.stop().await.unwrap();
     }
     let log = |server: &str| &federation.server(server).unwrap().endpoint().log;
-    let consumer = Exchanges::read(log("consumer"));
-    let provider = Exchanges::read(log("provider"));
+    let consumer = Exchanges::read(log("consumer")).unwrap();
+    let provider = Exchanges::read(log("provider")).unwrap();
     load.compare(&consumer, &provider);
     for log in [&consumer, &provider] {
-        log.check_ends();
+        log.check_ends().unwrap();
         // The call that stays open was open at each kill of this server.
         assert!(log.left_open_by_a_kill >= KILLS);
     }
@@ -275,83 +243,4 @@ async fn what_was_answered_before_a_kill_is_in_both_logs() {
 async fn caller(address: &str) -> Caller {
     let caller = Caller::plaintext(address).await.unwrap();
     caller.with("x-road-service", PROVIDER).unwrap()
-}
-
-/// What one log says of every exchange.
-struct Exchanges {
-    exchanges: HashMap<ExchangeId, Exchange>,
-    left_open_by_a_kill: usize,
-}
-
-#[derive(Default)]
-struct Exchange {
-    first_requests: usize,
-    /// Status code and digest.
-    final_reply: Option<(Option<u32>, Digest)>,
-    final_replies: usize,
-    closings: usize,
-}
-
-impl Exchange {
-    const fn has_ended(&self) -> bool {
-        self.final_replies + self.closings > 0
-    }
-}
-
-impl Exchanges {
-    fn read(folder: &Path) -> Self {
-        let log = MessageLog::read(folder).unwrap();
-        let mut exchanges: HashMap<ExchangeId, Exchange> = HashMap::new();
-        for message in &log.messages {
-            let header = &message.header;
-            let exchange = exchanges.entry(header.parties.exchange).or_default();
-            match header.direction {
-                Direction::Request if header.sequence == 0 => exchange.first_requests += 1,
-                Direction::Reply if header.is_final => {
-                    exchange.final_replies += 1;
-                    exchange.final_reply = Some((header.status_code, message.digest));
-                }
-                _ => {}
-            }
-        }
-        for closing in &log.closings {
-            let id = ExchangeId::from_slice(&closing.exchange_id).unwrap();
-            let exchange = exchanges.get_mut(&id).expect("a closed exchange was open");
-            exchange.closings += 1;
-        }
-        let unknown = log.closings.iter().filter(|one| one.outcome == "unknown");
-        Self {
-            left_open_by_a_kill: unknown.count(),
-            exchanges,
-        }
-    }
-
-    fn of(&self, id: ExchangeId) -> &Exchange {
-        let found = self.exchanges.get(&id);
-        found.unwrap_or_else(|| panic!("exchange {id} is not in the log"))
-    }
-
-    /// Every exchange was opened once and brought to one end.
-    fn check_ends(&self) {
-        for (id, exchange) in &self.exchanges {
-            assert_eq!(exchange.first_requests, 1, "{id} is opened once");
-            let ends = exchange.final_replies + exchange.closings;
-            assert_eq!(
-                ends, 1,
-                "{id} ends once, with a final reply or a closing record"
-            );
-        }
-    }
-}
-
-impl std::fmt::Display for Exchanges {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let closed: usize = self.exchanges.values().map(|one| one.closings).sum();
-        write!(
-            formatter,
-            "{} exchanges, {closed} closed, {} of them after a kill",
-            self.exchanges.len(),
-            self.left_open_by_a_kill
-        )
-    }
 }

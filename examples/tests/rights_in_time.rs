@@ -16,7 +16,7 @@ use examples::{
     message_log::{MessageEntry, MessageLog},
     waiting::wait_for,
 };
-use security_server::{Clock, Settings, SystemClock, start};
+use security_server::{Clock, Machine, Settings, SystemClock, start};
 use tokio::{sync::watch, task::JoinHandle};
 use tonic::Code;
 use trust::{ExchangeId, header::Direction, wire::evidence::Stage as RecordedStage};
@@ -59,7 +59,11 @@ impl Stage {
         let clock = Arc::new(SetClock(AtomicI64::new(began)));
         let (stop, stopped) = watch::channel(false);
         let settings = Settings::load(&path).unwrap();
-        let running = start::run(settings, clock.clone(), stopped);
+        let machine = Machine {
+            clock: clock.clone(),
+            ..Machine::this()
+        };
+        let running = start::run(settings, machine, stopped);
         let consumer = federation.server("consumer").unwrap();
         let caller = BareCaller::plaintext(consumer.plaintext(CLIENT).unwrap());
         let stage = Self {

@@ -75,8 +75,8 @@ async fn consume(
     let interrupt = Interrupt::new(exchange.deadline, server);
     let part = interrupt.unless(parts.next()).await?;
     let request = server.sign_request(exchange, part).await?; //    the member answers for it
-    reply.name_request(exchange.lock().first_request());
     let request = server.record(exchange, request).await?; //       durable before it leaves
+    reply.name_request(exchange.lock().first_request());
     let opening = interrupt.unless(server.forward_opening(exchange, request));
     let (outward, inward) = reply.unless_gone(opening).await?;
     interrupt

@@ -25,6 +25,7 @@ mod listen;
 mod listeners;
 mod local_state;
 mod log;
+mod machine;
 mod monitoring;
 mod open_files;
 mod peer_frames;
@@ -47,4 +48,5 @@ mod until;
 
 pub use clock::{Clock, SharedClock, SystemClock};
 pub use log::{LogError, create as create_log};
+pub use machine::Machine;
 pub use settings::{Settings, SettingsError};

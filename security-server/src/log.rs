@@ -10,7 +10,8 @@ use trust::{
 use verifiable_log::{InvalidRecord, KeptPart, Log, Options, Progress};
 
 use crate::{
-    clock::{SharedClock, SystemClock},
+    clock::SharedClock,
+    machine::Machine,
     recollection::{Recollection, UnreadableRecord},
     recorder::local_annex,
     server::Server,
@@ -44,7 +45,7 @@ pub enum LogError {
 /// # Errors
 /// When there is one already, or it cannot be written.
 pub fn create(settings: &Settings) -> Result<(), LogError> {
-    let options = options(&(Arc::new(SystemClock) as SharedClock));
+    let options = options(&Machine::this().clock);
     Ok(Log::create(&settings.log, &origin(settings), &options)?)
 }
 
@@ -54,7 +55,7 @@ pub fn create(settings: &Settings) -> Result<(), LogError> {
 /// When the log is missing, damaged, in use or of another server.
 pub(crate) fn open(
     settings: &Settings,
-    clock: &SharedClock,
+    machine: &Machine,
 ) -> Result<(Log, Recollection), LogError> {
     let mut told = 0;
     let mut progress = |progress: Progress| {
@@ -69,7 +70,9 @@ pub(crate) fn open(
             );
         }
     };
-    let log = Log::open(&settings.log, options(clock), &mut progress)?;
+    let files = Arc::clone(&machine.files);
+    let options = options(&machine.clock);
+    let log = Log::open_on(files, &settings.log, options, &mut progress)?;
     let expected = origin(settings);
     if *log.origin() != expected {
         return Err(LogError::OtherLog {

@@ -5,12 +5,11 @@ use std::{
     io::{Write, stderr, stdout},
     path::Path,
     process::ExitCode,
-    sync::Arc,
 };
 
 use clap::Parser;
 use security_server::{
-    Settings, SystemClock,
+    Machine, Settings,
     command_line::{Arguments, Command},
 };
 use tokio::{
@@ -76,6 +75,6 @@ async fn run(path: &Path, json: bool) -> Result<(), Box<dyn Error>> {
         }
         let _ = stop.send(true);
     });
-    security_server::start::run(settings, Arc::new(SystemClock), stopped).await?;
+    security_server::start::run(settings, Machine::this(), stopped).await?;
     Ok(())
 }

@@ -13,7 +13,9 @@ use prost::Message;
 use trust::{
     Digest, Reason, Refusal, ServerId,
     configuration::StateKey,
+    header::Direction,
     message::SignedMessage,
+    replay::{check_exchange_time, check_freshness, reference_time},
     wire::evidence::{
         Annex, Change, ClockAccepted, Closing, PeerCheckpoint, RecordKind, RefusedAction,
         SecurityEvent, Stage,
@@ -89,10 +91,31 @@ impl Recorder {
 
     /// The time of a record that is made now, in milliseconds since 1970 (UTC).
     fn record_time(&self) -> i64 {
-        let now = self.clock.milliseconds();
+        self.took_time(self.clock.milliseconds())
+    }
+
+    fn took_time(&self, now: i64) -> i64 {
         self.newest
             .fetch_max(now.div_euclid(1000), Ordering::AcqRel);
         now
+    }
+
+    /// The same for a message. It was made or judged by an earlier reading of the clock, which may
+    /// have been set since: what no longer fits is not recorded, since no auditor would accept it.
+    fn message_time(&self, record: &MessageRecord<'_>) -> Result<i64, Refusal> {
+        let header = record.message.header();
+        let now = self.clock.milliseconds();
+        let reference = reference_time(now.div_euclid(1000), self.newest_record())?;
+        if record.stage == Stage::Sent {
+            check_freshness(header.created_at, now.div_euclid(1000)).map_err(|_| {
+                let what = "the clock was set while a message was being signed";
+                Refusal::new(Reason::ClockSet, what)
+            })?;
+        } else if header.direction == Direction::Request && header.sequence == 0 {
+            check_freshness(header.created_at, reference)?;
+            check_exchange_time(&header.parties.exchange, reference)?;
+        }
+        Ok(self.took_time(now))
     }
 
     /// Whether the log takes records.
@@ -104,7 +127,7 @@ impl Recorder {
     /// digest of the annex of the last one once all are on disk.
     ///
     /// # Errors
-    /// `LogUnavailable`.
+    /// `LogUnavailable`; when the clock was set meanwhile `ClockBehind`, `ClockSet` or `StaleMessage`.
     pub(crate) async fn record(
         &self,
         messages: &[MessageRecord<'_>],
@@ -135,7 +158,7 @@ impl Recorder {
             keys: key.into_iter().collect(),
             certificate: None,
         };
-        let record = std::iter::once_with(|| self.local(RecordKind::PeerCheckpoint, given));
+        let record = std::iter::once_with(|| Ok(self.local(RecordKind::PeerCheckpoint, given)));
         self.append_supported(&[support], record).await.map(drop)
     }
 
@@ -187,7 +210,7 @@ impl Recorder {
     async fn append_supported(
         &self,
         support: &[Support<'_>],
-        made: impl Iterator<Item = Record>,
+        made: impl Iterator<Item = Result<Record, Refusal>>,
     ) -> Result<(Receipt, Digest), Refusal> {
         let mut records = Vec::with_capacity(support.len());
         let mut waiting = None;
@@ -197,7 +220,9 @@ impl Recorder {
                 records.append(&mut self.missing(support));
             }
         }
-        records.extend(made);
+        for record in made {
+            records.push(record?);
+        }
         let annex = records.last().map(|record| record.kept.annex.clone());
         let receipt = self.append(records).await?;
         if waiting.is_some() {
@@ -219,13 +244,13 @@ impl Recorder {
             .ok_or_else(|| Refusal::new(Reason::LogUnavailable, "the message log gave no receipt"))
     }
 
-    fn message_record(&self, record: &MessageRecord<'_>) -> Record {
+    fn message_record(&self, record: &MessageRecord<'_>) -> Result<Record, Refusal> {
         let message = record.message;
         let head = record.snapshot.configuration().head();
         let annex = Annex {
             kind: RecordKind::Message.into(),
             stage: record.stage.into(),
-            received_at: self.record_time(),
+            received_at: self.message_time(record)?,
             configuration_serial: head.serial(),
             head_digest: head.digest().to_bytes(),
             certificate_digest: record.certificate.facts.digest.to_bytes(),
@@ -239,7 +264,7 @@ impl Recorder {
             subject_hash: Bytes::new(),
             salt: salt(),
         };
-        Record {
+        Ok(Record {
             kept: KeptPart {
                 kind: RecordKind::Message as u8,
                 header: message.header_bytes().clone(),
@@ -253,7 +278,7 @@ impl Recorder {
             } else {
                 Vec::new()
             },
-        }
+        })
     }
 
     fn local(&self, kind: RecordKind, body: &impl Message) -> Record {

@@ -5,7 +5,6 @@ mod kept;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use durable::Posix;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -19,7 +18,8 @@ use trust::{
     tile::{MissingTile, TiledTree},
 };
 
-use self::kept::{Found, KeptConfiguration};
+use self::kept::Found;
+pub(crate) use self::kept::KeptConfiguration;
 use crate::{clock::SharedClock, snapshot::Newest};
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,13 +67,13 @@ impl ConfigurationSource {
     pub(crate) fn open(
         anchor: &Anchor,
         sources: Vec<String>,
-        directory: PathBuf,
+        kept: KeptConfiguration,
         newest: Arc<Newest>,
         clock: SharedClock,
     ) -> Result<Self, KeptError> {
         let roots = vec![anchor.root().clone()];
         let http = Client::builder(TokioExecutor::new()).build_http();
-        let kept = Arc::new(KeptConfiguration::open(Arc::new(Posix), directory)?);
+        let kept = Arc::new(kept);
         let mut source = Self {
             sources,
             kept: Arc::clone(&kept),

@@ -18,14 +18,15 @@ use verifiable_log::Log;
 
 use crate::{
     admin,
-    clock::SharedClock,
     connections::PeerConnections,
     counting,
     grpc::budget::Budget,
     identities::Identities,
     listen::{Listener, bind_unix, serve},
     listeners::{ForClients, ForPeers},
-    log, monitoring, open_files,
+    log,
+    machine::Machine,
+    monitoring, open_files,
     peer_log::ask::follow,
     recollection::Recollection,
     recorder::Recorder,
@@ -34,7 +35,7 @@ use crate::{
     settings::Settings,
     signer::Signers,
     snapshot::Newest,
-    source::ConfigurationSource,
+    source::{ConfigurationSource, KeptConfiguration},
 };
 
 use background::{Fetching, checkpoint, refresh, reload_on_hangup};
@@ -75,14 +76,14 @@ pub struct PlaintextAddress {
 /// When it cannot start, or stops by itself.
 pub async fn run(
     settings: Settings,
-    clock: SharedClock,
+    machine: Machine,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), StartError> {
     open_files::make_room(&settings).map_err(StartError::OpenFiles)?;
     let anchor = read_anchor(&settings)?;
-    let opened = log::open(&settings, &clock).map_err(StartError::Log)?;
+    let opened = log::open(&settings, &machine).map_err(StartError::Log)?;
     let identities = Identities::load(&settings)?;
-    let (server, fetching) = assemble(&settings, &clock, &anchor, &identities, opened).await?;
+    let (server, fetching) = assemble(&settings, &machine, &anchor, &identities, opened).await?;
     if !log::is_key_of(server.recorder().log(), server.log_key()) {
         return Err(StartError::OtherLogKey {
             path: settings.log_key.key,
@@ -153,17 +154,18 @@ fn read_anchor(settings: &Settings) -> Result<Anchor, StartError> {
 
 async fn assemble(
     settings: &Settings,
-    clock: &SharedClock,
+    Machine { clock, files }: &Machine,
     anchor: &Anchor,
     identities: &Identities,
     (log, recollection): (Log, Recollection),
 ) -> Result<(Arc<Server>, Fetching), StartError> {
     let (newest, wishes) = Newest::new();
     let newest = Arc::new(newest);
+    let kept = KeptConfiguration::open(Arc::clone(files), settings.directory.clone())?;
     let source = ConfigurationSource::open(
         anchor,
         settings.configuration.sources.clone(),
-        settings.directory.clone(),
+        kept,
         Arc::clone(&newest),
         Arc::clone(clock),
     )?;

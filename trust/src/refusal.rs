@@ -276,6 +276,7 @@ reasons! {
     LogUnavailable "log_unavailable" UNAVAILABLE Speaker "try again later; its operator must look at the message log.";
     NoConfiguration "no_configuration" UNAVAILABLE Speaker "try again later; its operator must see why no valid global configuration arrives.";
     ClockBehind "clock_behind" UNAVAILABLE Speaker "its operator must correct the clock, or accept it with accept-clock.";
+    ClockSet "clock_set" UNAVAILABLE Speaker "try again; its clock was set while it made a message.";
     NoSigningKey "no_signing_key" FAILED_PRECONDITION Speaker "its operator must install a signing key and certificate for the member.";
     SubsystemDisabled "subsystem_disabled" UNAVAILABLE Speaker "ask its operator when the subsystem is enabled again.";
     ShuttingDown "shutting_down" UNAVAILABLE Speaker "try again; if the exchange had begun, find out with its id whether it was carried out.";

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use durable::Posix;
+use durable::{FileSystem, Posix};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use trust::{
     checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
@@ -76,7 +76,20 @@ impl Log {
         options: Options,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
-        let storage = Storage::lock(folder).map_err(opening_folder(folder))?;
+        Self::open_on(Arc::new(Posix), folder, options, progress)
+    }
+
+    /// The same with the files of another file system; lock and views are of this machine.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(
+        files: Arc<dyn FileSystem>,
+        folder: &Path,
+        options: Options,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, Error> {
+        let storage = Storage::lock_on(files, folder).map_err(opening_folder(folder))?;
         Self::open_in(Arc::new(storage), &folder.join("views"), options, progress)
     }
 

@@ -42,6 +42,14 @@ impl Storage {
     /// # Errors
     /// `NotFound` when there is no such folder; `WouldBlock` when another process has it open.
     pub fn lock(folder: &Path) -> io::Result<Self> {
+        Self::lock_on(Arc::new(Posix), folder)
+    }
+
+    /// The same with the files of another file system; the lock is a file of this machine.
+    ///
+    /// # Errors
+    /// As [`Self::lock`].
+    pub fn lock_on(files: Arc<dyn FileSystem>, folder: &Path) -> io::Result<Self> {
         let lock = fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -51,7 +59,7 @@ impl Storage {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self {
             _lock: Some(lock),
-            ..Self::new(Arc::new(Posix), folder)
+            ..Self::new(files, folder)
         })
     }
 

@@ -246,7 +246,7 @@ pub(super) fn apply_file(
             "\n[[servers]]\nid = {:?}\naddress = {:?}\nauthentication_certificates = [{:?}]\n\
              log_keys = [{{ generation = 1, key = {:?} }}]\nsubsystems = {hosted:?}\n",
             server.id(),
-            running.endpoint().exchange,
+            running.registered_address(),
             running.path("authentication.pem"),
             running.log_public_key(),
         );

@@ -27,6 +27,7 @@ pub struct Server {
     code: String,
     process: Option<Running>,
     endpoint: ServerEndpoint,
+    reached_at: Option<String>,
 }
 
 /// `addresses.json` as a security server writes it.
@@ -75,6 +76,7 @@ impl Server {
             code,
             process: None,
             endpoint,
+            reached_at: None,
         };
         server.start().await?;
         server.keep_addresses(plan, &registry.url)?;
@@ -177,6 +179,17 @@ impl Server {
     #[must_use]
     pub const fn endpoint(&self) -> &ServerEndpoint {
         &self.endpoint
+    }
+
+    /// Lets other servers reach it at another address than its own, from the next registration on.
+    pub fn be_reached_at(&mut self, address: &str) {
+        self.reached_at = Some(address.to_owned());
+    }
+
+    /// Where other servers reach it.
+    pub(super) fn registered_address(&self) -> &str {
+        let own = &self.endpoint.exchange;
+        self.reached_at.as_ref().unwrap_or(own)
     }
 
     /// The plaintext listener of a subsystem.

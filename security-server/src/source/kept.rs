@@ -17,7 +17,7 @@ use super::KeptError;
 const MODE: u32 = 0o644;
 
 /// The folder that it is kept in.
-pub(super) struct KeptConfiguration {
+pub(crate) struct KeptConfiguration {
     files: Arc<dyn FileSystem>,
     folder: PathBuf,
 }
@@ -41,7 +41,7 @@ struct Written {
 
 impl KeptConfiguration {
     /// Makes the folder if it is not there.
-    pub(super) fn open(files: Arc<dyn FileSystem>, folder: PathBuf) -> Result<Self, KeptError> {
+    pub(crate) fn open(files: Arc<dyn FileSystem>, folder: PathBuf) -> Result<Self, KeptError> {
         let made = durable::make_folder(&*files, &folder)
             .and_then(|()| durable::remove_unfinished(&*files, &folder));
         match made {

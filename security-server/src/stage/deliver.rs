@@ -73,7 +73,7 @@ impl ReplyWriter {
         }
     }
 
-    /// From here on the answer names the signed first request.
+    /// From here on the answer names the recorded first request.
     pub(crate) const fn name_request(&mut self, digest: Option<Digest>) {
         self.fields.request_hash = digest;
     }
