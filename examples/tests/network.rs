@@ -1,0 +1,252 @@
+//! Links that are cut, held and slow: every call has a definite end, and the next one goes through.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use examples::{
+    bare_caller::{Answer, BareCaller},
+    echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, SAY},
+    exchanges::Exchanges,
+    federation::Federation,
+    link::{Link, Passage},
+    waiting::wait_for,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use trust::ExchangeId;
+
+/// A `Text` that says "hi".
+const HI: &[u8] = b"\x0a\x02hi";
+/// Longer than a connection may be silent before it is given up, at either end.
+const SILENCE: Duration = Duration::from_secs(60);
+/// A new connection and a call take some nine thousand bytes, both ways.
+const BYTES: usize = 9_500;
+
+/// The deadline has passed, whoever noticed it first.
+const LATE: &str = "late";
+
+struct Stage {
+    federation: Federation,
+    echo: Echo,
+    caller: BareCaller,
+    between_servers: Link,
+    to_adapter: Link,
+    answered: HashSet<ExchangeId>,
+    refused: HashSet<ExchangeId>,
+    outcomes: BTreeMap<String, usize>,
+    _directory: tempfile::TempDir,
+}
+
+impl Stage {
+    /// The consumer reaches the provider, and the provider its adapter, by links.
+    async fn set() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let echo = Echo::start().await.unwrap();
+        let to_adapter = Link::to(echo.address.trim_start_matches("http://"));
+        let to_adapter = to_adapter.await.unwrap();
+        let plan = echo::plan(&format!("http://{}", to_adapter.address));
+        let mut federation = Federation::start(directory.path(), &plan).await.unwrap();
+        let provider = federation.server_mut("provider").unwrap();
+        let between_servers = Link::to(&provider.endpoint().exchange).await.unwrap();
+        provider.be_reached_at(&between_servers.address);
+        federation.register(&plan).await.unwrap();
+        let consumer = federation.server("consumer").unwrap();
+        let caller = BareCaller::plaintext(consumer.plaintext(CLIENT).unwrap());
+        Self {
+            caller: caller.await.unwrap(),
+            federation,
+            echo,
+            between_servers,
+            to_adapter,
+            answered: HashSet::new(),
+            refused: HashSet::new(),
+            outcomes: BTreeMap::new(),
+            _directory: directory,
+        }
+    }
+
+    /// One call, which has an end; the code of its refusal, or "OK".
+    async fn call(&mut self, path: &str, deadline: Option<&str>) -> String {
+        let mut metadata = vec![("x-road-service", PROVIDER)];
+        metadata.extend(deadline.map(|deadline| ("grpc-timeout", deadline)));
+        let called = timeout(SILENCE, self.caller.call(path, &metadata, HI));
+        let answer = called.await.expect("a call has an end").unwrap();
+        self.note(&answer)
+    }
+
+    fn note(&mut self, answer: &Answer) -> String {
+        let Some(id) = answer.field("x-road-exchange-id") else {
+            // The client has its own clock, and mostly is the first to give up.
+            let given_up = [tonic::Code::DeadlineExceeded, tonic::Code::Cancelled];
+            assert!(given_up.contains(&answer.status.code()), "{answer:?}");
+            *self.outcomes.entry(LATE.to_owned()).or_default() += 1;
+            return LATE.to_owned();
+        };
+        let id: ExchangeId = id.parse().unwrap();
+        let outcome = match answer.field("x-road-refusal") {
+            Some(code) if code.ends_with(".deadline_exceeded") => LATE.to_owned(),
+            Some(code) => code.to_owned(),
+            None => {
+                assert_eq!(answer.status.code(), tonic::Code::Ok, "{answer:?}");
+                assert_eq!(answer.messages, [HI]);
+                assert!(self.answered.insert(id));
+                "OK".to_owned()
+            }
+        };
+        if outcome != "OK" && answer.field("x-road-request-hash").is_some() {
+            self.refused.insert(id);
+        }
+        *self.outcomes.entry(outcome.clone()).or_default() += 1;
+        outcome
+    }
+
+    /// Every exchange has one end, the same in both logs as at the client, and reached the adapter
+    /// at most once.
+    async fn check(mut self) {
+        eprintln!("{:?}", self.outcomes);
+        for server in ["consumer", "provider"] {
+            let server = self.federation.server_mut(server).unwrap();
+            server.stop().await.unwrap();
+        }
+        let [consumer, provider] = ["consumer", "provider"].map(|server| {
+            let server = self.federation.server(server).unwrap();
+            let exchanges = Exchanges::read(&server.endpoint().log).unwrap();
+            exchanges.check_ends().unwrap();
+            exchanges
+        });
+        Exchanges::agree_with(&consumer, &provider, &self.answered, &self.refused).unwrap();
+        let reached = self.echo.exchanges();
+        let once: HashSet<_> = reached.iter().collect();
+        assert_eq!(once.len(), reached.len(), "the adapter was called twice");
+        self.federation.audit().await.unwrap();
+        let reconciled = self.federation.reconcile("consumer", "provider").await;
+        assert_eq!(reconciled.unwrap()["failures"], 0);
+        self.federation.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_cut_anywhere_in_a_handshake_or_a_call_is_made_again() {
+    let mut stage = Stage::set().await;
+    for bytes in (0..BYTES).step_by(190) {
+        // A new connection each time.
+        stage.between_servers.set(Passage::Cut);
+        stage.between_servers.wait_until_unused().await.unwrap();
+        stage.between_servers.set(Passage::Open);
+        stage.between_servers.set_after(bytes, Passage::Cut);
+        stage.call(SAY, None).await;
+        stage.between_servers.set(Passage::Open);
+        assert_eq!(stage.call(SAY, None).await, "OK", "after {bytes} bytes");
+    }
+    let outcomes: Vec<_> = stage.outcomes.keys().map(String::as_str).collect();
+    let expected = ["OK", "consumer.peer_lost", "consumer.peer_unreachable"];
+    assert_eq!(outcomes, expected);
+    stage.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_held_anywhere_in_a_handshake_or_a_call_costs_no_more_than_the_deadline() {
+    let mut stage = Stage::set().await;
+    for bytes in (0..BYTES).step_by(950) {
+        stage.between_servers.set(Passage::Cut);
+        stage.between_servers.wait_until_unused().await.unwrap();
+        stage.between_servers.set(Passage::Open);
+        stage.between_servers.set_after(bytes, Passage::Held);
+        let held = stage.call(SAY, Some("300m")).await;
+        assert!(["OK", LATE].contains(&&*held), "{held} after {bytes} bytes");
+        stage.between_servers.set(Passage::Open);
+        assert_eq!(stage.call(SAY, None).await, "OK", "after {bytes} bytes");
+    }
+    assert!(stage.outcomes[LATE] >= 5);
+    stage.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_the_adapter_that_is_cut_or_held_ends_calls_and_is_made_again() {
+    let mut stage = Stage::set().await;
+    assert_eq!(stage.call(SAY, None).await, "OK");
+    // A connection and a call to the adapter are some hundreds of bytes.
+    for bytes in (0..800).step_by(40) {
+        stage.to_adapter.set_after(bytes, Passage::Cut);
+        stage.call(SAY, None).await;
+        stage.to_adapter.set(Passage::Open);
+        assert_eq!(stage.call(SAY, None).await, "OK", "after {bytes} bytes");
+    }
+    stage.to_adapter.set(Passage::Held);
+    assert_eq!(stage.call(SAY, Some("300m")).await, LATE);
+    stage.to_adapter.set(Passage::Open);
+    assert_eq!(stage.call(SAY, None).await, "OK");
+    stage.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn byte_by_byte_everything_arrives() {
+    let mut stage = Stage::set().await;
+    let byte = Passage::Slow {
+        bytes: 1,
+        pause: Duration::ZERO,
+    };
+    stage.between_servers.set(Passage::Cut);
+    stage.between_servers.wait_until_unused().await.unwrap();
+    stage.between_servers.set(byte);
+    stage.to_adapter.set(byte);
+    for _ in 0..3 {
+        assert_eq!(stage.call(SAY, None).await, "OK");
+    }
+    stage.check().await;
+}
+
+/// A silent peer, a silent adapter and connections that begin and do not go on: all are noticed by
+/// somebody who has no deadline, and others are served meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_what_waits_for_it_and_nothing_else() {
+    let mut stage = Stage::set().await;
+    let exchange = &stage
+        .federation
+        .server("provider")
+        .unwrap()
+        .endpoint()
+        .exchange;
+    let mut begun = Vec::new();
+    // The beginning of a ClientHello of 512 bytes, more of it each time.
+    let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 200]].concat();
+    for length in [0, 1, 4, 5, 6, 11, 100, hello.len()] {
+        let mut stream = TcpStream::connect(exchange).await.unwrap();
+        stream.write_all(&hello[..length]).await.unwrap();
+        begun.push(stream);
+    }
+    assert_eq!(stage.call(SAY, None).await, "OK");
+
+    // Both calls are open when the link falls silent.
+    let calls = [SAY, FOLLOW].map(|path| {
+        let caller = stage.caller.clone();
+        async move { caller.call(path, &[("x-road-service", PROVIDER)], HI).await }
+    });
+    let [unary, stream] = calls;
+    let stream = tokio::spawn(stream);
+    let echo = &stage.echo;
+    wait_for("the stream to reach the adapter", || {
+        std::future::ready((echo.calls() >= 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    stage.between_servers.set(Passage::Held);
+    let unary = tokio::spawn(unary);
+    for call in [unary, stream] {
+        let answer = timeout(SILENCE, call).await.expect("silence is noticed");
+        assert_eq!(stage.note(&answer.unwrap().unwrap()), "consumer.peer_lost");
+    }
+    for mut stream in begun {
+        let read = timeout(SILENCE, stream.read(&mut [0; 1])).await;
+        assert!(!matches!(read.expect("it is closed"), Ok(1..)));
+    }
+    stage.between_servers.set(Passage::Open);
+    assert_eq!(stage.call(SAY, None).await, "OK");
+    stage.check().await;
+}
