@@ -35,3 +35,14 @@ pub fn seed() -> Result<u64, Error> {
     eprintln!("LIENTHONG_SEED={seed} repeats the order of this run");
     Ok(seed)
 }
+
+/// How often a test does something: as often as the variable says, else so many times.
+///
+/// # Errors
+/// When what is given is no number.
+pub fn times(variable: &str, usually: usize) -> Result<usize, Error> {
+    match std::env::var(variable) {
+        Ok(given) => Ok(given.parse()?),
+        Err(_) => Ok(usually),
+    }
+}

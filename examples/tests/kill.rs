@@ -9,7 +9,7 @@ use std::{
 
 use examples::{
     caller::{Caller, Method, text},
-    dice::{Dice, seed},
+    dice::{Dice, seed, times},
     echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, REPEAT, SAY},
     exchanges::Exchanges,
     federation::Federation,
@@ -20,8 +20,6 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tonic::{Status, metadata::MetadataMap};
 use trust::ExchangeId;
 
-/// Kills of each server.
-const KILLS: usize = 10;
 /// Clients that make one call after the other.
 const CALLERS: usize = 4;
 
@@ -190,7 +188,8 @@ async fn what_was_answered_before_a_kill_is_in_both_logs() {
     let follow = echo::method(base, FOLLOW).unwrap();
     let follower = tokio::spawn(Arc::clone(&load).follow(caller(&address).await, follow));
 
-    let mut victims = [["consumer"; KILLS], ["provider"; KILLS]].concat();
+    let kills = times("LIENTHONG_KILLS", 10).unwrap();
+    let mut victims = [vec!["consumer"; kills], vec!["provider"; kills]].concat();
     let mut followed = 0;
     while !victims.is_empty() {
         let victim = victims.swap_remove(dice.below(victims.len()));
@@ -228,7 +227,7 @@ async fn what_was_answered_before_a_kill_is_in_both_logs() {
     for log in [&consumer, &provider] {
         log.check_ends().unwrap();
         // The call that stays open was open at each kill of this server.
-        assert!(log.left_open_by_a_kill >= KILLS);
+        assert!(log.left_open_by_a_kill >= kills);
     }
     federation.audit().await.unwrap();
     let agreed = federation.reconcile("consumer", "provider").await.unwrap();

@@ -148,16 +148,34 @@ impl Registry {
     /// # Errors
     /// When the registry refuses it.
     pub async fn officer(&self, command: &[&str], arguments: &[&OsStr]) -> Result<(), Error> {
-        let mut program = Command::new(program("central-registry")?);
-        program
+        let mut officer = self.officer_command(command)?;
+        officer.args(arguments);
+        finish(officer).await.map(drop)
+    }
+
+    /// The same, for whoever runs it beside something else; its arguments are still to come.
+    ///
+    /// # Errors
+    /// When program or key are missing.
+    pub fn officer_command(&self, command: &[&str]) -> Result<Command, Error> {
+        let mut officer = Command::new(program("central-registry")?);
+        officer
             .args(command)
             .arg("--directory")
             .arg(&self.directory);
-        program
-            .arg("--officer")
-            .arg(self.officer_key()?)
-            .args(arguments);
-        finish(program).await.map(drop)
+        officer.arg("--officer").arg(self.officer_key()?);
+        Ok(officer)
+    }
+
+    /// What `show --json` prints.
+    ///
+    /// # Errors
+    /// When the registry does not answer.
+    pub async fn show(&self) -> Result<serde_json::Value, Error> {
+        let mut show = Command::new(program("central-registry")?);
+        show.args(["show", "--json", "--directory"])
+            .arg(&self.directory);
+        Ok(serde_json::from_slice(&finish(show).await?.stdout)?)
     }
 
     fn officer_key(&self) -> Result<PathBuf, Error> {

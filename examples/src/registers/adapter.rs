@@ -65,6 +65,27 @@ impl Adapter {
         })
     }
 
+    /// Lets an adapter listen where this one does, when it is started from this configuration.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn keep_address(&self, configuration: &Path) -> Result<(), Error> {
+        let text = fs::read_to_string(configuration)?;
+        let address = self.address.trim_start_matches("http://");
+        Ok(fs::write(
+            configuration,
+            text.replace("127.0.0.1:0", address),
+        )?)
+    }
+
+    /// Kills the adapter at once.
+    ///
+    /// # Errors
+    /// When it has ended by itself.
+    pub async fn kill(self) -> Result<(), Error> {
+        self.process.kill().await
+    }
+
     /// Asks the adapter to stop and waits for it.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::units;
-use crate::Error;
+use crate::{Error, dice::Dice};
 
 /// The gRPC service.
 pub const SERVICE: &str = "vn.population.v1.Population";
@@ -23,23 +23,6 @@ pub struct Person {
     pub sex: &'static str,
     /// Code of the commune where the person lives.
     pub commune: &'static str,
-}
-
-/// Numbers that look random and are the same in every run (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % sides
-    }
-
-    fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
-        choices.get(usize::try_from(self.next(choices.len() as u64)).ok()?)
-    }
 }
 
 const SURNAMES: [&str; 12] = [
@@ -82,20 +65,21 @@ pub fn persons(count: u32, seed: u64) -> Vec<Person> {
 }
 
 fn person(serial: u32, communes: &[&'static str], dice: &mut Dice) -> Option<Person> {
-    let year = 1940 + dice.next(85);
-    let (month, day) = (1 + dice.next(12), 1 + dice.next(28));
-    let female = dice.next(2) == 0;
+    let year = 1940 + dice.below(85);
+    let (month, day) = (1 + dice.below(12), 1 + dice.below(28));
+    let female = dice.below(2) == 0;
     // Century and sex share a digit: 0 and 1 for 1900 to 1999, 2 and 3 for 2000 to 2099.
-    let digit = 2 * (year / 100 - 19) + u64::from(female);
-    let province = dice.pick(&PROVINCES)?;
-    let surname = dice.pick(&SURNAMES)?;
-    let given = dice.pick(if female { &FEMALE } else { &MALE })?;
+    let digit = 2 * (year / 100 - 19) + usize::from(female);
+    let province = PROVINCES.get(dice.below(PROVINCES.len()))?;
+    let surname = SURNAMES.get(dice.below(SURNAMES.len()))?;
+    let names = if female { &FEMALE } else { &MALE };
+    let given = names.get(dice.below(names.len()))?;
     Some(Person {
         number: format!("{province}{digit}{:02}{serial:06}", year % 100),
         name: format!("{surname} {given}"),
         born_on: format!("{year}-{month:02}-{day:02}"),
         sex: if female { "0" } else { "1" },
-        commune: dice.pick(communes)?,
+        commune: communes.get(dice.below(communes.len()))?,
     })
 }
 

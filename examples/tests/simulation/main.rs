@@ -10,21 +10,13 @@ mod world;
 
 use std::{fs, path::Path};
 
-use examples::dice::{Dice, seed};
+use examples::dice::{Dice, seed, times};
 use operation::{Operation, written};
 use shrinking::shrunk;
 use world::World;
 
 /// Operations of a list.
 const LENGTH: usize = 40;
-
-/// How many lists there are in a run: `LIENTHONG_SIMULATIONS`, else few.
-fn runs() -> usize {
-    let given = std::env::var("LIENTHONG_SIMULATIONS");
-    given.map_or(3, |given| {
-        given.parse().expect("LIENTHONG_SIMULATIONS is a number")
-    })
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_both_logs_tell_what_the_clients_saw() {
@@ -35,7 +27,7 @@ async fn whatever_happens_both_logs_tell_what_the_clients_saw() {
         }
     }
     let mut dice = Dice(seed().unwrap());
-    for run in 0..runs() {
+    for run in 0..times("LIENTHONG_SIMULATIONS", 3).unwrap() {
         let list = Operation::draw(&mut dice, LENGTH);
         match world.run(&list).await {
             Ok(outcomes) => eprintln!(
