@@ -54,6 +54,7 @@ mod shared;
 mod storage;
 mod torn;
 mod views;
+mod waiting;
 mod walk;
 mod window;
 mod writer;

@@ -22,7 +22,8 @@ use crate::{
     record::{Receipt, Record},
     shared::{Shared, locked},
     storage::Storage,
-    writer::{Frame, MAX_RECORDS, MAX_TOGETHER, Waiting},
+    waiting::{Frame, Waiting},
+    writer::{MAX_RECORDS, MAX_TOGETHER},
 };
 
 /// An open log with its one writer. Closed when dropped, after all that waits is written.

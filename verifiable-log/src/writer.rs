@@ -3,21 +3,21 @@
 use std::{sync::Arc, thread, time::Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use bytes::Bytes;
 use durable::{BlockBuffer, File};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use trust::{Digest, merkle::Frontier};
+use tokio::sync::mpsc;
+use trust::merkle::Frontier;
 
 use crate::{
     error::{AppendError, Error},
     flat::Additions,
     format::{
-        BATCH_HEADER, BLOCK, BatchHeader, Chain, FrameHeader, SegmentHeader, SegmentId,
-        block_after, segment_name,
+        BATCH_HEADER, BLOCK, BatchHeader, Chain, SegmentHeader, SegmentId, block_after,
+        segment_name,
     },
-    record::{KeptPart, Receipt, Record},
+    record::{Receipt, Record},
     segments,
     shared::Shared,
+    waiting::{Frame, Waiting, length_of, refuse_all},
     walk::{Place, Tail, finish},
 };
 
@@ -27,62 +27,6 @@ const FULL_BATCH: u64 = 4 * 1024 * 1024;
 pub(crate) const MAX_TOGETHER: u64 = 128 * 1024 * 1024;
 /// The most records in one batch.
 pub(crate) const MAX_RECORDS: usize = 65_536;
-
-/// A record with everything computed that does not depend on its position.
-pub(crate) struct Frame {
-    header: Vec<u8>,
-    kept: KeptPart,
-    content: Vec<Bytes>,
-    leaf: Digest,
-    length: u64,
-}
-
-impl Frame {
-    /// Checks a record and computes its checksums and leaf.
-    pub(crate) fn of(record: Record) -> Result<Self, AppendError> {
-        record.check_lengths()?;
-        let header = FrameHeader::of(&record.kept, &record.content);
-        let leaf = record.leaf_preimage().leaf();
-        let Record { kept, content, .. } = record;
-        Ok(Self {
-            length: header.length(),
-            header: header.encode(&[&kept.header, &kept.signature, &kept.annex]),
-            kept,
-            content,
-            leaf,
-        })
-    }
-
-    pub(crate) const fn length(&self) -> u64 {
-        self.length
-    }
-
-    fn hashed(&self) -> [&[u8]; 4] {
-        let kept = &self.kept;
-        [&self.header, &kept.header, &kept.signature, &kept.annex]
-    }
-}
-
-/// Records that wait to be written, and who waits for them.
-pub(crate) struct Waiting {
-    pub(crate) frames: Vec<Frame>,
-    /// Closing records, which may use the reserve of a full disk.
-    pub(crate) reserved: bool,
-    pub(crate) reply: oneshot::Sender<Result<Vec<Receipt>, AppendError>>,
-    /// Room in the queue, given back when this is dropped.
-    pub(crate) _room: OwnedSemaphorePermit,
-}
-
-impl Waiting {
-    fn length(&self) -> u64 {
-        self.frames.iter().map(Frame::length).sum()
-    }
-
-    fn refuse(self, error: AppendError) {
-        // Whoever no longer waits does not need to know.
-        self.reply.send(Err(error)).ok();
-    }
-}
 
 /// The end of the log and the file it is in.
 pub(crate) struct Writer {
@@ -338,7 +282,7 @@ impl Writer {
                 parts.push(part);
             }
             parts.extend(frame.content.iter().map(AsRef::<[u8]>::as_ref));
-            end += frame.length;
+            end += frame.length();
         }
 
         let name = segment_name(self.segment.first);
@@ -394,16 +338,6 @@ impl Drop for FailsByPanic {
             // Whoever waits for the batch is told by the failure of what follows.
             self.0.writing().send_replace(None);
         }
-    }
-}
-
-fn length_of(group: &[Waiting]) -> u64 {
-    BATCH_HEADER as u64 + group.iter().map(Waiting::length).sum::<u64>()
-}
-
-fn refuse_all(group: Vec<Waiting>, error: &AppendError) {
-    for waiting in group {
-        waiting.refuse(error.clone());
     }
 }
 

@@ -79,7 +79,9 @@ struct Running {
     thread: JoinHandle<Result<(), String>>,
 }
 
-/// What survives of a list that is run.
+/// Contents are kept for a day.
+const TERM: &str = "[message_log]\nkeep_content_days = 1\n";
+/// How long a server that was killed may take to be gone.
 const RUNTIME_END: Duration = Duration::from_secs(10);
 
 impl ServerMachine {
@@ -89,10 +91,8 @@ impl ServerMachine {
         let settings = folder.join("server.toml");
         let text = fs::read_to_string(&settings)?;
         // There is one place for metrics in a process.
-        fs::write(
-            &settings,
-            text.replace("[monitoring]\nlisten = \"127.0.0.1:0\"\n", ""),
-        )?;
+        let text = text.replace("[monitoring]\nlisten = \"127.0.0.1:0\"\n", TERM);
+        fs::write(&settings, text)?;
         let prepared = Disk::default();
         for part in ["log", "state"] {
             copy(&folder.join(part), &prepared)?;

@@ -5,6 +5,7 @@ mod machine;
 mod operation;
 mod seen;
 mod shrinking;
+mod term;
 mod verdict;
 mod world;
 

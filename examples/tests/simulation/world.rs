@@ -37,6 +37,8 @@ pub struct World {
     /// Whose disk was full or met a fault since the server was started: it may then end by itself.
     faulty: [bool; 2],
     tampering: Option<(Who, usize)>,
+    /// Calls that reached the adapter before the list.
+    before: usize,
 }
 
 impl World {
@@ -72,6 +74,7 @@ impl World {
             seen: Seen::default(),
             faulty: [false; 2],
             tampering: None,
+            before: 0,
         })
     }
 
@@ -79,21 +82,26 @@ impl World {
     /// seen.
     pub async fn run(&mut self, list: &[Operation]) -> Result<Outcomes, Error> {
         self.reset().await.map_err(in_step("at the beginning"))?;
-        let before = self.echo.calls();
+        self.before = self.echo.calls();
         for (number, operation) in list.iter().enumerate() {
             let done = self.carry_out(*operation, number as u64).await;
             done.map_err(in_step(&format!("operation {number}, {operation}")))?;
         }
         self.mend().await.map_err(in_step("mending"))?;
         let outcomes = self.seen.outcomes();
-        let reached = self.echo.exchanges().split_off(before);
-        verdict::pronounce(self, &outcomes, &reached).await?;
+        self.pronounce(&outcomes).await?;
         if let Some((who, number)) = self.tampering.take() {
             self.tamper(who, number)
                 .await
                 .map_err(in_step("tampering"))?;
         }
         Ok(outcomes)
+    }
+
+    /// Holds what is left against what was seen.
+    pub async fn pronounce(&self, outcomes: &Outcomes) -> Result<(), Error> {
+        let reached = self.echo.exchanges().split_off(self.before);
+        verdict::pronounce(self, outcomes, &reached).await
     }
 
     async fn reset(&mut self) -> Result<(), Error> {
@@ -116,7 +124,7 @@ impl World {
         .await
     }
 
-    const fn machine(&mut self, who: Who) -> &mut ServerMachine {
+    pub const fn machine(&mut self, who: Who) -> &mut ServerMachine {
         match who {
             Who::Consumer => &mut self.consumer,
             Who::Provider => &mut self.provider,
@@ -225,7 +233,7 @@ impl World {
     }
 
     /// Takes every fault away, waits until the bus works again, and stops the servers.
-    async fn mend(&mut self) -> Result<(), Error> {
+    pub async fn mend(&mut self) -> Result<(), Error> {
         for between in [Between::Servers, Between::Adapter] {
             self.link(between).set(Passage::Open);
         }
