@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{Error, waiting::PATIENCE};
+use crate::{Error, waiting::wait_until};
 
 /// What goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,10 @@ impl Link {
     /// # Errors
     /// When that takes too long.
     pub async fn wait_until(&self, passage: Passage) -> Result<(), Error> {
-        wait(self.shared.passage.subscribe(), |now| *now == passage).await
+        let reached = wait_until("a link to change", &self.shared.passage, |now| {
+            *now == passage
+        });
+        reached.await.map(drop)
     }
 
     /// Waits until there are no connections any more: both ends have closed, or were reset.
@@ -114,7 +117,9 @@ impl Link {
     /// # Errors
     /// When that takes too long.
     pub async fn wait_until_unused(&self) -> Result<(), Error> {
-        wait(self.shared.connections.subscribe(), |count| *count == 0).await
+        let connections = &self.shared.connections;
+        let unused = wait_until("a link to be unused", connections, |count| *count == 0);
+        unused.await.map(drop)
     }
 }
 
@@ -125,18 +130,8 @@ impl Drop for Link {
     }
 }
 
-async fn wait<T>(
-    mut value: watch::Receiver<T>,
-    is_it: impl FnMut(&T) -> bool,
-) -> Result<(), Error> {
-    match tokio::time::timeout(PATIENCE, value.wait_for(is_it)).await {
-        Ok(reached) => Ok(reached.map(drop)?),
-        Err(_) => Err("a link did not come to what was waited for".into()),
-    }
-}
-
 impl Shared {
-    fn turn(&self) -> std::sync::MutexGuard<'_, Option<(usize, Passage)>> {
+    fn turn(&self) -> MutexGuard<'_, Option<(usize, Passage)>> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

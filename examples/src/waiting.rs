@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, interval};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval, timeout},
+};
 
 use crate::Error;
 
@@ -29,4 +32,28 @@ where
             return Err(format!("waited {} seconds in vain: {what}", PATIENCE.as_secs()).into());
         }
     }
+}
+
+/// Waits until a value in this process is what it should be.
+///
+/// # Errors
+/// When that takes too long, or nobody sets it any more.
+pub async fn wait_until<T: Clone>(
+    what: &str,
+    value: &watch::Sender<T>,
+    is_it: impl FnMut(&T) -> bool,
+) -> Result<T, Error> {
+    match timeout(PATIENCE, value.subscribe().wait_for(is_it)).await {
+        Ok(reached) => Ok(reached?.clone()),
+        Err(_) => Err(format!("waited {} seconds in vain: {what}", PATIENCE.as_secs()).into()),
+    }
+}
+
+/// Waits for so many more than there are now.
+///
+/// # Errors
+/// As [`wait_until`].
+pub async fn more_of(what: &str, count: &watch::Sender<usize>, more: usize) -> Result<(), Error> {
+    let goal = *count.borrow() + more;
+    wait_until(what, count, |now| *now >= goal).await.map(drop)
 }

@@ -13,7 +13,7 @@ use examples::{
     echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, REPEAT, SAY},
     exchanges::Exchanges,
     federation::Federation,
-    waiting::PATIENCE,
+    waiting::{PATIENCE, more_of, wait_until},
 };
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
@@ -115,17 +115,6 @@ impl Load {
         let mut up = self.consumer_up.subscribe();
         up.wait_for(|up| *up).await.unwrap();
     }
-
-    /// Waits for so many more answers than there are now.
-    async fn go_on(&self, counter: &watch::Sender<usize>, more: usize) {
-        let mut answers = counter.subscribe();
-        let goal = *answers.borrow() + more;
-        let reached = answers.wait_for(|count| *count >= goal);
-        timeout(PATIENCE, reached)
-            .await
-            .expect("the load goes on after a kill")
-            .unwrap();
-    }
 }
 
 #[derive(Clone)]
@@ -193,12 +182,13 @@ async fn what_was_answered_before_a_kill_is_in_both_logs() {
     let mut followed = 0;
     while !victims.is_empty() {
         let victim = victims.swap_remove(dice.below(victims.len()));
-        load.go_on(&load.answers, 1 + dice.below(30)).await;
-        let mut open = load.followed.subscribe();
-        let opened = open.wait_for(|count| *count > followed);
-        followed = *timeout(PATIENCE, opened)
+        let more = 1 + dice.below(30);
+        more_of("answers after a kill", &load.answers, more)
             .await
-            .expect("the open call is made again")
+            .unwrap();
+        let opened = |count: &usize| *count > followed;
+        followed = wait_until("the open call to be made again", &load.followed, opened)
+            .await
             .unwrap();
         // Not a wait for anything: any moment of what is going on is as good.
         tokio::time::sleep(Duration::from_micros(dice.below(8000) as u64)).await;
@@ -209,7 +199,9 @@ async fn what_was_answered_before_a_kill_is_in_both_logs() {
         server.start().await.unwrap();
         load.consumer_up.send_replace(true);
     }
-    load.go_on(&load.answers, 10).await;
+    more_of("answers after the last kill", &load.answers, 10)
+        .await
+        .unwrap();
     load.stopping.send_replace(true);
     while let Some(ended) = callers.join_next().await {
         ended.unwrap();

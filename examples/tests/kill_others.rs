@@ -17,7 +17,7 @@ use examples::{
         adapter::Adapter,
         population::{self, Person},
     },
-    waiting::PATIENCE,
+    waiting::{PATIENCE, more_of},
 };
 use serde_json::json;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
@@ -74,14 +74,6 @@ impl Told {
             }
         }
     }
-
-    /// Waits for so many more than there are now.
-    async fn go_on(&self, counter: &watch::Sender<usize>, more: usize) {
-        let mut now = counter.subscribe();
-        let goal = *now.borrow() + more;
-        let reached = timeout(PATIENCE, now.wait_for(|count| *count >= goal)).await;
-        reached.expect("it goes on after a kill").unwrap();
-    }
 }
 
 /// The plan of the echo, with the population register in its place.
@@ -128,7 +120,11 @@ async fn registry_and_adapter_are_killed_and_nothing_is_lost() {
     let mut number = 0;
     while !victims.is_empty() {
         let victim = victims.swap_remove(dice.below(victims.len()));
-        told.go_on(&told.answers, 1 + dice.below(30)).await;
+        let more = 1 + dice.below(30);
+        more_of("answers after a kill", &told.answers, more)
+            .await
+            .unwrap();
+        // Not a wait for anything: any moment of what is going on is as good.
         let moment = Duration::from_micros(dice.below(60_000) as u64);
         if victim == "adapter" {
             tokio::time::sleep(moment).await;
@@ -154,15 +150,21 @@ async fn registry_and_adapter_are_killed_and_nothing_is_lost() {
                 }
             });
         }
-        told.go_on(&told.registrations, 1).await;
+        more_of("registrations", &told.registrations, 1)
+            .await
+            .unwrap();
         tokio::time::sleep(moment).await;
         federation.registry.kill().await.unwrap();
         while registering.join_next().await.is_some() {}
         // Nobody needs it for a call.
-        told.go_on(&told.answers, 3).await;
+        more_of("answers without the registry", &told.answers, 3)
+            .await
+            .unwrap();
         federation.registry.restart().await.unwrap();
     }
-    told.go_on(&told.answers, 10).await;
+    more_of("answers after the last kill", &told.answers, 10)
+        .await
+        .unwrap();
     told.stopping.send_replace(true);
     while let Some(ended) = callers.join_next().await {
         ended.unwrap();

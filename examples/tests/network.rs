@@ -71,6 +71,13 @@ impl Stage {
         }
     }
 
+    /// Lets the next call make a new connection between the servers.
+    async fn connect_anew(&self) {
+        self.between_servers.set(Passage::Cut);
+        self.between_servers.wait_until_unused().await.unwrap();
+        self.between_servers.set(Passage::Open);
+    }
+
     /// One call, which has an end; the code of its refusal, or "OK".
     async fn call(&mut self, path: &str, deadline: Option<&str>) -> String {
         let mut metadata = vec![("x-road-service", PROVIDER)];
@@ -135,10 +142,7 @@ impl Stage {
 async fn a_link_that_is_cut_anywhere_in_a_handshake_or_a_call_is_made_again() {
     let mut stage = Stage::set().await;
     for bytes in (0..BYTES).step_by(190) {
-        // A new connection each time.
-        stage.between_servers.set(Passage::Cut);
-        stage.between_servers.wait_until_unused().await.unwrap();
-        stage.between_servers.set(Passage::Open);
+        stage.connect_anew().await;
         stage.between_servers.set_after(bytes, Passage::Cut);
         stage.call(SAY, None).await;
         stage.between_servers.set(Passage::Open);
@@ -154,9 +158,7 @@ async fn a_link_that_is_cut_anywhere_in_a_handshake_or_a_call_is_made_again() {
 async fn a_link_that_is_held_anywhere_in_a_handshake_or_a_call_costs_no_more_than_the_deadline() {
     let mut stage = Stage::set().await;
     for bytes in (0..BYTES).step_by(950) {
-        stage.between_servers.set(Passage::Cut);
-        stage.between_servers.wait_until_unused().await.unwrap();
-        stage.between_servers.set(Passage::Open);
+        stage.connect_anew().await;
         stage.between_servers.set_after(bytes, Passage::Held);
         let held = stage.call(SAY, Some("300m")).await;
         assert!(["OK", LATE].contains(&&*held), "{held} after {bytes} bytes");
@@ -178,6 +180,7 @@ async fn a_link_to_the_adapter_that_is_cut_or_held_ends_calls_and_is_made_again(
         stage.to_adapter.set(Passage::Open);
         assert_eq!(stage.call(SAY, None).await, "OK", "after {bytes} bytes");
     }
+    assert!(stage.outcomes["provider.adapter_failed"] >= 3);
     stage.to_adapter.set(Passage::Held);
     assert_eq!(stage.call(SAY, Some("300m")).await, LATE);
     stage.to_adapter.set(Passage::Open);
@@ -192,8 +195,7 @@ async fn byte_by_byte_everything_arrives() {
         bytes: 1,
         pause: Duration::ZERO,
     };
-    stage.between_servers.set(Passage::Cut);
-    stage.between_servers.wait_until_unused().await.unwrap();
+    stage.connect_anew().await;
     stage.between_servers.set(byte);
     stage.to_adapter.set(byte);
     for _ in 0..3 {

@@ -25,6 +25,8 @@ use crate::{
 const FULL_BATCH: u64 = 4 * 1024 * 1024;
 /// The most bytes that are appended together.
 pub(crate) const MAX_TOGETHER: u64 = 128 * 1024 * 1024;
+/// How often others are let run before a batch is written.
+const MOST_YIELDS: usize = 16;
 /// The most records in one batch.
 pub(crate) const MAX_RECORDS: usize = 65_536;
 
@@ -120,7 +122,7 @@ impl Writer {
         let limit = if length <= room { room } else { whole }.min(FULL_BATCH);
         let mut group = vec![first];
         let mut found = usize::from(!crowded);
-        loop {
+        for _ in 0..=MOST_YIELDS {
             while let Ok(next) = queue.try_recv() {
                 length += next.length();
                 records += next.frames.len();
@@ -130,11 +132,12 @@ impl Writer {
                 group.push(next);
             }
             if group.len() == found {
-                return (group, None);
+                break;
             }
             found = group.len();
             thread::yield_now();
         }
+        (group, None)
     }
 
     fn write_group(&mut self, group: Vec<Waiting>) {

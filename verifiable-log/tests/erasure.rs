@@ -4,6 +4,8 @@
 mod faults;
 mod model;
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use durable::simulated::Restart;
 use faults::{Fault as DiskFault, Faulty};
 use model::{Model, key, new_log, open, record};
@@ -144,4 +146,56 @@ async fn an_erasure_whose_zeros_failed_is_finished_by_the_next_one() {
         known.check(&storage, &open(&storage, views.path()).unwrap());
     }
     assert!(failed > 2, "hardly anything failed: {failed}");
+}
+
+/// Zeros go through the memory in which the system keeps files, records past it, and both into one
+/// file: on a disk of this machine neither may undo the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_erased_undoes_nothing_that_is_written_beside_it() {
+    const RECORDS: u64 = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let origin = "VN/GOV/G01/server-1/1".parse().unwrap();
+    let mut options = model::options();
+    options.segment_size = 256 * 1024;
+    Log::create(folder.path(), &origin, &options).unwrap();
+    let log = Arc::new(Log::open(folder.path(), options, &mut |_| ()).unwrap());
+    let (written, mut to_erase) = tokio::sync::mpsc::unbounded_channel();
+    let appending: Vec<_> = (0..4)
+        .map(|appender| {
+            let (log, written) = (Arc::clone(&log), written.clone());
+            tokio::spawn(async move {
+                for number in (appender..RECORDS).step_by(4) {
+                    let receipt = log.append(record(number)).await.unwrap();
+                    written.send((receipt.index(), number)).unwrap();
+                }
+            })
+        })
+        .collect();
+    drop(written);
+    // Which record holds which number, and whether its content is gone.
+    let mut known = BTreeMap::new();
+    while let Some((index, number)) = to_erase.recv().await {
+        let goes = number % 3 == 0 && !record(number).content.concat().is_empty();
+        if goes {
+            log.erase(index, index, "its term is over").await.unwrap();
+        }
+        known.insert(index, (number, goes));
+    }
+    for appender in appending {
+        appender.await.unwrap();
+    }
+    drop(log);
+    let mut found = 0;
+    for read in Reader::open(folder.path(), leaf_of_local_record).unwrap() {
+        let read = read.unwrap().record;
+        let Some((number, is_erased)) = known.get(&read.index) else {
+            continue;
+        };
+        let expected = record(*number);
+        assert_eq!(read.kept.header, expected.kept.header);
+        assert_eq!(read.is_erased, *is_erased, "{number}");
+        assert!(*is_erased || read.content == expected.content.concat());
+        found += 1;
+    }
+    assert_eq!(found, RECORDS);
 }

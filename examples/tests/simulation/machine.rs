@@ -161,6 +161,7 @@ impl ServerMachine {
     /// Cuts the power: nothing is written from now on, and of what was not synced some is left, by
     /// the seed.
     pub async fn kill(&mut self, seed: u64) -> Result<(), Error> {
+        let ran = self.runs();
         self.disk.stop();
         if let Some(kill) = self
             .running
@@ -171,6 +172,10 @@ impl ServerMachine {
             let _ = kill.send(());
         }
         self.join().await?;
+        if ran {
+            // It may have noticed that its disk was gone.
+            self.ended = None;
+        }
         self.disk.restart(Restart::Some(seed));
         Ok(())
     }
@@ -254,20 +259,10 @@ fn run(
         .map_err(|error| error.to_string())?;
     let ended = runtime.block_on(async {
         tokio::select! {
-            ended = start::run(settings, machine, stopped) => ended.map_err(|error| words(&error)),
+            ended = start::run(settings, machine, stopped) => ended.map_err(|error| format!("{error}: {error:?}")),
             _ = killed => Ok(()),
         }
     });
     runtime.shutdown_timeout(RUNTIME_END);
     ended
-}
-
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -34,8 +34,11 @@ pub struct World {
     to_adapter: Link,
     address: String,
     seen: Seen,
-    /// Whose disk was full or met a fault since the server was started: it may then end by itself.
+    /// Whose disk was full or was to meet a fault since the server was started: it may then end by
+    /// itself.
     faulty: [bool; 2],
+    /// Whose disk is full: a server may then not start.
+    full: [bool; 2],
     tampering: Option<(Who, usize)>,
     /// Calls that reached the adapter before the list.
     before: usize,
@@ -73,6 +76,7 @@ impl World {
             address,
             seen: Seen::default(),
             faulty: [false; 2],
+            full: [false; 2],
             tampering: None,
             before: 0,
         })
@@ -106,7 +110,7 @@ impl World {
 
     async fn reset(&mut self) -> Result<(), Error> {
         self.seen = Seen::default();
-        (self.faulty, self.tampering) = ([false; 2], None);
+        (self.faulty, self.full, self.tampering) = ([false; 2], [false; 2], None);
         self.between_servers.set(Passage::Open);
         self.to_adapter.set(Passage::Open);
         self.consumer.reset().await?;
@@ -146,7 +150,10 @@ impl World {
                 }
             }
             // Nothing that is held comes to an end by itself, and that takes longer than a list.
-            Operation::Settle => drop(timeout(Duration::from_secs(1), self.seen.settle()).await),
+            Operation::Settle => {
+                let settled = timeout(Duration::from_secs(1), self.seen.settle()).await;
+                settled.unwrap_or(Ok(()))?;
+            }
             Operation::Grant(seconds) => self.grant(seconds).await?,
             Operation::Revoke => self.apply("").await?,
             Operation::Move(who, seconds) => {
@@ -166,11 +173,11 @@ impl World {
             Operation::Hold(between) => self.link(between).set(Passage::Held),
             Operation::Open(between) => self.link(between).set(Passage::Open),
             Operation::Fill(who) => {
-                self.faulty[who as usize] = true;
+                (self.faulty[who as usize], self.full[who as usize]) = (true, true);
                 let disk = &self.machine(who).disk;
                 disk.limit(Some(disk.used()));
             }
-            Operation::Empty(who) => self.machine(who).disk.limit(None),
+            Operation::Empty(who) => self.empty(who),
             Operation::Fail(who, after, fault) => {
                 self.faulty[who as usize] = true;
                 let fault = Fault::ALL.get(fault).copied().unwrap_or(Fault::Full);
@@ -183,16 +190,23 @@ impl World {
         Ok(())
     }
 
-    /// Starts a server; it ends at once only where its disk gives it a reason.
+    fn empty(&mut self, who: Who) {
+        self.full[who as usize] = false;
+        self.machine(who).disk.limit(None);
+    }
+
+    /// Starts a server; it ends at once only where its disk is full.
     async fn start(&mut self, who: Who) -> Result<(), Error> {
         if self.machine(who).runs() {
             return Ok(());
         }
+        // It may have ended by itself, and nobody has looked why.
+        self.machine(who).stop().await?;
         self.must_have_ended_well(who)?;
+        // A fault that was still to come does not.
+        self.faulty[who as usize] = self.full[who as usize];
         self.machine(who).start().await?;
         if self.machine(who).runs() {
-            // The disk is as it was; a fault that was to come does not.
-            self.faulty[who as usize] = false;
             return Ok(());
         }
         self.machine(who).stop().await?;
@@ -241,9 +255,8 @@ impl World {
         clocks.iter().for_each(|clock| clock.jump(None));
         let furthest = clocks.map(|clock| clock.furthest()).into_iter().max();
         for who in [Who::Consumer, Who::Provider] {
-            let machine = self.machine(who);
-            machine.disk.limit(None);
-            machine.clock.set(furthest.unwrap_or_default());
+            self.empty(who);
+            self.machine(who).clock.set(furthest.unwrap_or_default());
             if self.faulty[who as usize] {
                 // A fault that is still to come would come now.
                 self.machine(who).stop().await?;
