@@ -8,12 +8,10 @@ use prost::Message;
 use trust::{
     Digest, InstanceId,
     checkpoint::{Origin, SignedCheckpoint},
-    leaf::LeafPreimage,
-    merkle::Frontier,
     tile::{Bundle, BundledRecord, Tile},
     wire::evidence::{Annex, RecordKind, Stage},
 };
-use verifiable_log::{Log, Options, RawRecord, Record, leaf_of_local_record};
+use verifiable_log::{Log, Options, Record, leaf_of_local_record};
 
 use crate::{Error, blob, clock::Clock};
 
@@ -80,15 +78,13 @@ impl RegistryLog {
         Ok((receipt.index(), annex_digest))
     }
 
-    /// Reads all records from the first on, and compares their root with the log's.
+    /// Reads all records from the first on.
     pub(crate) fn read_all(
         &self,
         mut read: impl FnMut(&FoldedRecord) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut frontier = Frontier::new();
         for record in self.log.scan(0)? {
-            let record = record?;
-            frontier.append(leaf_of(&record).leaf());
+            let record = record?.record;
             let is_entry = record.kept.kind == RecordKind::Entry as u8;
             let blobs = blob::from_content(&record.content);
             read(&FoldedRecord {
@@ -96,10 +92,6 @@ impl RegistryLog {
                 annex_digest: Digest::of(&record.kept.annex),
                 blobs: blobs.filter(|_| is_entry).unwrap_or_default(),
             })?;
-        }
-        if self.log.root_at(frontier.size())? != frontier.root() {
-            let size = frontier.size();
-            return Err(verifiable_log::Error::CheckpointRoot { size }.into());
         }
         Ok(())
     }
@@ -128,7 +120,7 @@ impl RegistryLog {
             .scan(bundle.first())?
             .take(usize::from(bundle.width()));
         for record in records {
-            let kept = record?.kept;
+            let kept = record?.record.kept;
             let bundled = BundledRecord {
                 kind: kept.kind,
                 header: kept.header,
@@ -151,10 +143,6 @@ fn options(clock: Clock) -> Options {
         reserve_size: RESERVE_SIZE,
         ..Options::new(leaf_of_local_record, annex_of)
     }
-}
-
-fn leaf_of(record: &RawRecord) -> LeafPreimage {
-    LeafPreimage::of_local_record(record.kept.kind, &record.kept.header, &record.kept.annex)
 }
 
 /// The annex of a record that is made now.

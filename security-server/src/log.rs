@@ -91,7 +91,7 @@ pub(crate) fn open(
     }
     let mut recollection = Recollection::default();
     for record in log.scan(0)? {
-        recollection.take(&record?)?;
+        recollection.take(&record?.record)?;
     }
     Ok((log, recollection))
 }

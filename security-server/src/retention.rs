@@ -101,7 +101,7 @@ impl Round {
         };
         let mut sought: Option<HashSet<Exchange>> = None;
         for record in log.scan(at)? {
-            let record = record?;
+            let record = record?.record;
             match &mut sought {
                 Some(sought) => {
                     if sought.is_empty() || !round.look_ahead(&record, before, sought) {

@@ -9,11 +9,11 @@ use crate::{
     error::Error,
     log::Log,
     opening::{PROGRESS, Progress},
-    reader::leaf_of_record,
+    reader::{ReadRecord, leaf_of_record},
     record::RawRecord,
     segments,
     shared::{Shared, locked},
-    walk::{Place, Step, Walk},
+    walk::{Place, Step, Tail, Walk},
     window::Contents,
 };
 
@@ -40,28 +40,33 @@ impl Log {
     }
 
     /// Reads records in order from `from` to the end of the log as it is now, holding one at a
-    /// time. Each step blocks on files.
+    /// time. Each step blocks on files. At its end, what was read has led to the root of the log.
     ///
     /// # Errors
     /// When `from` is beyond the end, or the views do not lead to it.
     pub fn scan(&self, from: u64) -> Result<Scan, Error> {
-        let size = self.size();
-        let storage = Arc::clone(&self.shared().storage);
-        let walk = if from == size {
-            None
-        } else if from == 0 {
-            let identity = self.shared().identity.digest;
-            Some(Walk::start(storage, Contents::Load, identity)?)
-        } else {
-            let Place { segment, batch, .. } = self.place(from)?;
-            Some(Walk::at_batch(storage, Contents::Load, segment, batch)?)
-        };
         let shared = Arc::clone(self.shared());
+        let (size, root) = shared.state();
+        let storage = Arc::clone(&shared.storage);
+        let (walk, read) = if from == 0 {
+            let walk = Walk::start(storage, Contents::Load, shared.identity.digest)?;
+            (walk, Frontier::new())
+        } else {
+            let last = from - 1;
+            let Place { segment, batch, .. } = self.place(last)?;
+            let walk = Walk::at_batch(storage, Contents::Load, segment, batch)?;
+            let read = Frontier::read(&shared.flat, from);
+            (
+                walk,
+                read.map_err(|error| shared.fail_views(error.to_string()))?,
+            )
+        };
         Ok(Scan {
             shared,
             walk,
-            from,
-            size,
+            read,
+            end: (size, root),
+            stopped: false,
         })
     }
 
@@ -165,30 +170,47 @@ impl Log {
 /// Records in order, up to the size that the log had when the scan began.
 pub struct Scan {
     shared: Arc<Shared>,
-    walk: Option<Walk>,
-    from: u64,
-    size: u64,
+    walk: Walk,
+    /// The tree over all that was passed.
+    read: Frontier,
+    /// The size and root to come to.
+    end: (u64, Digest),
+    stopped: bool,
+}
+
+impl Scan {
+    fn step(&mut self) -> Result<ReadRecord, Error> {
+        loop {
+            match self.shared.step(&mut self.walk)? {
+                Step::Record(record, _) if record.index < self.read.size() => {}
+                Step::Record(record, place) => {
+                    let leaf = leaf_of_record(self.shared.options.leaf_of, &record, place)?;
+                    self.read.append(leaf.leaf());
+                    return Ok(ReadRecord { record, leaf });
+                }
+                Step::End(Tail { index, .. }) => {
+                    let size = index;
+                    return Err(Error::NoRecord { index, size });
+                }
+            }
+        }
+    }
 }
 
 impl Iterator for Scan {
-    type Item = Result<RawRecord, Error>;
+    type Item = Result<ReadRecord, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let walk = self.walk.as_mut().filter(|walk| walk.index() < self.size)?;
-        let found = loop {
-            match self.shared.step(walk) {
-                Ok(Step::Record(record, _)) if record.index < self.from => {}
-                Ok(Step::Record(record, _)) => return Some(Ok(record)),
-                Ok(Step::End(tail)) => {
-                    break Error::NoRecord {
-                        index: tail.index,
-                        size: self.size,
-                    };
-                }
-                Err(error) => break error,
-            }
-        };
-        self.walk = None;
-        Some(Err(found))
+        let (size, root) = self.end;
+        if self.stopped {
+            return None;
+        }
+        if self.read.size() < size {
+            let step = self.step();
+            self.stopped = step.is_err();
+            return Some(step);
+        }
+        self.stopped = true;
+        (self.read.root() != root).then_some(Err(Error::Root { size }))
     }
 }

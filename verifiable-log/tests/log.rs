@@ -62,6 +62,25 @@ fn is_record(raw: &RawRecord, number: u64) {
     assert_eq!(raw.content, made.content.concat());
 }
 
+/// Reading goes on from what the views say came before: that is believed only at the end.
+#[tokio::test]
+async fn a_scan_must_lead_from_what_came_before_to_the_root() {
+    let folder = tempfile::tempdir().unwrap();
+    Log::create(folder.path(), &origin(), &options()).unwrap();
+    let log = open(folder.path());
+    fill(&log, 30).await;
+    let hashes = std::fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path().join("views/hashes.0"))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&hashes, &[7; 32], 0).unwrap();
+    let scanned: Vec<_> = log.scan(1).unwrap().collect();
+    assert_eq!(scanned.len(), 30);
+    assert!(scanned[..29].iter().all(Result::is_ok));
+    assert!(matches!(scanned[29], Err(Error::Root { size: 30 })));
+    assert!(log.scan(0).unwrap().all(|read| read.is_ok()));
+}
+
 #[tokio::test]
 async fn records_come_back_as_they_were_appended_over_segments_and_openings() {
     let folder = tempfile::tempdir().unwrap();
@@ -81,7 +100,7 @@ async fn records_come_back_as_they_were_appended_over_segments_and_openings() {
             let scanned: Vec<_> = log.scan(from).unwrap().map(Result::unwrap).collect();
             assert_eq!(scanned.len() as u64, log.size() - from);
             for (number, raw) in (from..).zip(&scanned) {
-                is_record(raw, number);
+                is_record(&raw.record, number);
             }
         }
         let missing = log.size();

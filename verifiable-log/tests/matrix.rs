@@ -137,7 +137,7 @@ fn recovery_of_a_torn_tail() {
 fn erasure_of_a_torn_tail() {
     let ((storage, _), views) = (torn_log(), model::views());
     let log = open(&storage, views.path()).unwrap();
-    let torn = log.scan(0).unwrap().map(Result::unwrap);
+    let torn = log.scan(0).unwrap().map(|read| read.unwrap().record);
     let torn = torn.filter(|record| record.kept.kind == model::TORN).last();
     let digest = Torn::decode(torn.unwrap().kept.header).unwrap().digest;
     let digest = Digest::from_slice(&digest).unwrap();

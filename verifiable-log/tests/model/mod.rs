@@ -131,7 +131,8 @@ impl Model {
         }
         let mut found = Vec::new();
         let mut torn_records = Vec::new();
-        for raw in log.scan(0).unwrap().map(Result::unwrap) {
+        for read in log.scan(0).unwrap() {
+            let raw = read.unwrap().record;
             if raw.kept.kind == RecordKind::Erased as u8 {
                 // Finished when the log was opened: it is destroyed for good.
                 let (range, destroyed) = self.erased.as_mut().unwrap();
