@@ -1,4 +1,4 @@
-//! The wire between the parts: generated types, and the conversions from and to `trust`.
+//! The wire between the parts, and what they keep: generated types, and the conversions from and to `trust`.
 
 /// Between security servers.
 pub mod exchange {
@@ -10,6 +10,12 @@ pub mod exchange {
 pub mod administration {
     #![allow(missing_docs, clippy::all, unused_qualifications)]
     include!("generated/lienthong.administration.v1.rs");
+}
+
+/// What a security server keeps of what it remembers.
+pub mod recollection {
+    #![allow(missing_docs, clippy::all, unused_qualifications)]
+    include!("generated/lienthong.recollection.v1.rs");
 }
 
 /// The encoded `FileDescriptorSet` of this wire, for reflection.

@@ -30,6 +30,7 @@ const RUNS: [Run; 2] = [
             "lienthong/exchange/v1/exchange.proto",
             "lienthong/administration/v1/security_server.proto",
             "lienthong/administration/v1/central_registry.proto",
+            "lienthong/recollection/v1/recollection.proto",
         ],
         folder: "src/generated",
         trust_types: false,

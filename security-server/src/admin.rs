@@ -153,7 +153,7 @@ impl Administration {
         outcome
     }
 
-    /// Records that the clock is accepted, then takes it.
+    /// Takes the clock as it is, and records that.
     async fn take_clock(&self, unix_user: u32) -> Result<i64, Status> {
         let clock = self.server.clock().seconds();
         let newest_record = self.server.recorder().newest_record();
@@ -164,7 +164,6 @@ impl Administration {
         };
         let recorded = self.server.recorder().record_clock(&accepted).await;
         recorded.map_err(|refusal| Status::unavailable(refusal.explanation))?;
-        self.server.accept_clock(clock);
         tracing::warn!(unix_user, clock, "the clock was accepted as it is");
         Ok(clock)
     }
@@ -193,24 +192,13 @@ impl Administration {
         Ok(())
     }
 
-    /// Tries the changes on a copy, records them, and only then puts them in force.
+    /// Tries the changes on a copy, and only then records them.
     async fn change(&self, changes: Vec<Change>, based_on: Option<u64>) -> Result<(), Status> {
         let _changing = self.server.changing.lock().await;
         self.must_be_based_on(based_on)?;
         self.try_out(&changes)?;
-        let receipt = self.server.recorder().record_changes(&changes).await;
-        let last = receipt
-            .map_err(|refusal| Status::unavailable(refusal.explanation))?
-            .index();
-        // The records stand one after the other, since they were recorded together.
-        let first = last + 1 - changes.len() as u64;
-        let mut state = (*self.server.local_state()).clone();
-        for (index, change) in (first..).zip(&changes) {
-            state
-                .apply(index, change)
-                .map_err(|error| Status::internal(error.to_string()))?;
-        }
-        self.server.replace_local_state(state);
+        let recorded = self.server.recorder().record_changes(&changes).await;
+        recorded.map_err(|refusal| Status::unavailable(refusal.explanation))?;
         tracing::info!(changes = changes.len(), "the local state was changed");
         Ok(())
     }

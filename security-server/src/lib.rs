@@ -26,6 +26,8 @@ mod listeners;
 mod local_state;
 mod log;
 mod machine;
+#[cfg(test)]
+mod made_up;
 mod monitoring;
 mod open_files;
 mod peer_frames;

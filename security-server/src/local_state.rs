@@ -258,6 +258,39 @@ impl LocalState {
         }
     }
 
+    /// The state as it is kept: the changes that would make it, each with the index that
+    /// [`Self::restored`] needs of it.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (u64, &Change)> {
+        let index_of = |key: Option<&Key>| match key {
+            Some(Key::AccessRight(id)) => self.rights.get(id).map_or(0, |(index, _)| *index),
+            _ => 0,
+        };
+        let mut kept: Vec<_> = self
+            .shown
+            .values()
+            .map(|change| (index_of(change.key.as_ref()), change))
+            .collect();
+        // Rights are looked through in the order in which they were granted.
+        kept.sort_by_key(|(index, _)| *index);
+        kept.into_iter()
+    }
+
+    /// The state that `changes` changes had led to when it was kept.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn restored(
+        changes: u64,
+        kept: impl IntoIterator<Item = (u64, Change)>,
+    ) -> Result<Self, InvalidChange> {
+        let mut state = Self::default();
+        for (index, change) in kept {
+            state.apply(index, &change)?;
+        }
+        state.changes = changes;
+        Ok(state)
+    }
+
     /// The state as the changes that would make it, in an order in which they can be applied.
     pub fn shown(&self) -> impl Iterator<Item = &Change> {
         self.shown.values()

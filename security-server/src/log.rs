@@ -1,6 +1,9 @@
 //! The message log of a server: created once, opened with everything it remembers.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use certs::LogKey;
@@ -12,7 +15,7 @@ use verifiable_log::{InvalidRecord, KeptPart, Log, Options, Progress};
 use crate::{
     clock::SharedClock,
     machine::Machine,
-    recollection::{Recollection, UnreadableRecord},
+    recollection::{Recollection, UnreadableRecord, kept::RecollectionFile},
     recorder::local_annex,
     server::Server,
     settings::Settings,
@@ -49,26 +52,18 @@ pub fn create(settings: &Settings) -> Result<(), LogError> {
     Ok(Log::create(&settings.log, &origin(settings), &options)?)
 }
 
-/// Opens the message log and remembers what is in it.
+/// Opens the message log.
 ///
 /// # Errors
 /// When the log is missing, damaged, in use or of another server.
-pub(crate) fn open(
-    settings: &Settings,
-    machine: &Machine,
-) -> Result<(Log, Recollection), LogError> {
-    let mut told = 0;
-    let mut progress = |progress: Progress| {
-        // A line for every ten percent; short logs need none.
-        let tenth = progress.bytes * 10 / progress.of_bytes.max(1);
-        if tenth > told {
-            told = tenth;
-            tracing::info!(
-                records = progress.records,
-                percent = tenth * 10,
-                "reading the log"
-            );
-        }
+pub(crate) fn open(settings: &Settings, machine: &Machine) -> Result<Log, LogError> {
+    let mut tenths = Tenths::default();
+    let mut progress = |now: Progress| {
+        tenths.tell(
+            now.bytes,
+            now.of_bytes,
+            "verifying the log, to make its views",
+        )
     };
     let files = Arc::clone(&machine.files);
     let options = options(&machine.clock);
@@ -89,11 +84,71 @@ pub(crate) fn open(
              have an auditor hold this log against those of other agencies"
         );
     }
-    let mut recollection = Recollection::default();
-    for record in log.scan(0)? {
-        recollection.take(&record?.record)?;
+    Ok(log)
+}
+
+/// Remembers what is in the log: what was kept of that, and what was recorded since.
+///
+/// # Errors
+/// When a record cannot be read.
+pub(crate) fn recollect(
+    kept: &RecollectionFile,
+    log: &Log,
+    key: &LogKey,
+) -> Result<Recollection, LogError> {
+    let known = kept.read(log, key).unwrap_or_else(|why| {
+        tracing::warn!(%why, "what was kept of the log is not used; all of it is read");
+        None
+    });
+    if let Some((size, recollection)) = known {
+        match read_on(log, size, recollection) {
+            Ok(recollection) => {
+                // A mistake in the program: tests look for it, and releases do not read everything.
+                if cfg!(debug_assertions) {
+                    let all = read_on(log, 0, Recollection::default())?;
+                    assert!(recollection.is_no_other_than(&all), "wrong recollection");
+                }
+                return Ok(recollection);
+            }
+            Err(why) => {
+                tracing::warn!(%why, "the log does not go on from what was kept; all of it is read");
+            }
+        }
     }
-    Ok((log, recollection))
+    read_on(log, 0, Recollection::default())
+}
+
+/// Takes in the records from `size` on, which the recollection comes from.
+fn read_on(log: &Log, size: u64, mut recollection: Recollection) -> Result<Recollection, LogError> {
+    let mut tenths = Tenths::default();
+    let records = log.size() - size;
+    for (read, record) in (1..).zip(log.scan(size)?) {
+        recollection.take(&record?)?;
+        tenths.tell(read, records, "reading the log");
+    }
+    Ok(recollection)
+}
+
+/// Tells how far something has come: a line for every ten percent of what is long.
+#[derive(Default)]
+struct Tenths {
+    told: u64,
+    since: Option<Instant>,
+}
+
+impl Tenths {
+    fn tell(&mut self, done: u64, of: u64, what: &'static str) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let tenth = done * 10 / of.max(1);
+        if tenth == self.told {
+            return;
+        }
+        self.told = tenth;
+        // What is quick needs no line.
+        if since.elapsed() > Duration::from_secs(1) {
+            tracing::info!(percent = tenth * 10, "{what}");
+        }
+    }
 }
 
 /// Whether a key is the one that signed the last checkpoint; any key may sign the first.
@@ -114,6 +169,21 @@ pub(crate) async fn checkpoint(server: &Arc<Server>) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "no checkpoint was signed"),
         Err(error) => tracing::error!(%error, "no checkpoint was signed"),
+    }
+}
+
+/// Keeps what is remembered, when much was recorded since it was kept or the server stops.
+pub(crate) async fn keep(server: &Arc<Server>, is_last: bool) {
+    let server = Arc::clone(server);
+    let kept = tokio::task::spawn_blocking(move || {
+        let file = server.recollection_file();
+        file.keep(server.recorder(), server.log_key(), is_last)
+    });
+    match kept.await {
+        Ok(Ok(())) => {}
+        // The next start takes longer, and is no other for it.
+        Ok(Err(error)) => tracing::warn!(%error, "what is remembered of the log is not kept"),
+        Err(error) => tracing::warn!(%error, "what is remembered of the log is not kept"),
     }
 }
 

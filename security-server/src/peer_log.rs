@@ -56,7 +56,7 @@ impl PeerLogs {
         }
     }
 
-    /// Takes in what this server recorded before it was started.
+    /// Takes in what this server has recorded of a log: what was decided is not asked again.
     pub(crate) fn recall(&self, recorded: &PeerCheckpoint) {
         let Ok(origin) = recorded.origin.parse() else {
             return;
@@ -65,6 +65,16 @@ impl PeerLogs {
         let followed = followed.entry(origin).or_default();
         followed.log.recall(recorded);
         followed.verdict.clone_from(&recorded.verdict);
+    }
+
+    /// Takes in what was kept of one log.
+    pub(crate) fn restore(&self, origin: Origin, log: PeerLog, verdict: String) {
+        let followed = Followed {
+            log,
+            verdict,
+            ..Followed::default()
+        };
+        self.lock().insert(origin, followed);
     }
 
     /// The logs that have promised something that is not proven.
@@ -131,14 +141,6 @@ impl PeerLogs {
             followed.fault_at = Some(at);
         }
         is_new && is_due
-    }
-
-    /// Goes on from a judgement that is recorded.
-    fn take(&self, origin: &Origin, judgement: &Judgement) {
-        let mut followed = self.lock();
-        let followed = followed.entry(origin.clone()).or_default();
-        followed.log.take(judgement);
-        judgement.verdict().clone_into(&mut followed.verdict);
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Origin, Followed>> {

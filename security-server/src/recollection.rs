@@ -1,46 +1,37 @@
-//! What a server remembers when it starts: one pass over its own log.
+//! What a server remembers of its log: the fold of its records, made when it starts and kept while
+//! it runs. Nothing else says what is allowed here, which exchanges are open, or who promised what.
 
-use std::collections::{HashMap, VecDeque};
+pub(crate) mod kept;
+mod unended;
+
+use std::sync::Arc;
 
 use prost::Message;
 use trust::{
-    Digest, ExchangeId,
+    ExchangeId, Refusal, SubsystemId,
     header::{Direction, Header},
-    leaf::LeafPreimage,
-    promise::{Promise, PromisedLeaf},
-    record::leaf_preimage,
     refusal::Side,
-    replay::{MEMORY_SECONDS, SeenExchanges},
+    replay::SeenExchanges,
     wire::evidence::{Annex, Change, ClockAccepted, Closing, PeerCheckpoint, RecordKind, Stage},
 };
-use verifiable_log::{KeptPart, RawRecord};
+use verifiable_log::ReadRecord;
 
 use crate::{
     local_state::{InvalidChange, LocalState},
     peer_log::PeerLogs,
-    refusals::closing,
 };
+pub(crate) use unended::RecordedMessage;
+use unended::Unended;
 
 /// Everything that a server needs of its past.
 #[derive(Default)]
 pub(crate) struct Recollection {
-    /// What is hosted and allowed here.
-    pub(crate) local_state: LocalState,
+    local_state: Arc<LocalState>,
     /// Seconds since 1970 (UTC) of the newest record, or the clock that an operator accepted after.
-    pub(crate) newest_record: i64,
-    /// What other servers promised and proved of their logs.
-    pub(crate) peer_logs: PeerLogs,
-    open: HashMap<(Side, ExchangeId), LastMessages>,
-    /// First requests received, newest last, no older than the memory of replay asks for.
-    received: VecDeque<(i64, trust::SubsystemId, ExchangeId)>,
-}
-
-#[derive(Default)]
-struct LastMessages {
-    request: Option<(u64, Digest)>,
-    reply: Option<(u64, Digest)>,
-    /// Requests that a reply may still promise to keep.
-    sent: VecDeque<(u64, LeafPreimage)>,
+    newest_record: i64,
+    peer_logs: Arc<PeerLogs>,
+    unended: Unended,
+    seen: SeenExchanges,
 }
 
 /// A record of our own log that we cannot read.
@@ -64,145 +55,139 @@ pub enum UnreadableRecord {
     },
 }
 
-impl LastMessages {
-    /// What a reply promises of the request that it names as the newest.
-    fn promised(&mut self, reply: &Header) -> Option<PromisedLeaf> {
-        let newest = reply.answers.as_ref()?.newest_sequence;
-        while self.sent.front()?.0 < newest {
-            self.sent.pop_front();
-        }
-        let (_, request) = self.sent.front().filter(|(sent, _)| *sent == newest)?;
-        let promise = Promise::of(reply).ok()??;
-        Some(promise.of_request(request.message_digest, request.signature_digest))
-    }
-}
-
 impl Recollection {
-    /// Takes in the next record.
+    /// What is hosted and allowed here.
+    pub(crate) const fn local_state(&self) -> &Arc<LocalState> {
+        &self.local_state
+    }
+
+    /// What other servers promised and proved of their logs.
+    pub(crate) const fn peer_logs(&self) -> &Arc<PeerLogs> {
+        &self.peer_logs
+    }
+
+    /// Seconds since 1970 (UTC) of the newest record.
+    pub(crate) const fn newest_record(&self) -> i64 {
+        self.newest_record
+    }
+
+    /// The exchanges that were open when the server stopped, as closing records.
+    pub(crate) fn closings(&self) -> Vec<Closing> {
+        self.unended.closings().collect()
+    }
+
+    /// Takes in the next record, read from the log.
     ///
     /// # Errors
     /// When the record cannot be read; the server must then not start.
-    pub(crate) fn take(&mut self, record: &RawRecord) -> Result<(), UnreadableRecord> {
-        let index = record.index;
+    pub(crate) fn take(&mut self, read: &ReadRecord) -> Result<(), UnreadableRecord> {
+        let index = read.record.index;
+        let kept = &read.record.kept;
         let malformed = |problem: String| UnreadableRecord::Malformed { index, problem };
         let decoding = |error: prost::DecodeError| malformed(error.to_string());
-        let annex = Annex::decode(record.kept.annex.clone()).map_err(decoding)?;
+        let annex = Annex::decode(kept.annex.clone()).map_err(decoding)?;
         let received_at = annex.received_at.div_euclid(1000);
-        self.newest_record = self.newest_record.max(received_at);
-        let body = record.kept.header.clone();
-        match RecordKind::try_from(i32::from(record.kept.kind)) {
+        self.took_time(received_at);
+        let body = kept.header.clone();
+        match RecordKind::try_from(i32::from(kept.kind)) {
             Ok(RecordKind::Message) => {
                 let header =
                     Header::parse(&body).map_err(|refusal| malformed(refusal.to_string()))?;
-                let KeptPart {
-                    kind,
-                    header: bytes,
-                    signature,
-                    annex: annex_bytes,
-                } = &record.kept;
-                let leaf = leaf_preimage(*kind, bytes, signature, annex_bytes)
-                    .map_err(|refusal| malformed(refusal.to_string()))?;
-                self.take_message(&header, leaf, &annex, received_at);
+                let message = RecordedMessage {
+                    header: &header,
+                    stage: annex.stage(),
+                    digest: read.leaf.message_digest,
+                    signature_digest: read.leaf.signature_digest,
+                };
+                self.take_seen(&message, received_at);
+                self.message(&message);
             }
             Ok(RecordKind::Change) => {
                 let change = Change::decode(body).map_err(decoding)?;
-                self.local_state
+                Arc::make_mut(&mut self.local_state)
                     .apply(index, &change)
                     .map_err(|source| UnreadableRecord::Change { index, source })?;
             }
-            Ok(RecordKind::Closing) => {
-                let closing = Closing::decode(body).map_err(decoding)?;
-                let side = [Side::Consumer, Side::Provider]
-                    .into_iter()
-                    .find(|side| side.name() == closing.side);
-                if let Some(key) = side.zip(ExchangeId::from_slice(&closing.exchange_id)) {
-                    self.open.remove(&key);
-                }
-            }
+            Ok(RecordKind::Closing) => self.closing(&Closing::decode(body).map_err(decoding)?),
             Ok(RecordKind::Clock) => {
-                let accepted = ClockAccepted::decode(body).map_err(decoding)?;
-                self.newest_record = accepted.clock;
-                self.received.clear();
+                self.clock_accepted(&ClockAccepted::decode(body).map_err(decoding)?);
             }
             Ok(RecordKind::PeerCheckpoint) => {
-                let recorded = PeerCheckpoint::decode(body).map_err(decoding)?;
-                self.peer_logs.recall(&recorded);
+                self.peer_log(&PeerCheckpoint::decode(body).map_err(decoding)?);
             }
             Ok(_) => {}
-            Err(_) => return Err(malformed(format!("unknown kind {}", record.kept.kind))),
+            Err(_) => return Err(malformed(format!("unknown kind {}", kept.kind))),
         }
         Ok(())
     }
 
-    fn take_message(
+    /// Takes in a message that is recorded.
+    pub(crate) fn message(&mut self, message: &RecordedMessage<'_>) {
+        if let Some(promised) = self.unended.take(message) {
+            self.peer_logs.promised(&promised);
+        }
+    }
+
+    /// Takes in a closing record.
+    pub(crate) fn closing(&mut self, closing: &Closing) {
+        let side = Side::named(&closing.side);
+        if let Some(key) = side.zip(ExchangeId::from_slice(&closing.exchange_id)) {
+            self.unended.end(key);
+        }
+    }
+
+    /// Takes in what another server proved of its log, and the verdict.
+    pub(crate) fn peer_log(&self, recorded: &PeerCheckpoint) {
+        self.peer_logs.recall(recorded);
+    }
+
+    /// Takes in changes that are recorded one after the other from `first` on: all or none.
+    ///
+    /// # Errors
+    /// When one cannot be applied; it was not tried out before it was recorded.
+    pub(crate) fn changes(&mut self, first: u64, changes: &[Change]) -> Result<(), InvalidChange> {
+        let mut state = LocalState::clone(&self.local_state);
+        for (index, change) in (first..).zip(changes) {
+            state.apply(index, change)?;
+        }
+        self.local_state = Arc::new(state);
+        Ok(())
+    }
+
+    /// Takes in when a record was made, in seconds since 1970 (UTC).
+    pub(crate) fn took_time(&mut self, at: i64) {
+        self.newest_record = self.newest_record.max(at);
+    }
+
+    /// Takes in that an operator accepted the clock: times before that mean nothing.
+    pub(crate) fn clock_accepted(&mut self, accepted: &ClockAccepted) {
+        self.newest_record = accepted.clock;
+        self.seen = SeenExchanges::default();
+    }
+
+    /// Remembers an exchange before its first request is recorded.
+    ///
+    /// # Errors
+    /// `Replayed` or `Busy`.
+    pub(crate) fn remember(
         &mut self,
-        header: &Header,
-        leaf: LeafPreimage,
-        annex: &Annex,
-        received_at: i64,
-    ) {
-        let sent = annex.stage() == Stage::Sent;
-        let side = match (header.direction, sent) {
-            (Direction::Request, true) | (Direction::Reply, false) => Side::Consumer,
-            (Direction::Request, false) | (Direction::Reply, true) => Side::Provider,
-        };
-        let key = (side, header.parties.exchange);
-        let last = Some((header.sequence, leaf.message_digest));
-        match header.direction {
-            Direction::Request => {
-                // A late request, recorded after the final reply, opens nothing again.
-                if header.sequence == 0 || self.open.contains_key(&key) {
-                    let open = self.open.entry(key).or_default();
-                    open.request = last;
-                    if side == Side::Consumer {
-                        open.sent.push_back((header.sequence, leaf));
-                    }
-                }
-                if side == Side::Provider && header.sequence == 0 {
-                    let client = header.parties.client.clone();
-                    self.received
-                        .push_back((received_at, client, header.parties.exchange));
-                    self.forget_before(received_at - MEMORY_SECONDS);
-                }
-            }
-            Direction::Reply => {
-                let open = self.open.entry(key).or_default();
-                open.reply = last;
-                if side == Side::Consumer
-                    && let Some(promised) = open.promised(header)
-                {
-                    self.peer_logs.promised(&promised);
-                }
-                if header.is_final {
-                    self.open.remove(&key);
-                }
-            }
-        }
+        client: &SubsystemId,
+        exchange: ExchangeId,
+        reference: i64,
+    ) -> Result<(), Refusal> {
+        self.seen.insert(client, exchange, reference)
     }
 
-    fn forget_before(&mut self, oldest: i64) {
-        while self.received.front().is_some_and(|(at, ..)| *at < oldest) {
-            self.received.pop_front();
-        }
-    }
-
-    /// The exchanges that were open when the server stopped, as closing records.
-    pub(crate) fn closings(&self) -> impl Iterator<Item = Closing> {
-        self.open.iter().map(|((side, exchange), last)| {
-            let why = "the exchange was open when this server stopped";
-            closing(*side, exchange.as_bytes(), "unknown", why)
-                .with(last.request, last.reply)
-                .0
-        })
-    }
-
-    /// The exchanges that must still be refused when they come again.
-    pub(crate) fn seen(&self) -> SeenExchanges {
-        let mut seen = SeenExchanges::default();
-        for (at, client, exchange) in &self.received {
+    fn take_seen(&mut self, message: &RecordedMessage<'_>, received_at: i64) {
+        let Header {
+            parties,
+            direction,
+            sequence,
+            ..
+        } = message.header;
+        if (*direction, *sequence, message.stage) == (Direction::Request, 0, Stage::Received) {
             // The log of an honest server has no exchange twice; a second one changes nothing.
-            let _ = seen.insert(client, *exchange, *at);
+            let _ = self.remember(&parties.client, parties.exchange, received_at);
         }
-        seen
     }
 }

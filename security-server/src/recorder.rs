@@ -1,10 +1,11 @@
 //! Writes the message log: messages with everything that an auditor needs to verify them.
 
+mod appending;
 mod support;
 
 use std::sync::{
-    Mutex,
-    atomic::{AtomicI64, Ordering},
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use prost::Message;
 use trust::{
     Digest, Reason, Refusal, ServerId,
     configuration::StateKey,
-    header::Direction,
+    header::{Direction, Parties},
     message::SignedMessage,
     replay::{check_exchange_time, check_freshness, reference_time},
     wire::evidence::{
@@ -21,9 +22,18 @@ use trust::{
         SecurityEvent, Stage,
     },
 };
-use verifiable_log::{AppendError, KeptPart, Log, Receipt, Record};
+use verifiable_log::{KeptPart, Log, Receipt, Record};
 
-use crate::{certificates::KnownCertificate, clock::SharedClock, random, snapshot::Snapshot};
+use crate::{
+    certificates::KnownCertificate,
+    clock::SharedClock,
+    local_state::LocalState,
+    peer_log::PeerLogs,
+    random,
+    recollection::{Recollection, RecordedMessage},
+    snapshot::Snapshot,
+};
+use appending::{Appended, Made};
 use support::{Kept, Support};
 
 /// A message to be recorded, and what this server says about it.
@@ -53,24 +63,33 @@ pub(crate) struct Recorder {
     newest: AtomicI64,
     /// Held while supporting records are written, so that nobody relies on them too early.
     supporting: tokio::sync::Mutex<()>,
+    recollection: Mutex<Recollection>,
+    /// Shared by all that append and then remember; held alone by whoever keeps what is remembered,
+    /// so that no record is in the log and not in that.
+    remembering: tokio::sync::RwLock<()>,
+    /// A task was ended in between.
+    was_cut_off: AtomicBool,
 }
 
 impl Recorder {
-    /// `newest` is the time of the newest record in the log, in seconds since 1970 (UTC).
+    /// `recollection` is what is remembered of all that is in the log.
     pub(crate) fn new(
         log: Log,
         clock: SharedClock,
         (server, generation): (ServerId, u32),
-        newest: i64,
+        recollection: Recollection,
     ) -> Self {
         Self {
-            newest: AtomicI64::new(newest),
+            newest: AtomicI64::new(recollection.newest_record()),
             log,
             clock,
             server,
             generation,
             kept: Mutex::default(),
             supporting: tokio::sync::Mutex::new(()),
+            recollection: Mutex::new(recollection),
+            remembering: tokio::sync::RwLock::new(()),
+            was_cut_off: AtomicBool::new(false),
         }
     }
 
@@ -84,9 +103,30 @@ impl Recorder {
         self.newest.load(Ordering::Acquire)
     }
 
-    /// Measures the clock against this time from now on, after an operator's recorded decision.
-    pub(crate) fn accept_clock(&self, clock: i64) {
-        self.newest.store(clock, Ordering::Release);
+    /// What is hosted and allowed here.
+    pub(crate) fn local_state(&self) -> Arc<LocalState> {
+        Arc::clone(self.recollection().local_state())
+    }
+
+    /// What other servers promised and proved of their logs.
+    pub(crate) fn peer_logs(&self) -> Arc<PeerLogs> {
+        Arc::clone(self.recollection().peer_logs())
+    }
+
+    /// Remembers an exchange before its first request is recorded.
+    ///
+    /// # Errors
+    /// `Replayed` or `Busy`.
+    pub(crate) fn remember(&self, parties: &Parties, reference: i64) -> Result<(), Refusal> {
+        self.recollection()
+            .remember(&parties.client, parties.exchange, reference)
+    }
+
+    /// What is remembered; held for a moment, never across an await.
+    fn recollection(&self) -> MutexGuard<'_, Recollection> {
+        self.recollection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The time of a record that is made now, in milliseconds since 1970 (UTC).
@@ -139,11 +179,16 @@ impl Recorder {
             .map(|message| self.message_support(message))
             .collect();
         let records = messages.iter().map(|message| self.message_record(message));
-        let recorded = self.append_supported(&support, records).await?;
+        let remember = |recollection: &mut Recollection, _: &Appended| {
+            for message in messages {
+                recollection.message(&message.as_recorded());
+            }
+        };
+        let appended = self.append_supported(&support, records, remember).await?;
         if !support.is_empty() {
             self.note_supported(messages);
         }
-        Ok(recorded)
+        Ok((appended.receipt, appended.annex_digest))
     }
 
     /// Records what another server proved of its log, after the proof of that log's key.
@@ -159,7 +204,11 @@ impl Recorder {
             certificate: None,
         };
         let record = std::iter::once_with(|| Ok(self.local(RecordKind::PeerCheckpoint, given)));
-        self.append_supported(&[support], record).await.map(drop)
+        self.append_supported(&[support], record, |recollection, _| {
+            recollection.peer_log(given);
+        })
+        .await
+        .map(drop)
     }
 
     /// Records what an operator asked for and was refused.
@@ -167,90 +216,63 @@ impl Recorder {
         &self,
         refused: &RefusedAction,
     ) -> Result<(), Refusal> {
-        self.append(vec![self.local(RecordKind::RefusedAction, refused)])
-            .await
-            .map(drop)
+        let record = self.local(RecordKind::RefusedAction, refused);
+        self.append(vec![record], |_, _| ()).await.map(drop)
     }
 
-    /// Records a change of the local state; gives its index.
-    pub(crate) async fn record_changes(&self, changes: &[Change]) -> Result<Receipt, Refusal> {
+    /// Records changes of the local state, which were tried out before, and puts them in force.
+    pub(crate) async fn record_changes(&self, changes: &[Change]) -> Result<(), Refusal> {
         let records = changes
             .iter()
             .map(|change| self.local(RecordKind::Change, change));
-        self.append(records.collect()).await
+        let mut changed = Ok(());
+        let remember = |recollection: &mut Recollection, appended: &Appended| {
+            // The records stand one after the other, since they were recorded together.
+            let first = appended.receipt.index() + 1 - changes.len() as u64;
+            changed = recollection.changes(first, changes);
+        };
+        self.append(records.collect(), remember).await?;
+        changed.map_err(|error| {
+            let what = format!("the changes are recorded and cannot be put in force: {error}");
+            Refusal::new(Reason::LogUnavailable, what)
+        })
     }
 
     /// Records how an exchange ended that has no final reply. Uses the reserve when the disk is
     /// full.
     pub(crate) async fn record_closing(&self, closing: &Closing) -> Result<(), Refusal> {
         let record = self.local(RecordKind::Closing, closing);
-        self.log
-            .append_reserved(record)
+        self.append_reserved(record, |recollection, _| recollection.closing(closing))
             .await
             .map(drop)
-            .map_err(|error| unavailable(&error))
     }
 
     /// Records something refused before it could be evidence.
     pub(crate) async fn record_security(&self, event: &SecurityEvent) -> Result<(), Refusal> {
-        self.append(vec![self.local(RecordKind::Security, event)])
-            .await
-            .map(drop)
+        let record = self.local(RecordKind::Security, event);
+        self.append(vec![record], |_, _| ()).await.map(drop)
     }
 
-    /// Records that an operator accepted the clock.
+    /// Records that an operator accepted the clock, and measures the clock against that from now
+    /// on.
     pub(crate) async fn record_clock(&self, accepted: &ClockAccepted) -> Result<(), Refusal> {
-        self.append(vec![self.local(RecordKind::Clock, accepted)])
-            .await
-            .map(drop)
+        let record = self.local(RecordKind::Clock, accepted);
+        self.append(vec![record], |recollection, _| {
+            recollection.clock_accepted(accepted);
+            self.newest.store(accepted.clock, Ordering::Release);
+        })
+        .await
+        .map(drop)
     }
 
-    /// Appends records, made now, after those that support them and are not in the log yet. Gives
-    /// the receipt and the digest of the annex of the last one.
-    async fn append_supported(
-        &self,
-        support: &[Support<'_>],
-        made: impl Iterator<Item = Result<Record, Refusal>>,
-    ) -> Result<(Receipt, Digest), Refusal> {
-        let mut records = Vec::with_capacity(support.len());
-        let mut waiting = None;
-        if support.iter().any(|support| self.lacks(support)) {
-            waiting = Some(self.supporting.lock().await);
-            for support in support {
-                records.append(&mut self.missing(support));
-            }
-        }
-        for record in made {
-            records.push(record?);
-        }
-        let annex = records.last().map(|record| record.kept.annex.clone());
-        let receipt = self.append(records).await?;
-        if waiting.is_some() {
-            for support in support {
-                self.note_kept(support);
-            }
-        }
-        Ok((receipt, Digest::of(&annex.unwrap_or_default())))
-    }
-
-    async fn append(&self, records: Vec<Record>) -> Result<Receipt, Refusal> {
-        let mut receipts = self
-            .log
-            .append_all(records)
-            .await
-            .map_err(|error| unavailable(&error))?;
-        receipts
-            .pop()
-            .ok_or_else(|| Refusal::new(Reason::LogUnavailable, "the message log gave no receipt"))
-    }
-
-    fn message_record(&self, record: &MessageRecord<'_>) -> Result<Record, Refusal> {
+    fn message_record(&self, record: &MessageRecord<'_>) -> Result<Made, Refusal> {
         let message = record.message;
         let head = record.snapshot.configuration().head();
+        let at = self.message_time(record)?;
         let annex = Annex {
             kind: RecordKind::Message.into(),
             stage: record.stage.into(),
-            received_at: self.message_time(record)?,
+            received_at: at,
             configuration_serial: head.serial(),
             head_digest: head.digest().to_bytes(),
             certificate_digest: record.certificate.facts.digest.to_bytes(),
@@ -264,7 +286,7 @@ impl Recorder {
             subject_hash: Bytes::new(),
             salt: salt(),
         };
-        Ok(Record {
+        let record = Record {
             kept: KeptPart {
                 kind: RecordKind::Message as u8,
                 header: message.header_bytes().clone(),
@@ -278,15 +300,29 @@ impl Recorder {
             } else {
                 Vec::new()
             },
-        })
+        };
+        Ok(Made { record, at })
     }
 
-    fn local(&self, kind: RecordKind, body: &impl Message) -> Record {
+    fn local(&self, kind: RecordKind, body: &impl Message) -> Made {
         self.local_bytes(kind, body.encode_to_vec().into())
     }
 
-    fn local_bytes(&self, kind: RecordKind, body: Bytes) -> Record {
-        Record::local(kind as u8, body, local_annex(kind, self.record_time()))
+    fn local_bytes(&self, kind: RecordKind, body: Bytes) -> Made {
+        let at = self.record_time();
+        let record = Record::local(kind as u8, body, local_annex(kind, at));
+        Made { record, at }
+    }
+}
+
+impl MessageRecord<'_> {
+    fn as_recorded(&self) -> RecordedMessage<'_> {
+        RecordedMessage {
+            header: self.message.header(),
+            stage: self.stage,
+            digest: self.message.digest(),
+            signature_digest: Digest::of(self.message.signature_value()),
+        }
     }
 }
 
@@ -305,12 +341,4 @@ pub(crate) fn local_annex(kind: RecordKind, at: i64) -> Bytes {
 
 fn salt() -> Bytes {
     Bytes::copy_from_slice(&random::bytes::<16>())
-}
-
-fn unavailable(error: &AppendError) -> Refusal {
-    tracing::error!(%error, "the message log does not take a record");
-    Refusal::new(
-        Reason::LogUnavailable,
-        "the message log of this server takes no records",
-    )
 }

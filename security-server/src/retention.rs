@@ -206,10 +206,7 @@ impl Round {
 
 fn closed(record: &RawRecord) -> Option<Exchange> {
     let closing = Closing::decode(record.kept.header.clone()).ok()?;
-    let side = [Side::Consumer, Side::Provider]
-        .into_iter()
-        .find(|side| side.name() == closing.side);
-    side.zip(ExchangeId::from_slice(&closing.exchange_id))
+    Side::named(&closing.side).zip(ExchangeId::from_slice(&closing.exchange_id))
 }
 
 #[cfg(test)]

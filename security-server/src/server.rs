@@ -1,14 +1,11 @@
 //! The security server: what the stages of both routes share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use certs::LogKey;
 use trust::{
-    ExchangeId, MemberId, Reason, Refusal, ServerId, SubsystemId,
-    batch::VerifiedBatches,
-    header::Parties,
-    replay::{SeenExchanges, reference_time},
+    ExchangeId, MemberId, Reason, Refusal, ServerId, SubsystemId, batch::VerifiedBatches,
+    replay::reference_time,
 };
 
 use crate::{
@@ -22,6 +19,7 @@ use crate::{
     local_state::LocalState,
     peer_log::{PeerLogs, Proving},
     random,
+    recollection::kept::RecollectionFile,
     recorder::Recorder,
     refusals::RefusalNotes,
     signer::{MemberSigner, Signers},
@@ -33,7 +31,6 @@ pub(crate) struct Server {
     id: ServerId,
     clock: SharedClock,
     newest: Arc<Newest>,
-    local_state: ArcSwap<LocalState>,
     /// Held while the local state is changed: record first, then put in force.
     pub(crate) changing: tokio::sync::Mutex<()>,
     signers: Signers,
@@ -44,13 +41,13 @@ pub(crate) struct Server {
     budget: Budget,
     peers: PeerConnections,
     adapters: AdapterConnections,
-    seen: Mutex<SeenExchanges>,
     notes: RefusalNotes,
     exchanges: OpenExchanges,
-    peer_logs: PeerLogs,
+    peer_logs: Arc<PeerLogs>,
     proving: Proving,
     identities: Identities,
-    log_key: Arc<LogKey>,
+    log_key: LogKey,
+    recollection_file: RecollectionFile,
 }
 
 /// What a server is made of.
@@ -58,15 +55,13 @@ pub(crate) struct Parts {
     pub(crate) id: ServerId,
     pub(crate) clock: SharedClock,
     pub(crate) newest: Arc<Newest>,
-    pub(crate) local_state: LocalState,
     pub(crate) signers: Signers,
     pub(crate) recorder: Recorder,
     pub(crate) budget: Budget,
     pub(crate) peers: PeerConnections,
-    pub(crate) seen: SeenExchanges,
-    pub(crate) peer_logs: PeerLogs,
     pub(crate) identities: Identities,
-    pub(crate) log_key: Arc<LogKey>,
+    pub(crate) log_key: LogKey,
+    pub(crate) recollection_file: RecollectionFile,
     /// The most exchanges under way.
     pub(crate) exchanges: usize,
 }
@@ -77,23 +72,22 @@ impl Server {
             id: parts.id,
             clock: parts.clock,
             newest: parts.newest,
-            local_state: ArcSwap::from_pointee(parts.local_state),
             changing: tokio::sync::Mutex::new(()),
             signers: parts.signers,
             gatherings: Gatherings::default(),
             verified_batches: VerifiedBatches::default(),
             certificates: Certificates::default(),
-            recorder: parts.recorder,
             budget: parts.budget,
             peers: parts.peers,
             adapters: AdapterConnections::new(),
-            seen: Mutex::new(parts.seen),
             notes: RefusalNotes::default(),
             exchanges: OpenExchanges::new(parts.exchanges),
-            peer_logs: parts.peer_logs,
+            peer_logs: parts.recorder.peer_logs(),
+            recorder: parts.recorder,
             proving: Proving::default(),
             identities: parts.identities,
             log_key: parts.log_key,
+            recollection_file: parts.recollection_file,
         }
     }
 
@@ -135,7 +129,7 @@ impl Server {
     }
 
     /// The logs of other servers.
-    pub(crate) const fn peer_logs(&self) -> &PeerLogs {
+    pub(crate) fn peer_logs(&self) -> &PeerLogs {
         &self.peer_logs
     }
 
@@ -145,8 +139,13 @@ impl Server {
     }
 
     /// The key that signs the checkpoints of the log.
-    pub(crate) const fn log_key(&self) -> &Arc<LogKey> {
+    pub(crate) const fn log_key(&self) -> &LogKey {
         &self.log_key
+    }
+
+    /// Where what is remembered of the log is kept.
+    pub(crate) const fn recollection_file(&self) -> &RecollectionFile {
+        &self.recollection_file
     }
 
     /// The signing keys.
@@ -197,12 +196,7 @@ impl Server {
 
     /// The local state for one decision.
     pub(crate) fn local_state(&self) -> Arc<LocalState> {
-        self.local_state.load_full()
-    }
-
-    /// Puts a recorded change of the local state in force.
-    pub(crate) fn replace_local_state(&self, state: LocalState) {
-        self.local_state.store(Arc::new(state));
+        self.recorder.local_state()
     }
 
     /// The key of the member that owns a subsystem.
@@ -251,20 +245,5 @@ impl Server {
     pub(crate) fn reference_time(&self) -> Result<i64, Refusal> {
         let now = self.clock.seconds();
         reference_time(now, self.recorder.newest_record())
-    }
-
-    /// Takes the clock as it is, after an operator's recorded decision.
-    pub(crate) fn accept_clock(&self, clock: i64) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = SeenExchanges::default();
-        self.recorder.accept_clock(clock);
-    }
-
-    /// Remembers an exchange before its first request is recorded.
-    ///
-    /// # Errors
-    /// `Replayed` or `Busy`.
-    pub(crate) fn remember(&self, parties: &Parties, reference: i64) -> Result<(), Refusal> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(&parties.client, parties.exchange, reference)
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     machine::Machine,
     monitoring, open_files,
     peer_log::ask::follow,
-    recollection::Recollection,
+    recollection::kept::RecollectionFile,
     recorder::Recorder,
     retention::keep_term,
     server::{Parts, Server},
@@ -81,14 +81,16 @@ pub async fn run(
 ) -> Result<(), StartError> {
     open_files::make_room(&settings).map_err(StartError::OpenFiles)?;
     let anchor = read_anchor(&settings)?;
-    let opened = log::open(&settings, &machine).map_err(StartError::Log)?;
-    let identities = Identities::load(&settings)?;
-    let (server, fetching) = assemble(&settings, &machine, &anchor, &identities, opened).await?;
-    if !log::is_key_of(server.recorder().log(), server.log_key()) {
+    let log_key = LogKey::load(&settings.log_key.key)?;
+    let log = log::open(&settings, &machine).map_err(StartError::Log)?;
+    if !log::is_key_of(&log, &log_key) {
         return Err(StartError::OtherLogKey {
             path: settings.log_key.key,
         });
     }
+    let identities = Identities::load(&settings)?;
+    let log = (log, log_key);
+    let (server, fetching) = assemble(&settings, &machine, &anchor, &identities, log).await?;
     // From here on there is always a checkpoint for an auditor to begin with.
     log::checkpoint(&server).await;
     let mut parts = JoinSet::new();
@@ -129,6 +131,7 @@ pub async fn run(
     // What was answered last is still on its way out.
     let _ = timeout(DRAIN_TIMEOUT, listeners.tasks.join_all()).await;
     log::checkpoint(&server).await;
+    log::keep(&server, true).await;
     outcome
 }
 
@@ -157,8 +160,11 @@ async fn assemble(
     Machine { clock, files }: &Machine,
     anchor: &Anchor,
     identities: &Identities,
-    (log, recollection): (Log, Recollection),
+    (log, log_key): (Log, LogKey),
 ) -> Result<(Arc<Server>, Fetching), StartError> {
+    let recollection_file = RecollectionFile::of(&settings.log);
+    let recollection =
+        log::recollect(&recollection_file, &log, &log_key).map_err(StartError::Log)?;
     let (newest, wishes) = Newest::new();
     let newest = Arc::new(newest);
     let kept = KeptConfiguration::open(Arc::clone(files), settings.directory.clone())?;
@@ -171,13 +177,13 @@ async fn assemble(
     )?;
     let registered: Arc<dyn certs::tls::RegisteredServers> = newest.clone();
     let peer_tls = PeerTls::new(Arc::clone(&identities.exchange), registered);
+    let closings = recollection.closings();
     let recorder = Recorder::new(
         log,
         Arc::clone(clock),
         (settings.server.clone(), settings.log_key.generation),
-        recollection.newest_record,
+        recollection,
     );
-    let closings: Vec<_> = recollection.closings().collect();
     for closing in &closings {
         // Without them the log would not say how these exchanges ended.
         recorder
@@ -200,12 +206,10 @@ async fn assemble(
         recorder,
         budget: Budget::new(settings.limits.budget_bytes, settings.limits.message_bytes)
             .within(settings.limits.message_timeout),
-        seen: recollection.seen(),
-        peer_logs: recollection.peer_logs,
         identities: identities.clone(),
-        log_key: Arc::new(LogKey::load(&settings.log_key.key)?),
+        log_key,
+        recollection_file,
         exchanges: settings.limits.exchanges,
-        local_state: recollection.local_state,
     });
     Ok((Arc::new(server), Fetching { source, wishes }))
 }

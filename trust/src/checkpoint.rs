@@ -129,6 +129,14 @@ impl LogKey {
         &self.0
     }
 
+    /// Whether the key has signed `message`.
+    #[must_use]
+    pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0)
+            .verify(message, signature)
+            .is_ok()
+    }
+
     /// The key id of signed-note: four bytes of SHA-256 over name, line feed, type and key.
     #[must_use]
     pub fn id(&self, name: &str) -> [u8; 4] {
@@ -384,9 +392,9 @@ fn verify_note(
     let mut outcome = Err(KnownKey::No);
     for line in signatures {
         if *line.name == *name && line.key_id == id {
-            UnparsedPublicKey::new(&ED25519, key.as_bytes())
-                .verify(text, &line.signature)
-                .map_err(|_| KnownKey::Yes)?;
+            if !key.has_signed(text, &line.signature) {
+                return Err(KnownKey::Yes);
+            }
             outcome = Ok(());
         }
     }

@@ -102,6 +102,15 @@ impl Judgement {
 }
 
 impl PeerLog {
+    /// A log of which this checkpoint was accepted, and nothing is promised.
+    #[must_use]
+    pub const fn of(newest: Option<Checkpoint>) -> Self {
+        Self {
+            newest,
+            promised: BTreeMap::new(),
+        }
+    }
+
     /// The newest checkpoint that was accepted.
     #[must_use]
     pub const fn newest(&self) -> Option<&Checkpoint> {
@@ -112,6 +121,12 @@ impl PeerLog {
     #[must_use]
     pub fn unproven(&self) -> usize {
         self.promised.len()
+    }
+
+    /// What is promised and not proven yet, by index.
+    pub fn promises(&self) -> impl Iterator<Item = (u64, &Digest)> {
+        let promised = self.promised.iter();
+        promised.flat_map(|(index, leaves)| leaves.iter().map(|leaf| (*index, leaf)))
     }
 
     /// Takes in a promise.

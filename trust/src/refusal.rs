@@ -138,6 +138,13 @@ impl Side {
             Self::Provider => "provider",
         }
     }
+
+    /// The side of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let sides = [Self::Consumer, Self::Provider];
+        sides.into_iter().find(|side| side.name() == name)
+    }
 }
 
 /// Who has to change something before the same call can succeed.

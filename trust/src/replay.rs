@@ -107,6 +107,23 @@ impl SeenExchanges {
         self.current.insert(exchange);
         Ok(())
     }
+
+    /// The exchanges that are not stale at `reference` time: whoever remembers these remembers
+    /// enough.
+    pub fn fresh(&self, reference: i64) -> impl Iterator<Item = &ExchangeId> {
+        let seen = self.previous.iter().chain(&self.current);
+        seen.filter(move |exchange| check_exchange_time(exchange, reference).is_ok())
+    }
+
+    /// Remembers these, as if they were all seen at `reference` time.
+    #[must_use]
+    pub fn of(exchanges: impl IntoIterator<Item = ExchangeId>, reference: i64) -> Self {
+        Self {
+            current: exchanges.into_iter().collect(),
+            previous: HashSet::new(),
+            current_since: reference,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +172,27 @@ mod tests {
         );
         let last = ExchangeId::from_parts((1 << 48) - 1, &[1; 10]);
         assert!(check_exchange_time(&last, i64::MAX).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_of_the_memory_refuses_all_that_could_be_fresh() {
+        let client: SubsystemId = "VN/GOV/A/desk".parse().unwrap();
+        let now = 1_800_000_000;
+        let at = |seconds: i64| {
+            let milliseconds = u64::try_from(seconds * 1000).unwrap();
+            ExchangeId::from_parts(milliseconds, &[1; 10])
+        };
+        let mut seen = SeenExchanges::default();
+        for distance in [-700, -301, -300, 0, 300] {
+            let reference = now + distance.min(0);
+            seen.insert(&client, at(now + distance), reference).unwrap();
+        }
+        let mut kept = SeenExchanges::of(seen.fresh(now).copied(), now);
+        assert_eq!(kept.current.len(), 3, "stale ones are not kept");
+        for distance in [-300, 0, 300] {
+            let again = kept.insert(&client, at(now + distance), now + 600);
+            assert_eq!(again.unwrap_err().reason, Reason::Replayed, "{distance}");
+        }
     }
 
     #[test]

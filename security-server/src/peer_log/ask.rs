@@ -114,13 +114,10 @@ async fn ask_and_record(server: &Server, origin: &Origin, asked: &[u64]) -> bool
     let keys = origin
         .server()
         .map(|(of, number)| StateKey::Log(of, number));
-    match server
-        .recorder()
-        .record_peer_checkpoint(&answer, &snapshot, keys)
-        .await
-    {
-        Ok(()) => server.peer_logs().take(origin, &judgement),
-        Err(error) => tracing::error!(log = %origin, %error, "what it proved is not recorded"),
+    let recorder = server.recorder();
+    let recorded = recorder.record_peer_checkpoint(&answer, &snapshot, keys);
+    if let Err(error) = recorded.await {
+        tracing::error!(log = %origin, %error, "what it proved is not recorded");
     }
     holds
 }

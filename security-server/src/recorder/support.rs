@@ -2,15 +2,13 @@
 
 use std::{collections::HashSet, sync::PoisonError};
 
+use super::{MessageRecord, Recorder, appending::Made};
+use crate::{certificates::KnownCertificate, snapshot::Snapshot};
 use trust::{
     Digest, ServerId, SubsystemId,
     configuration::{Configuration, StateKey},
     wire::evidence::{CertificateRecord, RecordKind},
 };
-use verifiable_log::Record;
-
-use super::{MessageRecord, Recorder};
-use crate::{certificates::KnownCertificate, snapshot::Snapshot};
 
 /// What an auditor needs beside a record to verify it.
 pub(super) struct Support<'a> {
@@ -127,7 +125,7 @@ impl Recorder {
     }
 
     /// The supporting records that the log does not hold yet.
-    pub(super) fn missing(&self, support: &Support<'_>) -> Vec<Record> {
+    pub(super) fn missing(&self, support: &Support<'_>) -> Vec<Made> {
         let configuration: &Configuration = support.snapshot.configuration();
         let head = configuration.head();
         let mut keys = support.keys.clone();

@@ -3,27 +3,29 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use trust::{
-    Content, MethodPath,
-    header::{Answers, Parties, Statements},
-    message::SignedMessage,
-    signature::{Signer, SigningFailed},
-    wire::evidence::MessageContent,
-};
 use verifiable_log::{KeptPart, Record};
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::{
+    clock::SystemClock,
+    made_up::{MadeUp, id},
+};
 
 fn exchange(number: u8) -> Exchange {
     (Side::Provider, ExchangeId::from_slice(&id(number)).unwrap())
 }
 
-/// A UUID of version 7.
-fn id(number: u8) -> [u8; 16] {
-    let mut id = [number; 16];
-    (id[6], id[8]) = (0x70, 0x80);
-    id
+/// A reply that this server has sent, recorded at a time.
+fn reply(number: u8, sequence: u64, is_final: bool, at: i64) -> Record {
+    MadeUp {
+        direction: Direction::Reply,
+        stage: Stage::Sent,
+        exchange: number,
+        sequence,
+        is_final,
+        promised: None,
+    }
+    .record(at)
 }
 
 fn closing(index: u64, number: u8, at: i64) -> RawRecord {
@@ -94,75 +96,6 @@ fn a_record_that_is_too_young_ends_the_round_and_ends_no_exchange() {
     };
     assert!(!round.take(&closing(2, 1, 100), 100));
     assert_eq!(round.runs(), (vec![], 0));
-}
-
-/// Signs nothing: what a log keeps is not verified here.
-struct Unsigned;
-
-impl Signer for Unsigned {
-    fn certificate_digest(&self) -> Digest {
-        Digest::of(b"certificate")
-    }
-
-    fn sign(&self, _: &[u8]) -> Result<Vec<u8>, SigningFailed> {
-        Ok(vec![1])
-    }
-}
-
-/// A reply that this server has sent, recorded at a time.
-fn reply(number: u8, sequence: u64, is_final: bool, at: i64) -> Record {
-    let digest = Digest::of(b"another message");
-    let header = Header {
-        parties: Parties {
-            instance: "VN".parse().unwrap(),
-            exchange: exchange(number).1,
-            client: "VN/GOV/G01/desk".parse().unwrap(),
-            service: "VN/GOV/G02/population".parse().unwrap(),
-            method: MethodPath::parse("/population.v1.Population/Follow").unwrap(),
-            consumer: "VN/GOV/G01/server-1".parse().unwrap(),
-            provider: "VN/GOV/G02/server-1".parse().unwrap(),
-        },
-        direction: Direction::Reply,
-        sequence,
-        is_final,
-        refusal_code: None,
-        configuration_serial: 1,
-        created_at: 1_800_000_000,
-        deadline_milliseconds: None,
-        statements: Statements::default(),
-        previous: (sequence > 0).then_some(digest),
-        answers: Some(Answers {
-            first_request: digest,
-            newest_sequence: 0,
-            newest_request: digest,
-        }),
-        status_code: is_final.then_some(0),
-        promise: None,
-        content_digest: digest,
-    };
-    let content = Content::encode(&MessageContent {
-        salt: Bytes::from(vec![7; 16]),
-        ..MessageContent::default()
-    });
-    let message = SignedMessage::sign(header, content, &Unsigned).unwrap();
-    let annex = Annex {
-        kind: RecordKind::Message.into(),
-        stage: Stage::Sent.into(),
-        received_at: at,
-        salt: Bytes::from(vec![7; 16]),
-        ..Annex::default()
-    };
-    Record {
-        kept: KeptPart {
-            kind: RecordKind::Message as u8,
-            header: message.header_bytes().clone(),
-            signature: message.signature().encode_to_vec().into(),
-            annex: annex.encode_to_vec().into(),
-        },
-        message_digest: message.digest(),
-        signature_digest: Digest::of(message.signature_value()),
-        content: vec![message.content().bytes().clone()],
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

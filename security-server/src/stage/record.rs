@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use trust::{
-    Digest, Refusal,
-    header::Direction,
-    message::SignedMessage,
-    promise::{Promise, PromisedLeaf},
-    refusal::Side,
+    Digest, Refusal, header::Direction, message::SignedMessage, promise::Promise, refusal::Side,
     wire::evidence::Stage,
 };
 use verifiable_log::Receipt;
@@ -33,11 +29,6 @@ pub(crate) struct Recorded<M> {
 pub(crate) trait Recordable {
     /// What is recorded.
     fn record(&self) -> MessageRecord<'_>;
-
-    /// What it promises of the provider's log.
-    fn promised(&self) -> Option<&PromisedLeaf> {
-        None
-    }
 }
 
 impl Server {
@@ -59,9 +50,6 @@ impl Server {
             annex_digest,
         };
         exchange.note_kept(direction, kept);
-        if let Some(promised) = message.promised() {
-            self.peer_logs().promised(promised);
-        }
         Ok(Recorded {
             message,
             _receipt: receipt,
@@ -156,9 +144,5 @@ impl Recordable for AuthorisedRequest {
 impl Recordable for VerifiedReply {
     fn record(&self) -> MessageRecord<'_> {
         received(&self.reply, None)
-    }
-
-    fn promised(&self) -> Option<&PromisedLeaf> {
-        self.promised.as_ref()
     }
 }

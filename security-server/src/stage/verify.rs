@@ -7,7 +7,7 @@ use trust::{
     exchange::ProviderExchange,
     header::Direction,
     message::{SignedMessage, UnverifiedMessage},
-    promise::{Promise, PromisedLeaf},
+    promise::Promise,
     replay::{check_exchange_time, check_freshness},
     wire::evidence::MessageContent,
 };
@@ -50,10 +50,9 @@ pub(crate) struct VerifiedRequest {
     pub(super) request: Verified,
 }
 
-/// A verified reply to our own requests, and what it promises of them.
+/// A verified reply to our own requests.
 pub(crate) struct VerifiedReply {
     pub(super) reply: Verified,
-    pub(super) promised: Option<PromisedLeaf>,
 }
 
 impl Server {
@@ -77,7 +76,7 @@ impl Server {
         let reference = self.reference_time()?;
         check_freshness(header.created_at, reference)?;
         check_exchange_time(&header.parties.exchange, reference)?;
-        self.remember(&header.parties, reference)?;
+        self.recorder().remember(&header.parties, reference)?;
         Ok(VerifiedOpening { request, exchange })
     }
 
@@ -109,7 +108,7 @@ impl Server {
         let reply = self.verify(envelope).await?;
         self.check_still_open(exchange, &reply.snapshot)?;
         let header = reply.message.header();
-        let promised = exchange
+        exchange
             .lock()
             .accept_reply(header, reply.message.digest())?;
         Promise::must_be_given(header)?;
@@ -117,7 +116,7 @@ impl Server {
             // Set once: a refusal is final.
             let _ = exchange.refused.set(code.clone());
         }
-        Ok(VerifiedReply { reply, promised })
+        Ok(VerifiedReply { reply })
     }
 
     /// What holds for every message, by our newest configuration. When that refuses and the sender

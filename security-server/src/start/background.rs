@@ -38,11 +38,12 @@ pub(super) async fn refresh(mut fetching: Fetching, interval: Duration) {
     }
 }
 
-/// Signs a checkpoint again and again, while there is something new.
+/// Signs a checkpoint again and again, while there is something new, and keeps what is remembered.
 pub(super) async fn checkpoint(server: Arc<Server>, interval: Duration) {
     loop {
         tokio::time::sleep(interval).await;
         log::checkpoint(&server).await;
+        log::keep(&server, false).await;
     }
 }
 
