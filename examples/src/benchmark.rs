@@ -4,6 +4,7 @@ pub mod backend;
 pub mod chain;
 pub mod disk;
 pub mod figures;
+pub mod filling;
 pub mod load;
 pub mod machine;
 pub mod plot;

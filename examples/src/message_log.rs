@@ -108,7 +108,7 @@ impl MessageEntry {
     }
 }
 
-fn leaf_of(kept: &KeptPart) -> Result<LeafPreimage, InvalidRecord> {
+pub(crate) fn leaf_of(kept: &KeptPart) -> Result<LeafPreimage, InvalidRecord> {
     leaf_preimage(kept.kind, &kept.header, &kept.signature, &kept.annex)
         .map_err(|refusal| InvalidRecord(refusal.to_string()))
 }

@@ -16,12 +16,24 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the deadline passes.
-pub async fn wait_for<T, F, A>(what: &str, mut ask: F) -> Result<T, Error>
+pub async fn wait_for<T, F, A>(what: &str, ask: F) -> Result<T, Error>
 where
     F: FnMut() -> A,
     A: Future<Output = Option<T>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    wait_long_for(what, PATIENCE, ask).await
+}
+
+/// The same for what may take longer.
+///
+/// # Errors
+/// When the deadline passes.
+pub async fn wait_long_for<T, F, A>(what: &str, patience: Duration, mut ask: F) -> Result<T, Error>
+where
+    F: FnMut() -> A,
+    A: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + patience;
     let mut turns = interval(Duration::from_millis(10));
     loop {
         turns.tick().await;
@@ -29,7 +41,7 @@ where
             return Ok(answer);
         }
         if Instant::now() > deadline {
-            return Err(format!("waited {} seconds in vain: {what}", PATIENCE.as_secs()).into());
+            return Err(format!("waited {} seconds in vain: {what}", patience.as_secs()).into());
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    filling::{Starts, fill},
     proxy::{Product, TwoHops},
     usage::Usage,
 };
@@ -98,6 +99,23 @@ impl Chains {
             federation,
             proxies,
         })
+    }
+
+    /// Fills the logs of our servers; tells how long each then takes to start.
+    ///
+    /// # Errors
+    /// As [`fill`].
+    pub async fn fill(
+        &mut self,
+        records: u64,
+        mut progress: impl FnMut(&str, u64),
+    ) -> Result<Vec<Starts>, Error> {
+        let mut starts = Vec::new();
+        for name in ["consumer", "provider"] {
+            let server = self.federation.server_mut(name)?;
+            starts.push(fill(server, records, |size| progress(name, size)).await?);
+        }
+        Ok(starts)
     }
 
     /// Where a chain is entered.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     chain::Chain,
+    filling::Starts,
     machine::Machine,
     rounds::{Cell, Rounds},
 };
@@ -17,6 +18,9 @@ pub struct Results {
     pub plan: Rounds,
     /// Worker threads of each process of a chain.
     pub threads: Threads,
+    /// How our servers started, if their logs were filled before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<Starts>,
     /// A chain under a load.
     pub cells: Vec<Cell>,
 }

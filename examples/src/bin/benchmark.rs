@@ -13,6 +13,7 @@ use examples::{
         backend,
         chain::{Chain, Chains},
         disk::Disk,
+        filling::Starts,
         machine::Machine,
         plot,
         results::{Results, Threads},
@@ -60,6 +61,10 @@ struct Arguments {
     /// Rounds of each chain under each load.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Records that the log of each of our servers holds before; a kibibyte each, about. How long a
+    /// server then takes to start is part of the results.
+    #[arg(long, default_value_t = 0)]
+    filled: u64,
     /// Where keys and logs go while it runs, in a folder that is removed at the end. On a real disk
     /// with tens of GiB to spare: each server keeps every message.
     #[arg(long, default_value = "target")]
@@ -116,7 +121,11 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
         warm_up_seconds: arguments.warm_up,
         rounds: arguments.rounds,
     };
-    let chains = Chains::start(work.path(), &plan.chains).await?;
+    let mut chains = Chains::start(work.path(), &plan.chains).await?;
+    let starts = match arguments.filled {
+        0 => Vec::new(),
+        records => fill(&mut chains, records).await?,
+    };
     let measured = plan.run(&chains, &disk, |line| eprintln!("{line}")).await?;
     machine.finish(&measured.appends)?;
     chains.stop().await?;
@@ -125,6 +134,7 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
         machine,
         plan,
         threads,
+        starts,
         cells: measured.cells,
     };
     let json = serde_json::to_string_pretty(&results)? + "\n";
@@ -137,6 +147,25 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
         true => Ok(()),
         false => Err("not every call was answered well; the results say which".into()),
     }
+}
+
+async fn fill(chains: &mut Chains, records: u64) -> Result<Vec<Starts>, Error> {
+    let mut told = 0;
+    let progress = |server: &str, size: u64| {
+        let tenth = size * 10 / records;
+        if tenth != told {
+            told = tenth;
+            eprintln!("filling the log of the {server}: {} %", tenth * 10);
+        }
+    };
+    let starts = chains.fill(records, progress).await?;
+    for start in &starts {
+        eprintln!(
+            "with {records} records a server starts in {:.2} s; without its views in {:.2} s",
+            start.after_kill_seconds, start.without_views_seconds
+        );
+    }
+    Ok(starts)
 }
 
 fn write(out: &Path, results: &Results, json: &str) -> Result<(), Error> {

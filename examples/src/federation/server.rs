@@ -4,6 +4,7 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use certs::{LogKey, Subject};
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     Error,
     process::{Running, finish, program},
-    waiting::wait_for,
+    waiting::{PATIENCE, wait_for, wait_long_for},
 };
 
 /// A security server, running or killed.
@@ -102,13 +103,21 @@ impl Server {
     /// # Errors
     /// When it ends instead; with what it said.
     pub async fn start(&mut self) -> Result<(), Error> {
+        self.start_within(PATIENCE).await
+    }
+
+    /// The same for a server that has much to read first.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_within(&mut self, patience: Duration) -> Result<(), Error> {
         let file = self.path("state/addresses.json");
         let _ = fs::remove_file(&file);
         let mut run = Command::new(program("security-server")?);
         run.arg("run").arg(self.path("server.toml"));
         let name = format!("security-server-{}", self.code);
         let mut process = Running::start(&name, run, &self.logs)?;
-        let addresses: Addresses = wait_for("a security server's addresses", || {
+        let addresses: Addresses = wait_long_for("a security server's addresses", patience, || {
             let found = process.ended().map(Err).or_else(|| {
                 let text = fs::read_to_string(&file).ok()?;
                 Some(serde_json::from_str(&text).map_err(Error::from))
@@ -152,21 +161,25 @@ impl Server {
     /// # Errors
     /// When it is not running, or does not take them.
     pub async fn reload_certificates(&self) -> Result<(), Error> {
-        let log = self.logs.join(format!("security-server-{}.log", self.code));
-        let count = || {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            said.matches("certificates read again").count()
-        };
-        let before = count();
+        let what = "certificates read again";
+        let before = self.times_said(what);
         self.process
             .as_ref()
             .ok_or("the server is not running")?
             .signal("HUP")
             .await?;
         wait_for("certificates to be read again", || {
-            std::future::ready((count() > before).then_some(()))
+            std::future::ready((self.times_said(what) > before).then_some(()))
         })
         .await
+    }
+
+    /// How often the server has said something since it was first started.
+    #[must_use]
+    pub fn times_said(&self, what: &str) -> usize {
+        let log = self.logs.join(format!("security-server-{}.log", self.code));
+        let said = fs::read_to_string(log).unwrap_or_default();
+        said.matches(what).count()
     }
 
     /// Its process id, while it runs.
