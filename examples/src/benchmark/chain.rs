@@ -101,6 +101,15 @@ impl Chains {
         })
     }
 
+    /// Registers so many members more.
+    ///
+    /// # Errors
+    /// When the registry refuses, or a server does not follow.
+    pub async fn register(&self, members: usize) -> Result<(), Error> {
+        let plan = echo::plan(&format!("http://{}", self.backend.address));
+        self.federation.register_with(&plan, members).await
+    }
+
     /// Fills the logs of our servers; tells how long each then takes to start.
     ///
     /// # Errors

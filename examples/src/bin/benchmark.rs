@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Instant,
 };
 
 use clap::{Parser, Subcommand};
@@ -61,6 +62,10 @@ struct Arguments {
     /// Rounds of each chain under each load.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Members in the global configuration beside those that call and answer, with a subsystem and
+    /// a service each.
+    #[arg(long, default_value_t = 0)]
+    members: usize,
     /// Records that the log of each of our servers holds before; a kibibyte each, about. How long a
     /// server then takes to start is part of the results.
     #[arg(long, default_value_t = 0)]
@@ -122,6 +127,12 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
         rounds: arguments.rounds,
     };
     let mut chains = Chains::start(work.path(), &plan.chains).await?;
+    if arguments.members > 0 {
+        let begun = Instant::now();
+        chains.register(arguments.members).await?;
+        let seconds = begun.elapsed().as_secs();
+        eprintln!("{} members registered in {seconds} s", arguments.members);
+    }
     let starts = match arguments.filled {
         0 => Vec::new(),
         records => fill(&mut chains, records).await?,

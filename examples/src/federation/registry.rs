@@ -22,6 +22,9 @@ use crate::{
     waiting::wait_for,
 };
 
+/// The longest answer to `show`, of a registry with many members.
+const SHOWN: usize = 512 * 1024 * 1024;
+
 /// The running registry.
 pub struct Registry {
     directory: PathBuf,
@@ -190,7 +193,8 @@ impl Registry {
     pub async fn serial_after_changes(&self) -> Result<u64, Error> {
         let socket = self.directory.join("admin.sock");
         let channel = Endpoint::from_shared(format!("unix://{}", socket.display()))?;
-        let mut officer = CentralRegistryAdministrationClient::new(channel.connect().await?);
+        let mut officer = CentralRegistryAdministrationClient::new(channel.connect().await?)
+            .max_decoding_message_size(SHOWN);
         let size = officer
             .show(ShowRegistryRequest {})
             .await?
@@ -217,6 +221,19 @@ impl Registry {
             Some(process) => process.stop().await.map(drop),
             None => Ok(()),
         }
+    }
+}
+
+/// Members with a subsystem and a service each, made up.
+pub(super) fn append_others(text: &mut String, count: usize) {
+    for number in 0..count {
+        let member = format!("VN/GOV/X{number:06}");
+        let _ = write!(
+            text,
+            "\n[[members]]\nid = {member:?}\nname = \"Ủy ban nhân dân xã số {number}\"\n\
+             \n[[subsystems]]\nid = \"{member}/desk\"\n\
+             \n[[services]]\nsubsystem = \"{member}/desk\"\ngrpc_service = \"commune.v1.Desk\"\n",
+        );
     }
 }
 
