@@ -31,7 +31,10 @@ pub(crate) async fn answer(
     let exchange = server.new_exchange_id();
     let (call, parts) = ClientCall::new(request, identity, static_service, server.budget());
     let reply = ReplyWriter::new(head, exchange, call.request_id().to_owned());
-    tokio::spawn(async move { route(&server, exchange, &call, parts, reply).await });
+    // Boxed, since a task is moved several times before it runs.
+    tokio::spawn(Box::pin(async move {
+        route(&server, exchange, &call, parts, reply).await;
+    }));
     // The task always answers; should it not, the client is told that something broke.
     answered
         .await

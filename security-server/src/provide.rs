@@ -32,14 +32,15 @@ pub(crate) async fn answer(
     requests: Incoming,
 ) -> Response<WrittenBody> {
     let (writer, replies) = body::channel();
-    tokio::spawn(async move {
+    // Boxed, since a task is moved several times before it runs.
+    tokio::spawn(Box::pin(async move {
         let frames = PeerFrames::new(requests, peer_certificate, server.budget());
         let mut answers = Answers::new(writer);
         match provide(&server, frames, &mut answers).await {
             Ok(()) => answers.end().await,
             Err(refusal) => Box::pin(server.refuse_peer(&peer_certificate, refusal, answers)).await,
         }
-    });
+    }));
     let mut response = Response::new(replies.begun().await);
     let content_type = HeaderValue::from_static("application/grpc");
     response

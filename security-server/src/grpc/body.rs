@@ -85,12 +85,12 @@ impl Chunk {
 
 /// The writing end.
 pub(crate) struct BodyWriter {
-    items: mpsc::Sender<Item>,
+    items: mpsc::Sender<Box<Item>>,
 }
 
 /// The body itself; handed to the connection.
 pub(crate) struct WrittenBody {
-    items: mpsc::Receiver<Item>,
+    items: mpsc::Receiver<Box<Item>>,
     parts: [Bytes; 2],
     share: Option<Share>,
     ending: Option<Ending>,
@@ -99,6 +99,7 @@ pub(crate) struct WrittenBody {
 
 /// A body and its writer. At most one chunk waits between them.
 pub(crate) fn channel() -> (BodyWriter, WrittenBody) {
+    // Boxed, since the channel holds room for many items however few may wait.
     let (sender, receiver) = mpsc::channel(1);
     let body = WrittenBody {
         items: receiver,
@@ -121,7 +122,10 @@ impl BodyWriter {
             chunk,
             ending: None,
         };
-        self.items.send(item).await.map_err(|_| ReaderGone)
+        self.items
+            .send(Box::new(item))
+            .await
+            .map_err(|_| ReaderGone)
     }
 
     /// Writes the last chunk and ends the body with it, so that one packet carries both; with
@@ -133,7 +137,10 @@ impl BodyWriter {
     ) -> Result<(), ReaderGone> {
         let ending = Some(trailers.map_or(Ending::Plain, Ending::Trailers));
         let item = Item { chunk, ending };
-        self.items.send(item).await.map_err(|_| ReaderGone)
+        self.items
+            .send(Box::new(item))
+            .await
+            .map_err(|_| ReaderGone)
     }
 
     /// Ends the body with trailers; a reader that does not read for long is given up.
@@ -176,7 +183,7 @@ impl WrittenBody {
     /// The body once something stands in it, so that what goes before it can go with it.
     pub(crate) async fn begun(mut self) -> Self {
         if let Some(item) = self.items.recv().await {
-            self.take(item);
+            self.take(*item);
         }
         self
     }
@@ -226,7 +233,7 @@ impl Body for WrittenBody {
                 return Poll::Ready(None);
             }
             match ready!(self.items.poll_recv(context)) {
-                Some(item) => self.take(item),
+                Some(item) => self.take(*item),
                 None => {
                     self.ended = true;
                     return Poll::Ready(Some(Err(GivenUp)));
