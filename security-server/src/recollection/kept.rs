@@ -34,8 +34,10 @@ const CONTEXT: &[u8] = b"lienthong.recollection.v1\n";
 const SIGNATURE: usize = 64;
 /// The longest file that is read: four million exchanges, and large states.
 const LIMIT: u64 = 256 * 1024 * 1024;
-/// It is written again after so many records, which the next start then reads in no time.
+/// It is written again after so many records, which the next start then reads in no time,
 const RECORDS: u64 = 100;
+/// and after one for so many of its bytes, so that little is written for each record.
+const BYTES_A_RECORD: u64 = 256;
 
 /// Why what was kept is not used.
 #[derive(Debug, thiserror::Error)]
@@ -115,8 +117,16 @@ impl Recollection {
 /// The file.
 pub(crate) struct RecollectionFile {
     path: PathBuf,
-    /// How many records it comes from; held by whoever writes it.
-    size: Mutex<u64>,
+    /// Held by whoever writes it.
+    written: Mutex<Written>,
+}
+
+/// What stands in the file.
+#[derive(Default)]
+struct Written {
+    /// How many records it comes from.
+    size: u64,
+    bytes: u64,
 }
 
 impl RecollectionFile {
@@ -124,7 +134,7 @@ impl RecollectionFile {
     pub(crate) fn of(log: &Path) -> Self {
         Self {
             path: log.join("views").join("recollection"),
-            size: Mutex::default(),
+            written: Mutex::default(),
         }
     }
 
@@ -139,29 +149,33 @@ impl RecollectionFile {
         key: &LogKey,
         is_last: bool,
     ) -> Result<(), Unusable> {
-        let mut size = self.lock();
-        let behind = recorder.log().size().saturating_sub(*size);
-        if behind == 0 || behind < RECORDS && !is_last || !recorder.takes_records() {
+        let mut written = self.lock();
+        let behind = recorder.log().size().saturating_sub(written.size);
+        let many = RECORDS.max(written.bytes / BYTES_A_RECORD);
+        if behind == 0 || behind < many && !is_last || !recorder.takes_records() {
             return Ok(());
         }
         if let Some(kept) = recorder.to_keep()? {
-            self.write(&kept, key)?;
-            *size = kept.size;
+            *written = self.write(&kept, key)?;
         }
         Ok(())
     }
 
-    fn write(&self, kept: &wire::Recollection, key: &LogKey) -> io::Result<()> {
+    fn write(&self, kept: &wire::Recollection, key: &LogKey) -> io::Result<Written> {
         let mut signed = CONTEXT.to_vec();
         kept.encode(&mut signed).map_err(io::Error::other)?;
         let signature = key.sign(&signed);
         let message = signed.get(CONTEXT.len()..).unwrap_or_default();
         let file = [signature.as_slice(), message].concat();
-        durable::replace(&Posix, &self.path, &file, 0o600)
+        durable::replace(&Posix, &self.path, &file, 0o600)?;
+        Ok(Written {
+            size: kept.size,
+            bytes: file.len() as u64,
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.size.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what was kept of this log; none if nothing was. Gives how many records it comes from.
@@ -198,7 +212,8 @@ impl RecollectionFile {
             return Err(Unusable::OtherLog);
         }
         let restored = Recollection::restored(kept).ok_or(Unusable::Malformed)?;
-        *self.lock() = size;
+        let bytes = file.len();
+        *self.lock() = Written { size, bytes };
         Ok(Some((size, restored)))
     }
 }
