@@ -5,16 +5,15 @@
 //! Standards: CMS (RFC 5652), CAdES baseline B (ETSI EN 319 122-1).
 
 use cms::{
-    cert::{CertificateChoices, IssuerAndSerialNumber},
+    cert::IssuerAndSerialNumber,
     content_info::{CmsVersion, ContentInfo},
     signed_data::{
-        CertificateSet, EncapsulatedContentInfo, SignedAttributes, SignedData, SignerIdentifier,
-        SignerInfo, SignerInfos,
+        EncapsulatedContentInfo, SignedAttributes, SignerIdentifier, SignerInfo, SignerInfos,
     },
 };
 use x509_cert::{
     der::{
-        Any, Decode, Encode,
+        Any, Decode, Encode, Tag,
         asn1::{OctetString, SetOfVec},
         oid::db::{
             rfc5911::{ID_DATA, ID_SIGNED_DATA},
@@ -28,6 +27,9 @@ use crate::{
     Certificate, SubjectPublicKey,
     error::{CertificateError, Fault},
 };
+
+/// The tag `[0]`, constructed.
+const IMPLICIT_0: u8 = 0xa0;
 
 /// The DER of a detached signature (`.p7s`) with one signer.
 ///
@@ -63,23 +65,18 @@ pub fn detached_signature(
             return Err(refused(Fault::Malformed(what)));
         }
     };
-    encode(chain, algorithm, signed_attributes, value)
+    encode(signer, chain, algorithm, signed_attributes, value)
         .map_err(|error| refused(Fault::Malformed(error.to_string())))
 }
 
 fn encode(
+    signer: &Certificate,
     chain: &[Certificate],
     signature_algorithm: AlgorithmIdentifierOwned,
     signed_attributes: &[u8],
     value: &[u8],
 ) -> x509_cert::der::Result<Vec<u8>> {
-    let parsed = chain
-        .iter()
-        .map(|certificate| x509_cert::Certificate::from_der(certificate.der()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let Some(signer) = parsed.first() else {
-        return Err(x509_cert::der::ErrorKind::Failed.into());
-    };
+    let signer = x509_cert::Certificate::from_der(signer.der())?;
     let body = &signer.tbs_certificate;
     let sha_256 = AlgorithmIdentifierOwned {
         oid: ID_SHA_256,
@@ -97,21 +94,61 @@ fn encode(
         signature: OctetString::new(value)?,
         unsigned_attrs: None,
     };
-    let certificates = parsed.into_iter().map(CertificateChoices::Certificate);
-    let signed_data = SignedData {
-        version: CmsVersion::V1,
-        digest_algorithms: SetOfVec::from_iter([sha_256])?,
-        encap_content_info: EncapsulatedContentInfo {
-            econtent_type: ID_DATA,
-            econtent: None,
-        },
-        certificates: Some(CertificateSet(SetOfVec::from_iter(certificates)?)),
-        crls: None,
-        signer_infos: SignerInfos(SetOfVec::from_iter([signer_info])?),
+    let content = EncapsulatedContentInfo {
+        econtent_type: ID_DATA,
+        econtent: None,
     };
+    // SignedData, RFC 5652 section 5.1.
+    let signed_data = [
+        CmsVersion::V1.to_der()?,
+        SetOfVec::from_iter([sha_256])?.to_der()?,
+        content.to_der()?,
+        certificate_set(chain)?,
+        SignerInfos(SetOfVec::from_iter([signer_info])?).to_der()?,
+    ];
     ContentInfo {
         content_type: ID_SIGNED_DATA,
-        content: Any::encode_from(&signed_data)?,
+        content: Any::new(Tag::Sequence, signed_data.concat())?,
     }
     .to_der()
+}
+
+/// `[0] IMPLICIT CertificateSet`, of the certificates as they are: encoded anew, one that is not
+/// quite DER would have another digest.
+fn certificate_set(chain: &[Certificate]) -> x509_cert::der::Result<Vec<u8>> {
+    let certificates = chain
+        .iter()
+        .map(|certificate| Any::from_der(certificate.der()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut set = SetOfVec::from_iter(certificates)?.to_der()?;
+    if let Some(tag) = set.first_mut() {
+        *tag = IMPLICIT_0;
+    }
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::{Digest, signature::signed_attributes};
+
+    use super::*;
+    use crate::{Role, TestAuthority, Validity};
+
+    /// As some authorities write them: with a default value, which DER leaves out. What was signed
+    /// and is named by its digest is these bytes and no others.
+    #[test]
+    fn a_certificate_goes_in_as_it_is_also_when_it_is_not_quite_der() {
+        let now = 1_800_000_000;
+        let authority = TestAuthority::create("Test authority", Validity::of(Role::Authority, now));
+        let der = authority.unwrap().certificate().der().to_vec();
+        let usage_critical = [0x55, 0x1d, 0x0f, 0x01, 0x01, 0xff];
+        let at = der.windows(6).position(|bytes| bytes == usage_critical);
+        let mut not_critical = der;
+        not_critical[at.unwrap() + 5] = 0;
+        let certificate = Certificate::parse(&not_critical).unwrap();
+        let attributes = signed_attributes(now, &Digest::of(b"message"), &certificate.digest());
+        let cms = detached_signature(&[certificate], &attributes.unwrap(), &[7; 70]).unwrap();
+        let holds = |part: &[u8]| cms.windows(part.len()).any(|window| window == part);
+        assert!(holds(&not_critical));
+    }
 }
