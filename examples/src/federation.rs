@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub use authority::Authority;
@@ -23,10 +24,8 @@ use tokio::process::Command;
 use crate::{
     Error,
     process::{finish, program},
+    waiting::PATIENCE,
 };
-
-/// How often what takes long is waited for.
-const TURNS: usize = 40;
 
 /// The running federation. Its processes end when it is dropped.
 pub struct Federation {
@@ -73,36 +72,27 @@ impl Federation {
     /// # Errors
     /// When the registry refuses, or a server does not follow.
     pub async fn register(&self, plan: &Plan) -> Result<(), Error> {
-        self.apply(plan, 0).await?;
-        self.wait_for_registrations().await
+        self.register_with(plan, 0, PATIENCE).await
     }
 
-    /// The same with so many other members that have no server.
+    /// The same with so many other members that have no server, which takes longer.
     ///
     /// # Errors
-    /// As [`Self::register`], after many times the usual patience.
-    pub async fn register_with(&self, plan: &Plan, others: usize) -> Result<(), Error> {
-        self.apply(plan, others).await?;
-        for _ in 0..TURNS {
-            if self.wait_for_registrations().await.is_ok() {
-                return Ok(());
-            }
-        }
-        self.wait_for_registrations().await
-    }
-
-    async fn apply(&self, plan: &Plan, others: usize) -> Result<(), Error> {
+    /// As [`Self::register`].
+    pub async fn register_with(
+        &self,
+        plan: &Plan,
+        others: usize,
+        patience: Duration,
+    ) -> Result<(), Error> {
         let file = self.directory.join("registry.apply.toml");
         let mut text = registry::apply_file(plan, &self.servers, &self.authority);
         registry::append_others(&mut text, others);
         fs::write(&file, text)?;
-        self.registry.apply(&file).await
-    }
-
-    async fn wait_for_registrations(&self) -> Result<(), Error> {
-        let serial = self.registry.serial_after_changes().await?;
+        self.registry.apply(&file).await?;
+        let serial = self.registry.serial_within(patience).await?;
         for server in self.servers.values() {
-            server.wait_for_serial(serial).await?;
+            server.follows_within(patience, serial).await?;
         }
         Ok(())
     }

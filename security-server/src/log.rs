@@ -58,13 +58,7 @@ pub fn create(settings: &Settings) -> Result<(), LogError> {
 /// When the log is missing, damaged, in use or of another server.
 pub(crate) fn open(settings: &Settings, machine: &Machine) -> Result<Log, LogError> {
     let mut tenths = Tenths::default();
-    let mut progress = |now: Progress| {
-        tenths.tell(
-            now.bytes,
-            now.of_bytes,
-            "verifying the log, to make its views",
-        )
-    };
+    let mut progress = |now: Progress| tenths.tell(now.bytes, now.of_bytes, "verifying the log");
     let files = Arc::clone(&machine.files);
     let options = options(&machine.clock);
     let log = Log::open_on(files, &settings.log, options, &mut progress)?;

@@ -20,8 +20,8 @@ use crate::{
     local_state::{InvalidChange, LocalState},
     peer_log::PeerLogs,
 };
-pub(crate) use unended::RecordedMessage;
 use unended::Unended;
+pub(crate) use unended::{RecordedMessage, side_of};
 
 /// Everything that a server needs of its past.
 #[derive(Default)]

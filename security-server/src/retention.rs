@@ -12,7 +12,7 @@ use trust::{
 };
 use verifiable_log::{EraseError, Log, RawRecord};
 
-use crate::server::Server;
+use crate::{recollection::side_of, server::Server};
 
 /// The most contents, and the most bytes of them, that are found before they are destroyed.
 const ROUND: usize = 4096;
@@ -174,11 +174,7 @@ impl Round {
     /// Which exchange a message is of; its final reply ends it.
     fn message(&mut self, record: &RawRecord, stage: Stage) -> Option<Exchange> {
         let header = Header::parse(&record.kept.header).ok()?;
-        let sent = stage == Stage::Sent;
-        let side = match (header.direction, sent) {
-            (Direction::Request, true) | (Direction::Reply, false) => Side::Consumer,
-            (Direction::Request, false) | (Direction::Reply, true) => Side::Provider,
-        };
+        let side = side_of(header.direction, stage);
         let exchange = (side, header.parties.exchange);
         if header.direction == Direction::Reply && header.is_final {
             self.ended.insert(exchange);

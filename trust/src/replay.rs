@@ -108,11 +108,12 @@ impl SeenExchanges {
         Ok(())
     }
 
-    /// The exchanges that are not stale at `reference` time: whoever remembers these remembers
-    /// enough.
+    /// The exchanges that are not too old at `reference` time, and so at none after it: whoever
+    /// remembers these remembers enough. One from ahead of that time may be fresh later.
     pub fn fresh(&self, reference: i64) -> impl Iterator<Item = &ExchangeId> {
+        let oldest = u64::try_from(reference - FRESHNESS_SECONDS).unwrap_or(0);
         let seen = self.previous.iter().chain(&self.current);
-        seen.filter(move |exchange| check_exchange_time(exchange, reference).is_ok())
+        seen.filter(move |exchange| exchange.milliseconds() / 1000 >= oldest)
     }
 
     /// Remembers these, as if they were all seen at `reference` time.
@@ -183,13 +184,13 @@ mod tests {
             ExchangeId::from_parts(milliseconds, &[1; 10])
         };
         let mut seen = SeenExchanges::default();
-        for distance in [-700, -301, -300, 0, 300] {
+        for distance in [-700, -301, -300, 0, 300, 301] {
             let reference = now + distance.min(0);
             seen.insert(&client, at(now + distance), reference).unwrap();
         }
         let mut kept = SeenExchanges::of(seen.fresh(now).copied(), now);
-        assert_eq!(kept.current.len(), 3, "stale ones are not kept");
-        for distance in [-300, 0, 300] {
+        assert_eq!(kept.current.len(), 4, "what is too old is not kept");
+        for distance in [-300, 0, 300, 301] {
             let again = kept.insert(&client, at(now + distance), now + 600);
             assert_eq!(again.unwrap_err().reason, Reason::Replayed, "{distance}");
         }

@@ -1,6 +1,6 @@
 //! What stands between client and backend: nothing, two hops of a proxy, or our two servers.
 
-use std::{fs, net::SocketAddr, path::Path, process::Stdio};
+use std::{fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -107,7 +107,10 @@ impl Chains {
     /// When the registry refuses, or a server does not follow.
     pub async fn register(&self, members: usize) -> Result<(), Error> {
         let plan = echo::plan(&format!("http://{}", self.backend.address));
-        self.federation.register_with(&plan, members).await
+        let patience = Duration::from_secs(1200);
+        self.federation
+            .register_with(&plan, members, patience)
+            .await
     }
 
     /// Fills the logs of our servers; tells how long each then takes to start.

@@ -6,6 +6,7 @@ use std::{
     fmt::Write,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use proto::administration::{
@@ -19,7 +20,7 @@ use super::{Authority, Plan, Server};
 use crate::{
     Error,
     process::{Running, finish, program},
-    waiting::wait_for,
+    waiting::{PATIENCE, wait_for, wait_long_for},
 };
 
 /// The longest answer to `show`, of a registry with many members.
@@ -191,6 +192,14 @@ impl Registry {
     /// # Errors
     /// When that takes too long.
     pub async fn serial_after_changes(&self) -> Result<u64, Error> {
+        self.serial_within(PATIENCE).await
+    }
+
+    /// The same for many changes.
+    ///
+    /// # Errors
+    /// As [`Self::serial_after_changes`].
+    pub(super) async fn serial_within(&self, patience: Duration) -> Result<u64, Error> {
         let socket = self.directory.join("admin.sock");
         let channel = Endpoint::from_shared(format!("unix://{}", socket.display()))?;
         let mut officer = CentralRegistryAdministrationClient::new(channel.connect().await?)
@@ -201,7 +210,7 @@ impl Registry {
             .into_inner()
             .log_size;
         let checkpoint = self.public().join("checkpoint");
-        wait_for("the publication of the changes", || {
+        wait_long_for("the publication of the changes", patience, || {
             let text = fs::read_to_string(&checkpoint).unwrap_or_default();
             let serial = text
                 .lines()

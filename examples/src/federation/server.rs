@@ -279,7 +279,20 @@ impl Server {
     /// # Errors
     /// When that takes too long.
     pub async fn wait_for_serial(&self, serial: u64) -> Result<(), Error> {
-        wait_for("the configuration to reach a security server", || async {
+        self.follows_within(PATIENCE, serial).await
+    }
+
+    /// The same for a large configuration.
+    ///
+    /// # Errors
+    /// As [`Self::wait_for_serial`].
+    pub(super) async fn follows_within(
+        &self,
+        patience: Duration,
+        serial: u64,
+    ) -> Result<(), Error> {
+        let what = "the configuration to reach a security server";
+        wait_long_for(what, patience, || async {
             let shown = self.show().await.ok()?;
             (shown["configuration_serial"].as_u64()? >= serial).then_some(())
         })

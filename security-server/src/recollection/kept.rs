@@ -32,14 +32,14 @@ use crate::{local_state::LocalState, peer_log::PeerLogs, recorder::Recorder};
 /// What the signature is over, before the message itself.
 const CONTEXT: &[u8] = b"lienthong.recollection.v1\n";
 const SIGNATURE: usize = 64;
-/// The longest file that is read: four million exchanges, and large states.
+/// The longest file that is written and read: four million exchanges, and large states.
 const LIMIT: u64 = 256 * 1024 * 1024;
 /// It is written again after so many records, which the next start then reads in no time,
 const RECORDS: u64 = 100;
 /// and after one for so many of its bytes, so that little is written for each record.
 const BYTES_A_RECORD: u64 = 256;
 
-/// Why what was kept is not used.
+/// Why what is remembered is not kept, or what was kept is not used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
     #[error(transparent)]
@@ -50,6 +50,8 @@ pub(crate) enum Unusable {
     OtherLog,
     #[error("it is not what this program keeps")]
     Malformed,
+    #[error("it is longer than 256 MiB")]
+    TooLong,
     #[error(transparent)]
     Log(#[from] verifiable_log::Error),
 }
@@ -161,7 +163,10 @@ impl RecollectionFile {
         Ok(())
     }
 
-    fn write(&self, kept: &wire::Recollection, key: &LogKey) -> io::Result<Written> {
+    fn write(&self, kept: &wire::Recollection, key: &LogKey) -> Result<Written, Unusable> {
+        if kept.encoded_len() as u64 + SIGNATURE as u64 > LIMIT {
+            return Err(Unusable::TooLong);
+        }
         let mut signed = CONTEXT.to_vec();
         kept.encode(&mut signed).map_err(io::Error::other)?;
         let signature = key.sign(&signed);
@@ -193,7 +198,7 @@ impl RecollectionFile {
             Err(error) => return Err(error.into()),
         };
         if file.len() > LIMIT {
-            return Err(Unusable::Malformed);
+            return Err(Unusable::TooLong);
         }
         let mut bytes = fs::read(&self.path)?;
         let message = bytes.split_off(bytes.len().min(SIGNATURE));

@@ -45,14 +45,19 @@ pub(super) struct SentRequest {
     pub(super) signature_digest: Digest,
 }
 
+/// On which side of an exchange a server has recorded a message.
+pub(crate) fn side_of(direction: Direction, stage: Stage) -> Side {
+    match (direction, stage == Stage::Sent) {
+        (Direction::Request, true) | (Direction::Reply, false) => Side::Consumer,
+        (Direction::Request, false) | (Direction::Reply, true) => Side::Provider,
+    }
+}
+
 impl Unended {
     /// Takes in a message; gives what it promises.
     pub(super) fn take(&mut self, message: &RecordedMessage<'_>) -> Option<PromisedLeaf> {
         let header = message.header;
-        let side = match (header.direction, message.stage == Stage::Sent) {
-            (Direction::Request, true) | (Direction::Reply, false) => Side::Consumer,
-            (Direction::Request, false) | (Direction::Reply, true) => Side::Provider,
-        };
+        let side = side_of(header.direction, message.stage);
         let key = (side, header.parties.exchange);
         let last = Some((header.sequence, message.digest));
         match header.direction {
