@@ -1,6 +1,6 @@
 //! The audit of a whole log: one pass over its records, from the first to the end as it is now.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, thread};
 
 use prost::Message;
 use trust::{
@@ -11,9 +11,10 @@ use trust::{
     leaf::LeafPreimage,
     wire::evidence::{Annex, RecordKind},
 };
-use verifiable_log::{End, Error, InvalidRecord, KeptPart, RawRecord, ReadRecord, Reader, Reading};
+use verifiable_log::{End, Error, InvalidRecord, KeptPart, RawRecord, ReadRecord, Reader};
 
 use crate::{
+    ahead::{Preparation, PreparedMessage, PreparedRecord, ReadAhead},
     certificates::RecordedCertificates,
     check::Check,
     configuration::RecordedConfiguration,
@@ -117,7 +118,7 @@ pub(crate) struct Audit {
     pub(crate) certificates: RecordedCertificates,
     pub(crate) contents: Contents,
     pub(crate) times: Times,
-    batches: VerifiedBatches,
+    batches: Arc<VerifiedBatches>,
     pub(crate) exchanges: Exchanges,
     pub(crate) peer_logs: PeerLogs,
     pub(crate) local_state: LocalState,
@@ -141,7 +142,7 @@ impl Audit {
             certificates: RecordedCertificates::default(),
             contents: Contents::default(),
             times: Times::new(at),
-            batches: VerifiedBatches::default(),
+            batches: Arc::default(),
             exchanges: Exchanges::default(),
             peer_logs: PeerLogs::default(),
             local_state: LocalState::default(),
@@ -149,26 +150,38 @@ impl Audit {
     }
 
     fn run(mut self, reader: &mut Reader, progress: &mut dyn FnMut(u64)) -> Report {
-        let end = loop {
-            match reader.read() {
-                Ok(Reading::Record(read)) => {
+        let preparation = self.preparation();
+        let mut reading = ReadAhead::new(reader);
+        let mut prepared = Vec::<PreparedRecord>::new();
+        let mut read = reading.next(&mut self.tree);
+        while !(prepared.is_empty() && read.is_empty()) {
+            // While these are checked in order, what stands after them is prepared on other cores.
+            (prepared, read) = thread::scope(|scope| {
+                let preparing = preparation.spawn(scope, read);
+                for record in prepared {
+                    let size = record.read.record.index + 1;
                     self.report.held(Check::Records);
-                    self.record(&read);
-                    let size = read.record.index + 1;
-                    self.tree.reached(size, || reader.state().1);
+                    self.record(record);
                     if size.is_multiple_of(PROGRESS) {
                         progress(size);
                     }
                 }
-                Ok(Reading::End(end)) => break Some(end),
-                Err(error) => {
-                    let read = self.report.facts.records;
-                    files::report_error(&mut self.report, read, &error);
-                    break None;
-                }
-            }
-        };
+                let read = reading.next(&mut self.tree);
+                (preparing.join(), read)
+            });
+        }
+        let end = reading.end().and_then(|end| {
+            let read = self.report.facts.records;
+            end.map_err(|error| files::report_error(&mut self.report, read, &error))
+                .ok()
+        });
         self.finish(reader, end)
+    }
+
+    /// What prepares records for this audit.
+    pub(crate) fn preparation(&self) -> Preparation {
+        let certificates = Arc::clone(self.certificates.vouched_so_far());
+        Preparation::new(certificates, Arc::clone(&self.batches))
     }
 
     fn finish(mut self, reader: &Reader, end: Option<End>) -> Report {
@@ -188,13 +201,14 @@ impl Audit {
         self.report
     }
 
-    pub(crate) fn record(&mut self, read: &ReadRecord) {
+    pub(crate) fn record(&mut self, prepared: PreparedRecord) {
+        let PreparedRecord { read, message } = prepared;
         let record = &read.record;
         let index = record.index;
         self.report.facts.records += 1;
         let kind = RecordKind::try_from(i32::from(record.kept.kind));
         let kind = kind.unwrap_or(RecordKind::Unspecified);
-        if has_leaf(read) {
+        if has_leaf(&read) {
             self.report.held(Check::Leaves);
         } else {
             // Why is said by the check of its form.
@@ -207,8 +221,8 @@ impl Audit {
         match annex {
             Ok(annex) => {
                 let moment = self.times.take(seconds(annex.received_at));
-                if kind == RecordKind::Message {
-                    return self.message(read, annex, moment);
+                if let Some(message) = message {
+                    return self.message(&read.leaf, message, (index, annex, moment));
                 }
                 let fits = self.times.check_local(index, moment);
                 self.report.judge(Check::Annexes, index, fits);
@@ -226,7 +240,12 @@ impl Audit {
         }
     }
 
-    fn message(&mut self, read: &ReadRecord, annex: Annex, moment: Moment) {
+    fn message(
+        &mut self,
+        leaf: &LeafPreimage,
+        message: PreparedMessage,
+        recorded: (u64, Annex, Moment),
+    ) {
         self.report.facts.messages += 1;
         let mut evidence = Evidence {
             server: &self.keeper.0,
@@ -236,7 +255,7 @@ impl Audit {
             times: &self.times,
             batches: &self.batches,
         };
-        if let Some(message) = evidence.check(&mut self.report, read, annex, moment) {
+        if let Some(message) = evidence.check(&mut self.report, leaf, message, recorded) {
             let promised =
                 self.exchanges
                     .message(&mut self.report, &self.origin, &self.local_state, &message);

@@ -1,6 +1,9 @@
 //! The signing certificates that a log recorded, and who vouches for them.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use certs::{Certificate, MAXIMUM_PATH, TrustedAuthority, vouch};
 use trust::{Digest, message::SigningCertificate, wire::configuration::Authority};
@@ -18,7 +21,8 @@ const CHAINS: usize = 16;
 /// The certificates of the records read so far, each parsed once.
 #[derive(Default)]
 pub(crate) struct RecordedCertificates {
-    recorded: HashMap<Digest, Recorded>,
+    recorded: HashMap<Digest, Certificate>,
+    vouched: Arc<VouchedCertificates>,
     /// Certificates that may stand between a member's and an authority's, by their subject; of
     /// one subject in the order in which they were recorded.
     intermediates: HashMap<String, Vec<Digest>>,
@@ -26,13 +30,29 @@ pub(crate) struct RecordedCertificates {
     authorities: HashMap<Digest, Option<TrustedAuthority>>,
 }
 
-struct Recorded {
-    certificate: Certificate,
-    /// As vouched for by an authority before; asked again for each time and state.
-    vouched: Option<SigningCertificate>,
+/// The certificates that an authority has vouched for so far, by their digests; whether one still
+/// does is asked again for each time and state.
+#[derive(Default)]
+pub(crate) struct VouchedCertificates(RwLock<HashMap<Digest, SigningCertificate>>);
+
+impl VouchedCertificates {
+    pub(crate) fn get(&self, digest: &Digest) -> Option<SigningCertificate> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(digest).cloned()
+    }
+
+    fn keep(&self, certificate: SigningCertificate) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(certificate.digest, certificate);
+    }
 }
 
 impl RecordedCertificates {
+    /// Those that were vouched for, also while more are.
+    pub(crate) const fn vouched_so_far(&self) -> &Arc<VouchedCertificates> {
+        &self.vouched
+    }
+
     /// Takes in a recorded certificate.
     pub(crate) fn record(&mut self, der: &[u8]) -> Result<(), String> {
         let certificate = Certificate::parse(der).map_err(|error| error.to_string())?;
@@ -48,10 +68,7 @@ impl RecordedCertificates {
                 same.remove(0);
             }
         }
-        self.recorded.entry(digest).or_insert(Recorded {
-            certificate,
-            vouched: None,
-        });
+        self.recorded.entry(digest).or_insert(certificate);
         Ok(())
     }
 
@@ -87,18 +104,18 @@ impl RecordedCertificates {
             .recorded
             .get(&digest)
             .ok_or_else(|| format!("its signing certificate {digest} is not recorded before it"))?;
-        if let Some(facts) = &found.vouched
+        if let Some(facts) = self.vouched.get(&digest)
             && approved
                 .authorities
                 .iter()
                 .any(|known| known.digest() == facts.authority)
             && (facts.not_before..=facts.not_after).contains(&signed_at)
         {
-            return Ok(Proven::Value(facts.clone()));
+            return Ok(Proven::Value(facts));
         }
-        let der = found.certificate.der();
+        let der = found.der();
         let mut vouched = vouch::<&[u8]>(der, &[], &approved.authorities, signed_at);
-        for chain in self.chains(&found.certificate).skip(1) {
+        for chain in self.chains(found).skip(1) {
             if vouched.is_ok() {
                 break;
             }
@@ -107,9 +124,7 @@ impl RecordedCertificates {
         match vouched {
             Ok(vouched) => {
                 let facts = SigningCertificate::from(&vouched);
-                if let Some(found) = self.recorded.get_mut(&digest) {
-                    found.vouched = Some(facts.clone());
-                }
+                self.vouched.keep(facts.clone());
                 Ok(Proven::Value(facts))
             }
             // The authority may be the one whose proof failed.
@@ -155,7 +170,7 @@ impl RecordedCertificates {
             reached += 1;
             let above = self.intermediates.get(issuer).into_iter().flatten();
             let above = above.rev().filter_map(|digest| self.recorded.get(digest));
-            for above in above.map(|found| &found.certificate) {
+            for above in above {
                 let room = chains.len() < CHAINS && chain.len() < MAXIMUM_PATH;
                 if room && !chain.contains(&above.der()) {
                     chains.push((above.issuer(), [&chain[..], &[above.der()]].concat()));

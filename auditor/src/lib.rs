@@ -4,6 +4,7 @@
 //! is the only root of trust. It tells what was checked, how often, and what did not hold.
 //! [`listing`] and [`show`] find and print what a log says, without verifying it.
 
+mod ahead;
 mod audit;
 mod certificates;
 mod check;

@@ -2,19 +2,21 @@
 
 use prost::Message;
 use trust::{
-    Content, Digest, ServerId,
+    Digest, ServerId,
     batch::VerifiedBatches,
     configuration::StateKey,
     header::{Direction, Header},
+    leaf::LeafPreimage,
     message::{KeptMessage, SigningCertificate},
     wire::{
         configuration::{AuthenticationCertificate, Registration, SecurityServer},
         evidence::{Annex, Signature, Stage},
     },
 };
-use verifiable_log::{RawRecord, ReadRecord};
+use verifiable_log::RawRecord;
 
 use crate::{
+    ahead::PreparedMessage,
     certificates::RecordedCertificates,
     check::Check,
     configuration::RecordedConfiguration,
@@ -56,13 +58,12 @@ impl Evidence<'_> {
     pub(crate) fn check(
         &mut self,
         report: &mut Report,
-        read: &ReadRecord,
-        annex: Annex,
-        recorded: Moment,
+        leaf: &LeafPreimage,
+        message: PreparedMessage,
+        (index, annex, recorded): (u64, Annex, Moment),
     ) -> Option<ParsedMessage> {
-        let record = &read.record;
-        let index = record.index;
-        let Some(kept) = report.judge(Check::Forms, index, kept_message(record)) else {
+        let PreparedMessage { kept, content } = message;
+        let Some(kept) = report.judge(Check::Forms, index, kept) else {
             report.unchecked(Check::Annexes);
             leave_unchecked(report);
             return None;
@@ -75,7 +76,6 @@ impl Evidence<'_> {
             return None;
         }
 
-        let content = Content::received(record.content.clone());
         let is_refusal = header.refusal_code.is_some() || annex.decision != ACCEPTED;
         self.contents
             .check(report, index, &content, &header.content_digest, is_refusal);
@@ -101,8 +101,8 @@ impl Evidence<'_> {
         Some(ParsedMessage {
             index,
             digest: kept.digest(),
-            signature_digest: read.leaf.signature_digest,
-            leaf: read.leaf.leaf(),
+            signature_digest: leaf.signature_digest,
+            leaf: leaf.leaf(),
             header: header.clone(),
             annex,
             stage,

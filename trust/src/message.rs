@@ -251,6 +251,10 @@ pub struct KeptMessage {
     signed_at: i64,
     /// The way to what was signed, unless this message was signed alone.
     batch: Option<BatchPath>,
+    /// The message digest.
+    digest: Digest,
+    /// Whether the signature is known to verify with the key of the certificate it names.
+    is_verified: bool,
 }
 
 impl KeptMessage {
@@ -279,6 +283,12 @@ impl KeptMessage {
                 "the signing time differs from the header's created_at"
             }));
         }
+        let digest = message_digest(
+            header.direction,
+            header.sequence,
+            &Digest::of(&header_bytes),
+            &header.content_digest,
+        );
         Ok(Self {
             header,
             header_bytes,
@@ -287,6 +297,8 @@ impl KeptMessage {
             signature,
             signed_at,
             batch,
+            digest,
+            is_verified: false,
         })
     }
 
@@ -332,10 +344,10 @@ impl KeptMessage {
         )
     }
 
-    /// The message digest, recomputed from the manifest.
+    /// The message digest, computed from header and content digest.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of(self.manifest().as_bytes())
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The DER `SignedAttributes` that were signed if the signature is good.
@@ -343,20 +355,23 @@ impl KeptMessage {
     /// # Errors
     /// `MalformedEnvelope` when the time is none that can be signed.
     pub fn signed_attributes(&self) -> Result<[u8; SIGNED_ATTRIBUTES_LENGTH], Refusal> {
-        self.attributes_over(&self.digest())
-    }
-
-    fn attributes_over(&self, message: &Digest) -> Result<[u8; SIGNED_ATTRIBUTES_LENGTH], Refusal> {
         let signed = match &self.batch {
-            None => *message,
+            None => self.digest,
             Some(path) => {
-                let root = path.root(message).map_err(|error| {
+                let root = path.root(&self.digest).map_err(|error| {
                     Refusal::new(Reason::MalformedEnvelope, format!("the batch: {error}"))
                 })?;
                 Digest::of(batch_manifest(&root).as_bytes())
             }
         };
         signed_attributes(self.signed_at, &signed, &self.certificate_digest)
+    }
+
+    /// Verifies the signature before it is known whether its certificate may be used: if it is good,
+    /// [`Self::verify`] need not do it again. Nothing follows from it alone.
+    pub fn verify_ahead(&mut self, certificate: &SigningCertificate, batches: &VerifiedBatches) {
+        self.is_verified = self.certificate_digest == certificate.digest
+            && self.verify_value(certificate, batches).is_ok();
     }
 
     /// Verifies the signature with the certificate it names, which must have been valid at the
@@ -385,14 +400,23 @@ impl KeptMessage {
                 ),
             ));
         }
-        let digest = self.digest();
-        let attributes = self.attributes_over(&digest)?;
+        if !self.is_verified {
+            self.verify_value(certificate, batches)?;
+        }
+        Ok(self.digest)
+    }
+
+    fn verify_value(
+        &self,
+        certificate: &SigningCertificate,
+        batches: &VerifiedBatches,
+    ) -> Result<(), Refusal> {
+        let attributes = self.signed_attributes()?;
         let value = self.signature_value();
         let verify = || certificate.public_key.verify(&attributes, value);
         match self.batch {
-            None => verify()?,
-            Some(_) => batches.verify_once(&attributes, value, verify)?,
+            None => verify(),
+            Some(_) => batches.verify_once(&attributes, value, verify),
         }
-        Ok(digest)
     }
 }

@@ -118,7 +118,8 @@ impl Audit {
         let leaf = leaf_of(&record.kept);
         self.tree
             .include(&mut self.report, index, leaf.leaf(), &proof);
-        self.record(&ReadRecord { record, leaf });
+        let prepared = self.preparation().of(ReadRecord { record, leaf });
+        self.record(prepared);
     }
 
     fn finish_container(mut self) -> Report {

@@ -25,7 +25,24 @@ fn an_altered_header() {
 fn an_altered_signature() {
     let mut story = Story::truthful();
     let index = story.stream[2];
-    let entry = &mut story.ledger.entries[index as usize];
+    alter_signature(&mut story.ledger, index);
+    only(&story.audit(), Check::Signatures, index, "does not verify");
+}
+
+#[test]
+fn an_altered_signature_far_behind_the_first_of_its_signer() {
+    let mut story = Story::truthful();
+    let after: Vec<_> = (100..120)
+        .flat_map(|number| story.answer_unary(number))
+        .collect();
+    // By now the certificate is known, and signatures are verified ahead of all other checks.
+    let index = after[30];
+    alter_signature(&mut story.ledger, index);
+    only(&story.audit(), Check::Signatures, index, "does not verify");
+}
+
+fn alter_signature(ledger: &mut Ledger, index: u64) {
+    let entry = &mut ledger.entries[index as usize];
     let mut signature = Signature::decode(entry.signature.clone()).unwrap();
     if let Some(Form::CadesV1(cades)) = &mut signature.form {
         let mut value = cades.value.to_vec();
@@ -33,7 +50,6 @@ fn an_altered_signature() {
         cades.value = value.into();
     }
     entry.signature = signature.encode_to_vec().into();
-    only(&story.audit(), Check::Signatures, index, "does not verify");
 }
 
 #[test]
