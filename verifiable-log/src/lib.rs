@@ -46,6 +46,7 @@ mod log;
 mod opening;
 mod options;
 mod proofs;
+mod queue;
 mod reader;
 mod record;
 mod scan;

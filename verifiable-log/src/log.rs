@@ -8,7 +8,6 @@ use std::{
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use durable::{FileSystem, Posix};
-use tokio::sync::{Semaphore, mpsc, oneshot};
 use trust::{
     checkpoint::{Checkpoint, LogKey, Origin, SignedCheckpoint},
     merkle::Frontier,
@@ -19,20 +18,18 @@ use crate::{
     files,
     opening::{self, Progress},
     options::Options,
+    queue::{Queue, queue},
     record::{Receipt, Record},
     shared::{Shared, locked},
     storage::Storage,
-    waiting::{Frame, Waiting},
+    waiting::{Frame, Told, length_of_frames},
     writer::{MAX_RECORDS, MAX_TOGETHER},
 };
 
 /// An open log with its one writer. Closed when dropped, after all that waits is written.
 pub struct Log {
     shared: Arc<Shared>,
-    queue: Option<mpsc::Sender<Waiting>>,
-    /// Room for bytes that wait, in units of [`UNIT`].
-    room: Arc<Semaphore>,
-    units: u32,
+    queue: Option<Queue>,
     writer: Option<JoinHandle<()>>,
     checkpoint: Mutex<Last>,
 }
@@ -43,9 +40,6 @@ struct Last {
     signed: Option<SignedCheckpoint>,
     tree: Frontier,
 }
-
-/// Waiting bytes are counted in units of a kibibyte.
-const UNIT: u64 = 1024;
 
 impl Log {
     /// Makes a new, empty log in a folder that does not hold one. Blocks on files.
@@ -105,18 +99,14 @@ impl Log {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, Error> {
         let opened = opening::open(storage, views, options, progress)?;
-        let options = &opened.shared.options;
-        let units = u32::try_from(options.queue_bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let (queue, waiting) = mpsc::channel(options.queue_records);
+        let (queue, arrivals) = queue(&opened.shared.options);
         let writer = thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || opened.writer.run(waiting))
+            .spawn(move || opened.writer.run(arrivals))
             .map_err(Error::storage("starting the writer"))?;
         Ok(Self {
             shared: opened.shared,
             queue: Some(queue),
-            room: Arc::new(Semaphore::new(units as usize)),
-            units,
             writer: Some(writer),
             checkpoint: Mutex::new(Last {
                 signed: opened.checkpoint,
@@ -178,30 +168,18 @@ impl Log {
             return Ok(Vec::new());
         }
         let frames = self.prepare(records)?;
-        let length: u64 = frames.iter().map(Frame::length).sum();
-        must_fit("a batch", length, MAX_TOGETHER)?;
+        must_fit("a batch", length_of_frames(&frames), MAX_TOGETHER)?;
         self.shared
             .must_not_have_failed()
             .map_err(AppendError::Failed)?;
-        let units = u32::try_from(length.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(units.min(self.units))
-            .await
-            .map_err(|_| AppendError::Closed)?;
-        let (reply, receipts) = oneshot::channel();
-        let waiting = Waiting {
-            frames,
-            reserved,
-            reply,
-            _room: room,
-        };
         let queue = self.queue.as_ref().ok_or(AppendError::Closed)?;
-        if queue.send(waiting).await.is_err() {
-            return Err(self.shared.refused_by_failure());
-        }
-        match receipts.await {
-            Ok(receipts) => receipts,
-            // Everybody is answered, unless the writer panics.
+        let answer = queue.put(frames, reserved).await;
+        match answer.ok_or(AppendError::Closed)?.await {
+            Ok(told) => told.map(|Told { receipts, others }| {
+                drop(others);
+                receipts
+            }),
+            // Everybody is answered, unless the writer has failed or panics.
             Err(_) => Err(AppendError::Failed(self.shared.fail(Error::WriterStopped))),
         }
     }

@@ -4,7 +4,6 @@ use std::{sync::Arc, thread, time::Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use durable::{BlockBuffer, File};
-use tokio::sync::mpsc;
 use trust::merkle::Frontier;
 
 use crate::{
@@ -14,10 +13,11 @@ use crate::{
         BATCH_HEADER, BLOCK, BatchHeader, Chain, SegmentHeader, SegmentId, block_after,
         segment_name,
     },
+    queue::Arrivals,
     record::{Receipt, Record},
     segments,
     shared::Shared,
-    waiting::{Frame, Waiting, length_of, refuse_all},
+    waiting::{Frame, Waiting, length_of, refuse_all, tell_all},
     walk::{Place, Tail, finish},
 };
 
@@ -74,16 +74,13 @@ impl Writer {
     }
 
     /// Writes until nobody can append any more, or the log fails.
-    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+    pub(crate) fn run(mut self, mut arrivals: Arrivals) {
         let _fails = FailsByPanic(Arc::clone(&self.shared));
-        let mut held_over = None;
-        let mut crowded = false;
-        while let Some(first) = held_over.take().or_else(|| queue.blocking_recv()) {
+        while let Some(first) = arrivals.wait() {
             let batch = Some(self.frontier.size());
             self.shared.writing().send_replace(batch);
-            let (group, next) = self.gather(first, crowded, &mut queue);
-            held_over = next;
-            crowded = group.len() > 1;
+            let group = self.gather(first, &mut arrivals);
+            arrivals.note(group.len());
             let failure = self.shared.must_not_have_failed().err();
             match failure.clone() {
                 None => self.write_group(group),
@@ -94,26 +91,20 @@ impl Writer {
                 break;
             }
         }
-        queue.close();
+        arrivals.close();
         let failed = self.shared.refused_by_failure();
-        refuse_all(held_over.into_iter().collect(), &failed);
-        while let Some(waiting) = queue.blocking_recv() {
+        while let Some(waiting) = arrivals.wait() {
             waiting.refuse(failed.clone());
         }
     }
 
-    /// Takes all that waits, as far as it makes one batch. What does not fit is held over.
+    /// Takes all that waits, as far as it makes one batch. What does not fit is put back.
     ///
-    /// When it is `crowded`, or more than one waits, others are about to append, too, and run before
+    /// When it is crowded, or more than one waits, others are about to append, too, and run before
     /// the batch is written if the processors are busy with them: one sync, and one signature of
     /// what they sign meanwhile, then serves more. It is no wait for anybody: where a processor is
     /// idle, and for a caller alone, the batch is written at once.
-    fn gather(
-        &self,
-        first: Waiting,
-        crowded: bool,
-        queue: &mut mpsc::Receiver<Waiting>,
-    ) -> (Vec<Waiting>, Option<Waiting>) {
+    fn gather(&self, first: Waiting, arrivals: &mut Arrivals) -> Vec<Waiting> {
         let mut length = BATCH_HEADER as u64 + first.length();
         let mut records = first.frames.len();
         // The rest of the segment is used before a new one is begun.
@@ -121,13 +112,14 @@ impl Writer {
         let whole = self.shared.options.segment_size - BLOCK;
         let limit = if length <= room { room } else { whole }.min(FULL_BATCH);
         let mut group = vec![first];
-        let mut found = usize::from(!crowded);
+        let mut found = usize::from(!arrivals.is_crowded());
         for _ in 0..=MOST_YIELDS {
-            while let Ok(next) = queue.try_recv() {
+            while let Some(next) = arrivals.next() {
                 length += next.length();
                 records += next.frames.len();
                 if length > limit || records > MAX_RECORDS {
-                    return (group, Some(next));
+                    arrivals.put_back(next);
+                    return group;
                 }
                 group.push(next);
             }
@@ -137,7 +129,7 @@ impl Writer {
             found = group.len();
             thread::yield_now();
         }
-        (group, None)
+        group
     }
 
     fn write_group(&mut self, group: Vec<Waiting>) {
@@ -162,15 +154,19 @@ impl Writer {
 
     fn give_receipts(first: u64, group: Vec<Waiting>) {
         let mut index = first;
-        for waiting in group {
+        let mut receipts_of = |waiting: &Waiting| {
             let receipts = waiting.frames.iter().map(|frame| {
                 let receipt = Receipt::new(index, frame.leaf);
                 index += 1;
                 receipt
             });
-            // Whoever no longer waits does not need it: the record is there.
-            waiting.reply.send(Ok(receipts.collect())).ok();
-        }
+            receipts.collect()
+        };
+        let told = group.into_iter().map(|waiting| {
+            let receipts = receipts_of(&waiting);
+            (waiting, receipts)
+        });
+        tell_all(told.collect());
     }
 
     /// Makes room for a group. On a full disk, refuses those of it that may not use the reserve.
