@@ -15,8 +15,9 @@ use http::{Request, Response};
 use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
+    rt::Executor,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -26,7 +27,12 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use trust::{Digest, Reason, Refusal, ServerId};
 
-use crate::{grpc::body::WrittenBody, local_state::AdapterAddress, snapshot::Newest};
+use crate::{
+    crowd::{Crowd, behind},
+    grpc::body::WrittenBody,
+    local_state::AdapterAddress,
+    snapshot::Newest,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the end of a connection is waited for, to say why a call on it broke off.
@@ -152,14 +158,16 @@ impl<K: Hash + Eq + Clone> Slots<K> {
 pub(crate) struct PeerConnections {
     tls: PeerTls,
     newest: Arc<Newest>,
+    crowd: Crowd,
     slots: Slots<(ServerId, String)>,
 }
 
 impl PeerConnections {
-    pub(crate) fn new(tls: PeerTls, newest: Arc<Newest>) -> Self {
+    pub(crate) fn new(tls: PeerTls, newest: Arc<Newest>, crowd: Crowd) -> Self {
         Self {
             tls,
             newest,
+            crowd,
             slots: Slots::new(),
         }
     }
@@ -216,7 +224,9 @@ impl PeerConnections {
                 .await
                 .map_err(|error| words(&error))?;
             let certificate = peer_certificate_digest(stream.get_ref().1.peer_certificates());
-            let connection = open(stream).await.map_err(|error| error.to_string())?;
+            let connection = open(stream, self.crowd.clone())
+                .await
+                .map_err(|error| error.to_string())?;
             Ok(Connection {
                 certificate,
                 ..connection
@@ -231,12 +241,14 @@ impl PeerConnections {
 
 /// Connections to the adapters of this server's services.
 pub(crate) struct AdapterConnections {
+    crowd: Crowd,
     slots: Slots<AdapterAddress>,
 }
 
 impl AdapterConnections {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(crowd: Crowd) -> Self {
         Self {
+            crowd,
             slots: Slots::new(),
         }
     }
@@ -247,11 +259,12 @@ impl AdapterConnections {
     /// `AdapterUnreachable`; the text names no address, since it goes to the caller.
     pub(crate) async fn to(&self, address: &AdapterAddress) -> Result<Connection, Refusal> {
         self.slots
-            .connection(address, |_| true, || Self::connect(address))
+            .connection(address, |_| true, || self.connect(address))
             .await
     }
 
-    async fn connect(address: &AdapterAddress) -> Result<Connection, Refusal> {
+    async fn connect(&self, address: &AdapterAddress) -> Result<Connection, Refusal> {
+        let crowd = self.crowd.clone();
         let opening = async {
             let connection = match address {
                 AdapterAddress::Loopback(socket) => {
@@ -261,10 +274,14 @@ impl AdapterConnections {
                     stream
                         .set_nodelay(true)
                         .map_err(|error| error.to_string())?;
-                    open(stream).await
+                    open(stream, crowd).await
                 }
                 AdapterAddress::Unix(path) => {
-                    open(UnixStream::connect(path).await.map_err(|e| e.to_string())?).await
+                    open(
+                        UnixStream::connect(path).await.map_err(|e| e.to_string())?,
+                        crowd,
+                    )
+                    .await
                 }
             };
             connection.map_err(|error| error.to_string())
@@ -288,11 +305,15 @@ pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The HTTP/2 handshake; the connection then lives in its own task until either side closes it.
-pub(crate) async fn open<S>(stream: S) -> Result<Connection, hyper::Error>
+pub(crate) async fn open<S>(stream: S, crowd: Crowd) -> Result<Connection, hyper::Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (requests, connection) = Builder::new(TokioExecutor::new())
+    let spawning = ConnectionBehind {
+        crowd,
+        is_spawned: Arc::default(),
+    };
+    let (requests, connection) = Builder::new(spawning)
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
@@ -315,4 +336,25 @@ where
         ended,
         answered: Arc::default(),
     })
+}
+
+/// Spawns what hyper spawns for a connection: the connection itself, behind others; and then what
+/// belongs to its calls.
+#[derive(Clone)]
+struct ConnectionBehind {
+    crowd: Crowd,
+    is_spawned: Arc<AtomicBool>,
+}
+
+impl<F> Executor<F> for ConnectionBehind
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        if self.is_spawned.swap(true, Ordering::Relaxed) {
+            tokio::spawn(task);
+        } else {
+            tokio::spawn(behind(self.crowd.clone(), task));
+        }
+    }
 }

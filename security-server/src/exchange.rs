@@ -19,8 +19,8 @@ use trust::{
 };
 
 use crate::{
-    client_call::ConnectionIdentity, counting::note_duration, local_state::LocalService,
-    signer::MemberSigner,
+    client_call::ConnectionIdentity, counting::note_duration, crowd::Crowd,
+    local_state::LocalService, signer::MemberSigner,
 };
 
 /// How long an interrupted exchange may take to record its end.
@@ -250,6 +250,11 @@ impl OpenExchanges {
         if timeout(CUT_TIMEOUT, self.none_open()).await.is_err() {
             tracing::warn!("some exchanges did not end; they are closed at the next start");
         }
+    }
+
+    /// Those under way, for whoever asks whether there are several.
+    pub(crate) fn crowd(&self) -> Crowd {
+        Crowd::new(self.count.subscribe())
     }
 
     /// How many are under way.

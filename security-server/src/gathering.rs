@@ -9,12 +9,15 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::yield_now};
 use trust::{
     Digest, ServerId,
     batch::{self, MessageSignature, ToSign},
     signature::{Signer, SigningFailed},
 };
+
+/// How often others are let run before a signature is made.
+const MOST_YIELDS: usize = 4;
 
 /// Whose key signs, and for which server.
 type Destination = (Digest, ServerId);
@@ -30,18 +33,18 @@ struct Waiting {
     made: oneshot::Sender<Result<MessageSignature, SigningFailed>>,
 }
 
-/// What a message finds.
-enum Found<Written> {
-    /// The log is idle.
-    Idle,
-    /// The log writes: whoever comes first gathers the others until it has written.
-    First(Written),
-    /// Somebody gathers.
-    Gathering(oneshot::Receiver<Result<MessageSignature, SigningFailed>>),
+/// How long whoever is first gathers others.
+pub(crate) enum Until<Written> {
+    /// There are none.
+    Now,
+    /// Nothing is waited for: until those that are ready to sign have come.
+    OthersHaveRun,
+    /// Until the log has written: what is signed now could not be recorded before.
+    Written(Written),
 }
 
 impl Gatherings {
-    /// Signs a message for a server with a member's key; `writing` is what the log is doing.
+    /// Signs a message for a server with a member's key; `until` says what the others are waited for.
     ///
     /// # Errors
     /// When the key cannot be used.
@@ -50,43 +53,40 @@ impl Gatherings {
         message: ToSign,
         signer: &dyn Signer,
         receiver: &ServerId,
-        writing: Option<impl Future<Output = ()>>,
+        until: Until<impl Future<Output = ()>>,
     ) -> Result<MessageSignature, SigningFailed> {
         let destination = (signer.certificate_digest(), receiver.clone());
-        match self.find(&destination, message, writing) {
-            Found::Idle => alone(message, signer),
-            Found::First(written) => {
-                let mut open = Open {
-                    gatherings: self,
-                    destination: Some(destination),
-                };
-                written.await;
-                sign_together(message, open.close(), signer)
-            }
-            Found::Gathering(made) => made.await.unwrap_or_else(|_| Err(given_up())),
+        if let Some(made) = self.join(&destination, message) {
+            return made.await.unwrap_or_else(|_| Err(given_up()));
         }
+        let mut open = Open {
+            gatherings: self,
+            destination: Some(destination),
+        };
+        match until {
+            Until::Now => {}
+            Until::OthersHaveRun => open.let_others_come().await,
+            Until::Written(written) => written.await,
+        }
+        sign_together(message, open.close(), signer)
     }
 
-    fn find<Written>(
+    /// Joins those who gather for a destination; whoever is first gathers the others.
+    fn join(
         &self,
         destination: &Destination,
         message: ToSign,
-        writing: Option<Written>,
-    ) -> Found<Written> {
-        let mut open = self.lock();
-        match open.entry(destination.clone()) {
+    ) -> Option<oneshot::Receiver<Result<MessageSignature, SigningFailed>>> {
+        match self.lock().entry(destination.clone()) {
             Entry::Occupied(mut gathering) => {
                 let (made, signature) = oneshot::channel();
                 gathering.get_mut().push(Waiting { message, made });
-                Found::Gathering(signature)
+                Some(signature)
             }
-            Entry::Vacant(entry) => match writing {
-                None => Found::Idle,
-                Some(written) => {
-                    entry.insert(Vec::new());
-                    Found::First(written)
-                }
-            },
+            Entry::Vacant(entry) => {
+                entry.insert(Vec::new());
+                None
+            }
         }
     }
 
@@ -103,6 +103,28 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
+    /// Lets run what is ready to run, as long as there is more to sign each time.
+    async fn let_others_come(&self) {
+        let mut found = 0;
+        for _ in 0..MOST_YIELDS {
+            yield_now().await;
+            let gathered = self.gathered();
+            if gathered == found {
+                break;
+            }
+            found = gathered;
+        }
+    }
+
+    fn gathered(&self) -> usize {
+        let gatherings = self.gatherings.lock();
+        let gathered = self
+            .destination
+            .as_ref()
+            .and_then(|destination| gatherings.get(destination));
+        gathered.map_or(0, Vec::len)
+    }
+
     /// Takes all that has gathered; what comes later finds a new gathering.
     fn close(&mut self) -> Vec<Waiting> {
         let destination = self.destination.take();
@@ -116,10 +138,6 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn alone(message: ToSign, signer: &dyn Signer) -> Result<MessageSignature, SigningFailed> {
-    batch::sign(&[message], signer)?.pop().ok_or_else(given_up)
 }
 
 /// Signs all that has gathered and gives each its signature; returns that of the first.
@@ -220,7 +238,12 @@ mod tests {
             signing.push(tokio::spawn(async move {
                 let written = async move { drop(writing.wait_for(|written| *written).await) };
                 gatherings
-                    .sign(message(number), signer.as_ref(), &receiver, Some(written))
+                    .sign(
+                        message(number),
+                        signer.as_ref(),
+                        &receiver,
+                        Until::Written(written),
+                    )
                     .await
             }));
             yield_now().await;
@@ -284,10 +307,39 @@ mod tests {
     #[tokio::test]
     async fn whoever_finds_the_log_idle_does_not_wait() {
         let (gatherings, signer) = (Gatherings::default(), Counting::default());
-        let idle: Option<std::future::Pending<()>> = None;
+        let now: Until<std::future::Pending<()>> = Until::Now;
         let receiver = server("server-1");
-        let made = gatherings.sign(message(0), &signer, &receiver, idle).await;
+        let made = gatherings.sign(message(0), &signer, &receiver, now).await;
         assert_eq!(size_of(&made.unwrap()), 1);
+    }
+
+    #[tokio::test]
+    async fn those_who_are_ready_to_sign_are_signed_together_without_waiting() {
+        let gatherings = Arc::new(Gatherings::default());
+        let signer = Arc::<Counting>::default();
+        let (ready, start) = tokio::sync::watch::channel(false);
+        let signing: Vec<_> = (0..10)
+            .map(|number| {
+                let (gatherings, signer) = (Arc::clone(&gatherings), Arc::clone(&signer));
+                let mut start = start.clone();
+                tokio::spawn(async move {
+                    start.wait_for(|ready| *ready).await.unwrap();
+                    let run: Until<std::future::Pending<()>> = Until::OthersHaveRun;
+                    let receiver = server("server-1");
+                    gatherings
+                        .sign(message(number), signer.as_ref(), &receiver, run)
+                        .await
+                })
+            })
+            .collect();
+        yield_now().await;
+        ready.send(true).unwrap();
+        for (number, made) in signing.into_iter().enumerate() {
+            let made = made.await.unwrap().unwrap();
+            assert!(made.is_of(&message(number)));
+            assert_eq!(size_of(&made), 10);
+        }
+        assert_eq!(*signer.0.lock().unwrap(), 1);
     }
 
     #[tokio::test]
@@ -297,10 +349,10 @@ mod tests {
         let sign = |number| {
             let (gatherings, signer) = (Arc::clone(&gatherings), Arc::clone(&signer));
             tokio::spawn(async move {
-                let writing = Some(pending::<()>());
+                let never = Until::Written(pending::<()>());
                 let receiver = server("server-1");
                 gatherings
-                    .sign(message(number), signer.as_ref(), &receiver, writing)
+                    .sign(message(number), signer.as_ref(), &receiver, never)
                     .await
                     .map(drop)
             })

@@ -12,6 +12,7 @@ pub mod command_line;
 mod connections;
 mod consume;
 mod counting;
+mod crowd;
 mod exchange;
 mod frames;
 #[cfg(fuzzing)]

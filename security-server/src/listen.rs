@@ -27,7 +27,11 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 use trust::Digest;
 
-use crate::{grpc::body::WrittenBody, settings::Limits};
+use crate::{
+    crowd::{Crowd, behind},
+    grpc::body::WrittenBody,
+    settings::Limits,
+};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -46,6 +50,9 @@ pub(crate) enum Shown {
 
 /// Answers the requests of one listener.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {
+    /// The exchanges under way at this server.
+    fn crowd(&self) -> Crowd;
+
     /// Answers one request from a connection.
     fn answer(
         &self,
@@ -280,6 +287,7 @@ impl<A: Answer> Connection<A> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let crowd = self.answer.crowd();
         let answer = self.answer;
         let service = service_fn(move |request| {
             let (answer, shown) = (answer.clone(), shown.clone());
@@ -297,7 +305,7 @@ impl<A: Answer> Connection<A> {
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
-            served = connection.as_mut() => served,
+            served = behind(crowd, connection.as_mut()) => served,
             () = self.closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -9,6 +9,7 @@ use trust::SubsystemId;
 use crate::{
     client_call::ConnectionIdentity,
     consume,
+    crowd::Crowd,
     grpc::{
         body::WrittenBody,
         unary::{code, refused},
@@ -32,6 +33,10 @@ pub(crate) struct ForClients {
 }
 
 impl Answer for ForClients {
+    fn crowd(&self) -> Crowd {
+        self.server.exchanges().crowd()
+    }
+
     async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
         if request.uri().path().starts_with(health::SERVICE_PREFIX) {
             return health::answer(&self.server, request).await;
@@ -58,6 +63,10 @@ pub(crate) struct ForPeers {
 }
 
 impl Answer for ForPeers {
+    fn crowd(&self) -> Crowd {
+        self.server.exchanges().crowd()
+    }
+
     async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
         let Shown::Tls(Some((certificate, _))) = shown else {
             return refused(code::UNIMPLEMENTED, "a security server shows a certificate");

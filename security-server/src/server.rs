@@ -62,8 +62,7 @@ pub(crate) struct Parts {
     pub(crate) identities: Identities,
     pub(crate) log_key: LogKey,
     pub(crate) recollection_file: RecollectionFile,
-    /// The most exchanges under way.
-    pub(crate) exchanges: usize,
+    pub(crate) exchanges: OpenExchanges,
 }
 
 impl Server {
@@ -79,9 +78,9 @@ impl Server {
             certificates: Certificates::default(),
             budget: parts.budget,
             peers: parts.peers,
-            adapters: AdapterConnections::new(),
+            adapters: AdapterConnections::new(parts.exchanges.crowd()),
             notes: RefusalNotes::default(),
-            exchanges: OpenExchanges::new(parts.exchanges),
+            exchanges: parts.exchanges,
             peer_logs: parts.recorder.peer_logs(),
             recorder: parts.recorder,
             proving: Proving::default(),

@@ -20,6 +20,7 @@ use crate::{
     admin,
     connections::PeerConnections,
     counting,
+    exchange::OpenExchanges,
     grpc::budget::Budget,
     identities::Identities,
     listen::{Listener, bind_unix, serve},
@@ -197,10 +198,11 @@ async fn assemble(
             "closed: they were open when the server stopped"
         );
     }
+    let exchanges = OpenExchanges::new(settings.limits.exchanges);
     let server = Server::new(Parts {
         id: settings.server.clone(),
         clock: Arc::clone(clock),
-        peers: PeerConnections::new(peer_tls, Arc::clone(&newest)),
+        peers: PeerConnections::new(peer_tls, Arc::clone(&newest), exchanges.crowd()),
         newest,
         signers: Signers::load(&settings.signing_keys)?,
         recorder,
@@ -209,7 +211,7 @@ async fn assemble(
         identities: identities.clone(),
         log_key,
         recollection_file,
-        exchanges: settings.limits.exchanges,
+        exchanges,
     });
     Ok((Arc::new(server), Fetching { source, wishes }))
 }

@@ -33,6 +33,7 @@ use super::{
 use crate::{
     Settings,
     connections::{Connection, open},
+    crowd::Crowd,
     grpc::{
         body::{self, Chunk},
         budget::Budget,
@@ -174,7 +175,7 @@ impl Call {
             let stream = TcpStream::connect(address).await?;
             let name = ServerName::try_from(host_of(address).to_owned())?;
             let stream = TlsConnector::from(tls).connect(name, stream).await?;
-            return Ok(open(stream).await?);
+            return Ok(open(stream, Crowd::nobody()).await?);
         }
         let listeners = addresses["client_plaintext"].as_array();
         let client = self.client.as_str();
@@ -190,8 +191,8 @@ impl Call {
                 )
             })?;
         Ok(match listener.strip_prefix("unix:") {
-            Some(path) => open(UnixStream::connect(path).await?).await?,
-            None => open(TcpStream::connect(listener).await?).await?,
+            Some(path) => open(UnixStream::connect(path).await?, Crowd::nobody()).await?,
+            None => open(TcpStream::connect(listener).await?, Crowd::nobody()).await?,
         })
     }
 

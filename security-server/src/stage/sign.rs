@@ -17,6 +17,7 @@ use crate::{
     call::Part,
     certificates::KnownCertificate,
     exchange::{Consumption, Provision},
+    gathering::Until,
     grpc::budget::Share,
     random,
     server::Server,
@@ -224,10 +225,14 @@ impl Server {
         receiver: &ServerId,
     ) -> Result<SignedMessage, Refusal> {
         let message = UnsignedMessage::new(header, content);
-        let writing = self.recorder().log().writing();
+        let until = match self.recorder().log().writing() {
+            Some(written) => Until::Written(written),
+            None if self.exchanges().count() > 1 => Until::OthersHaveRun,
+            None => Until::Now,
+        };
         let made = self
             .gatherings()
-            .sign(message.to_sign(), signer.as_ref(), receiver, writing)
+            .sign(message.to_sign(), signer.as_ref(), receiver, until)
             .await;
         made.and_then(|made| message.signed(made)).map_err(|error| {
             tracing::error!(%error, "signing failed");
