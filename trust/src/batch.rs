@@ -209,6 +209,22 @@ impl BatchPath {
     }
 }
 
+/// All that a batch signature says and is: the signed bytes follow from these.
+pub(crate) struct SignedBatch<'a> {
+    pub(crate) root: Digest,
+    pub(crate) signed_at: i64,
+    /// Of the certificate, so the key is part of it.
+    pub(crate) certificate: Digest,
+    pub(crate) value: &'a [u8],
+}
+
+impl SignedBatch<'_> {
+    fn digest(&self) -> Digest {
+        let (root, certificate) = (self.root.as_bytes(), self.certificate.as_bytes());
+        Digest::of_parts(&[root, &self.signed_at.to_be_bytes(), certificate, self.value])
+    }
+}
+
 /// Batch signatures that were verified, so that each is verified once. Bounded: when it is full, the
 /// older half is forgotten.
 #[derive(Debug, Default)]
@@ -220,15 +236,13 @@ pub struct VerifiedBatches {
 const MEMORY: usize = 4096;
 
 impl VerifiedBatches {
-    /// Verifies a signature over these attributes unless it is known to verify.
+    /// Verifies a signature unless it is known to verify.
     pub(crate) fn verify_once(
         &self,
-        signed_attributes: &[u8],
-        value: &[u8],
+        batch: &SignedBatch<'_>,
         verify: impl FnOnce() -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        // The attributes name the certificate, so the key is part of it.
-        let signature = Digest::of_parts(&[signed_attributes, value]);
+        let signature = batch.digest();
         let known = self.lock().iter().any(|known| known.contains(&signature));
         if !known {
             verify()?;

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::{
     Digest, MemberId,
-    batch::{self, BatchPath, MAX_BATCH_DELAY, MessageSignature, ToSign, VerifiedBatches},
+    batch::{
+        self, BatchPath, MAX_BATCH_DELAY, MessageSignature, SignedBatch, ToSign, VerifiedBatches,
+    },
     content::Content,
     header::Header,
     refusal::{Reason, Refusal},
@@ -355,16 +357,28 @@ impl KeptMessage {
     /// # Errors
     /// `MalformedEnvelope` when the time is none that can be signed.
     pub fn signed_attributes(&self) -> Result<[u8; SIGNED_ATTRIBUTES_LENGTH], Refusal> {
-        let signed = match &self.batch {
-            None => self.digest,
-            Some(path) => {
-                let root = path.root(&self.digest).map_err(|error| {
-                    Refusal::new(Reason::MalformedEnvelope, format!("the batch: {error}"))
-                })?;
-                Digest::of(batch_manifest(&root).as_bytes())
-            }
-        };
-        signed_attributes(self.signed_at, &signed, &self.certificate_digest)
+        match self.root()? {
+            None => self.attributes_over(&self.digest),
+            Some(root) => self.attributes_of_batch(&root),
+        }
+    }
+
+    /// The root of its batch, unless it was signed alone.
+    fn root(&self) -> Result<Option<Digest>, Refusal> {
+        let root = self.batch.as_ref().map(|path| path.root(&self.digest));
+        root.transpose()
+            .map_err(|error| Refusal::new(Reason::MalformedEnvelope, format!("the batch: {error}")))
+    }
+
+    fn attributes_of_batch(
+        &self,
+        root: &Digest,
+    ) -> Result<[u8; SIGNED_ATTRIBUTES_LENGTH], Refusal> {
+        self.attributes_over(&Digest::of(batch_manifest(root).as_bytes()))
+    }
+
+    fn attributes_over(&self, signed: &Digest) -> Result<[u8; SIGNED_ATTRIBUTES_LENGTH], Refusal> {
+        signed_attributes(self.signed_at, signed, &self.certificate_digest)
     }
 
     /// Verifies the signature before it is known whether its certificate may be used: if it is good,
@@ -411,12 +425,17 @@ impl KeptMessage {
         certificate: &SigningCertificate,
         batches: &VerifiedBatches,
     ) -> Result<(), Refusal> {
-        let attributes = self.signed_attributes()?;
         let value = self.signature_value();
-        let verify = || certificate.public_key.verify(&attributes, value);
-        match self.batch {
-            None => verify(),
-            Some(_) => batches.verify_once(&attributes, value, verify),
-        }
+        let verify = |attributes: &[u8]| certificate.public_key.verify(attributes, value);
+        let Some(root) = self.root()? else {
+            return verify(&self.attributes_over(&self.digest)?);
+        };
+        let batch = SignedBatch {
+            root,
+            signed_at: self.signed_at,
+            certificate: self.certificate_digest,
+            value,
+        };
+        batches.verify_once(&batch, || verify(&self.attributes_of_batch(&root)?))
     }
 }
