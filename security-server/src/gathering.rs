@@ -23,8 +23,9 @@ const MOST_YIELDS: usize = 4;
 type Destination = (Digest, ServerId);
 
 /// What waits to be signed, by destination.
-#[derive(Default)]
 pub(crate) struct Gatherings {
+    /// The most that are signed together.
+    most: usize,
     open: Mutex<HashMap<Destination, Vec<Waiting>>>,
 }
 
@@ -44,6 +45,14 @@ pub(crate) enum Until<Written> {
 }
 
 impl Gatherings {
+    /// Of so many messages at most.
+    pub(crate) fn of(most: usize) -> Self {
+        Self {
+            most,
+            open: Mutex::default(),
+        }
+    }
+
     /// Signs a message for a server with a member's key; `until` says what the others are waited for.
     ///
     /// # Errors
@@ -56,6 +65,9 @@ impl Gatherings {
         until: Until<impl Future<Output = ()>>,
     ) -> Result<MessageSignature, SigningFailed> {
         let destination = (signer.certificate_digest(), receiver.clone());
+        if self.most == 1 {
+            return sign_together(message, Vec::new(), self.most, signer);
+        }
         if let Some(made) = self.join(&destination, message) {
             return made.await.unwrap_or_else(|_| Err(given_up()));
         }
@@ -68,7 +80,7 @@ impl Gatherings {
             Until::OthersHaveRun => open.let_others_come().await,
             Until::Written(written) => written.await,
         }
-        sign_together(message, open.close(), signer)
+        sign_together(message, open.close(), self.most, signer)
     }
 
     /// Joins those who gather for a destination; whoever is first gathers the others.
@@ -144,11 +156,12 @@ impl Drop for Open<'_> {
 fn sign_together(
     first: ToSign,
     gathered: Vec<Waiting>,
+    most: usize,
     signer: &dyn Signer,
 ) -> Result<MessageSignature, SigningFailed> {
     let others = gathered.iter().map(|waiting| waiting.message);
     let messages: Vec<_> = std::iter::once(first).chain(others).collect();
-    let mut made = sign_all(&messages, signer).into_iter();
+    let mut made = sign_all(&messages, most, signer).into_iter();
     let of_first = made.next();
     for (waiting, made) in gathered.into_iter().zip(made) {
         // Whoever no longer waits needs no signature.
@@ -160,11 +173,12 @@ fn sign_together(
 /// Signs messages in as few batches as may hold them.
 fn sign_all(
     messages: &[ToSign],
+    most: usize,
     signer: &dyn Signer,
 ) -> Vec<Result<MessageSignature, SigningFailed>> {
     let mut made = Vec::with_capacity(messages.len());
     let mut rest = messages;
-    while let Some((together, others)) = rest.split_at_checked(batch::fitting(rest)) {
+    while let Some((together, others)) = rest.split_at_checked(batch::fitting(rest).min(most)) {
         if together.is_empty() {
             break;
         }
@@ -228,7 +242,16 @@ mod tests {
 
     /// Lets so many messages meet while the log writes; gives the size of each one's batch.
     async fn gathered(count: usize, receivers: &[&str], signer: &Arc<Counting>) -> Vec<u32> {
-        let gatherings = Arc::new(Gatherings::default());
+        gathered_of(MAX_BATCH, count, receivers, signer).await
+    }
+
+    async fn gathered_of(
+        most: usize,
+        count: usize,
+        receivers: &[&str],
+        signer: &Arc<Counting>,
+    ) -> Vec<u32> {
+        let gatherings = Arc::new(Gatherings::of(most));
         let (written, writing) = tokio::sync::watch::channel(false);
         let mut signing = Vec::new();
         for number in 0..count {
@@ -277,6 +300,14 @@ mod tests {
         assert_eq!(sizes[MAX_BATCH], 1);
     }
 
+    #[tokio::test]
+    async fn no_signature_is_over_more_messages_than_it_may_be() {
+        for (most, sizes) in [(1, [1; 7]), (3, [3, 3, 3, 3, 3, 3, 1])] {
+            let signer = Arc::default();
+            assert_eq!(gathered_of(most, 7, &["server-1"], &signer).await, sizes);
+        }
+    }
+
     #[test]
     fn what_a_batch_may_not_hold_together_is_signed_apart() {
         // The log stood still for minutes, or the clock was set: forward, and back.
@@ -288,7 +319,7 @@ mod tests {
             })
             .collect();
         let signer = Counting::default();
-        let made = sign_all(&messages, &signer);
+        let made = sign_all(&messages, MAX_BATCH, &signer);
         let sizes: Vec<_> = made
             .iter()
             .map(|made| size_of(made.as_ref().unwrap()))
@@ -306,7 +337,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_finds_the_log_idle_does_not_wait() {
-        let (gatherings, signer) = (Gatherings::default(), Counting::default());
+        let (gatherings, signer) = (Gatherings::of(MAX_BATCH), Counting::default());
         let now: Until<std::future::Pending<()>> = Until::Now;
         let receiver = server("server-1");
         let made = gatherings.sign(message(0), &signer, &receiver, now).await;
@@ -315,7 +346,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_are_ready_to_sign_are_signed_together_without_waiting() {
-        let gatherings = Arc::new(Gatherings::default());
+        let gatherings = Arc::new(Gatherings::of(MAX_BATCH));
         let signer = Arc::<Counting>::default();
         let (ready, start) = tokio::sync::watch::channel(false);
         let signing: Vec<_> = (0..10)
@@ -344,7 +375,7 @@ mod tests {
 
     #[tokio::test]
     async fn those_gathered_are_told_when_nobody_signs_for_them() {
-        let gatherings = Arc::new(Gatherings::default());
+        let gatherings = Arc::new(Gatherings::of(MAX_BATCH));
         let signer = Arc::<Counting>::default();
         let sign = |number| {
             let (gatherings, signer) = (Arc::clone(&gatherings), Arc::clone(&signer));

@@ -63,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) log_key: LogKey,
     pub(crate) recollection_file: RecollectionFile,
     pub(crate) exchanges: OpenExchanges,
+    /// The most messages that one signature is made over.
+    pub(crate) messages_per_signature: usize,
 }
 
 impl Server {
@@ -73,7 +75,7 @@ impl Server {
             newest: parts.newest,
             changing: tokio::sync::Mutex::new(()),
             signers: parts.signers,
-            gatherings: Gatherings::default(),
+            gatherings: Gatherings::of(parts.messages_per_signature),
             verified_batches: VerifiedBatches::default(),
             certificates: Certificates::default(),
             budget: parts.budget,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use trust::{InvalidIdentifier, MemberId, ServerId, SubsystemId};
+use trust::{InvalidIdentifier, MemberId, ServerId, SubsystemId, batch::MAX_BATCH};
 
 /// Everything that a security server is told before it starts. Relative paths are relative to the
 /// file. What changes while it runs (subsystems, services, rights) is not here but in its log.
@@ -203,6 +203,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Exchanges under way at once.
     pub exchanges: usize,
+    /// The most messages that one signature is made over; 1: each is signed alone.
+    #[serde(deserialize_with = "messages_per_signature")]
+    pub messages_per_signature: usize,
     /// Seconds that open exchanges get to end by themselves when the server stops.
     #[serde(rename = "stop_grace_seconds", deserialize_with = "seconds")]
     pub stop_grace: Duration,
@@ -218,6 +221,7 @@ impl Default for Limits {
             connections: 1024,
             connections_per_address: 256,
             exchanges: 8192,
+            messages_per_signature: MAX_BATCH,
             stop_grace: Duration::from_secs(10),
         }
     }
@@ -345,6 +349,17 @@ fn message_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<us
         ));
     }
     Ok(bytes)
+}
+
+fn messages_per_signature<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<usize, D::Error> {
+    let messages = usize::deserialize(deserializer)?;
+    if !(1..=MAX_BATCH).contains(&messages) {
+        let problem = format!("messages_per_signature is 1 to {MAX_BATCH}");
+        return Err(serde::de::Error::custom(problem));
+    }
+    Ok(messages)
 }
 
 fn http_urls<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -212,6 +212,7 @@ async fn assemble(
         log_key,
         recollection_file,
         exchanges,
+        messages_per_signature: settings.limits.messages_per_signature,
     });
     Ok((Arc::new(server), Fetching { source, wishes }))
 }

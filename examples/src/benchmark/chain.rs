@@ -14,7 +14,10 @@ use super::{
     proxy::{Product, TwoHops},
     usage::Usage,
 };
-use crate::{Error, echo, federation::Federation};
+use crate::{
+    Error, echo,
+    federation::{Authority, Federation},
+};
 
 /// Which chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -28,7 +31,11 @@ pub enum Chain {
     Haproxy,
     /// Envoy, twice.
     Envoy,
-    /// The security servers of consumer and provider.
+    /// The security servers of consumer and provider, where each message is signed alone.
+    #[value(name = "lienthong-alone")]
+    #[serde(rename = "lienthong-alone")]
+    LienthongAlone,
+    /// The same as they come: what waits for the log is signed together.
     Lienthong,
 }
 
@@ -41,6 +48,7 @@ impl Chain {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Envoy => "Envoy",
+            Self::LienthongAlone => "Lienthong, signed alone",
             Self::Lienthong => "Lienthong",
         }
     }
@@ -50,7 +58,7 @@ impl Chain {
             Self::Nginx => Some(Product::Nginx),
             Self::Haproxy => Some(Product::Haproxy),
             Self::Envoy => Some(Product::Envoy),
-            Self::Direct | Self::Lienthong => None,
+            Self::Direct | Self::LienthongAlone | Self::Lienthong => None,
         }
     }
 }
@@ -58,7 +66,8 @@ impl Chain {
 /// All chains, running, in front of one backend. Their processes end when this is dropped.
 pub struct Chains {
     backend: Backend,
-    federation: Federation,
+    /// Each with servers of its own.
+    federations: Vec<(Chain, Federation)>,
     proxies: Vec<(Chain, TwoHops)>,
 }
 
@@ -73,30 +82,31 @@ pub struct Entry {
 }
 
 impl Chains {
-    /// Starts the backend, the federation and the proxies that are asked for.
+    /// Starts the backend, the servers and the proxies that are asked for.
     ///
     /// # Errors
     /// When a program does not do what it should; with what it said.
     pub async fn start(directory: &Path, wanted: &[Chain]) -> Result<Self, Error> {
         let backend = Backend::start().await?;
         let plan = echo::plan(&format!("http://{}", backend.address));
-        let mut federation = Federation::start(&directory.join("federation"), &plan).await?;
-        for server in ["consumer", "provider"] {
-            calm_down(&mut federation, server).await?;
-        }
-        let mut proxies = Vec::new();
+        let authority = Authority::create(&directory.join("trust"))?;
+        let (mut federations, mut proxies) = (Vec::new(), Vec::new());
         for &chain in wanted {
-            let Some(product) = chain.proxy() else {
-                continue;
-            };
             let folder = directory.join(chain.name());
-            let authority = &federation.authority;
-            let hops = TwoHops::start(product, &folder, authority, backend.address).await?;
-            proxies.push((chain, hops));
+            if let Some(product) = chain.proxy() {
+                let hops = TwoHops::start(product, &folder, &authority, backend.address).await?;
+                proxies.push((chain, hops));
+            } else if chain != Chain::Direct {
+                let mut federation = Federation::start(&folder, &plan).await?;
+                for server in SERVERS {
+                    set_up(&mut federation, server, chain).await?;
+                }
+                federations.push((chain, federation));
+            }
         }
         Ok(Self {
             backend,
-            federation,
+            federations,
             proxies,
         })
     }
@@ -108,9 +118,10 @@ impl Chains {
     pub async fn register(&self, members: usize) -> Result<(), Error> {
         let plan = echo::plan(&format!("http://{}", self.backend.address));
         let patience = Duration::from_secs(1200);
-        self.federation
-            .register_with(&plan, members, patience)
-            .await
+        for (_, federation) in &self.federations {
+            federation.register_with(&plan, members, patience).await?;
+        }
+        Ok(())
     }
 
     /// Fills the logs of our servers; tells how long each then takes to start.
@@ -123,9 +134,11 @@ impl Chains {
         mut progress: impl FnMut(&str, u64),
     ) -> Result<Vec<Starts>, Error> {
         let mut starts = Vec::new();
-        for name in ["consumer", "provider"] {
-            let server = self.federation.server_mut(name)?;
-            starts.push(fill(server, records, |size| progress(name, size)).await?);
+        for (_, federation) in &mut self.federations {
+            for name in SERVERS {
+                let server = federation.server_mut(name)?;
+                starts.push(fill(server, records, |size| progress(name, size)).await?);
+            }
         }
         Ok(starts)
     }
@@ -136,15 +149,19 @@ impl Chains {
     /// When it was not started, or one of its processes has ended.
     pub fn entry(&self, chain: Chain) -> Result<Entry, Error> {
         let gone = || format!("a process of {} has ended", chain.name());
+        let not_started = || format!("{} was not started", chain.name());
         match chain {
             Chain::Direct => Ok(Entry {
                 address: self.backend.address.to_string(),
                 service: None,
                 hops: None,
             }),
-            Chain::Lienthong => {
-                let consumer = self.federation.server("consumer")?;
-                let provider = self.federation.server("provider")?;
+            Chain::LienthongAlone | Chain::Lienthong => {
+                let started = |(started, _): &&(Chain, _)| *started == chain;
+                let found = self.federations.iter().find(started);
+                let (_, federation) = found.ok_or_else(not_started)?;
+                let [consumer, provider] = SERVERS.map(|name| federation.server(name));
+                let (consumer, provider) = (consumer?, provider?);
                 Ok(Entry {
                     address: consumer.plaintext(echo::CLIENT)?.to_owned(),
                     service: Some(echo::PROVIDER),
@@ -159,7 +176,7 @@ impl Chains {
                     .proxies
                     .iter()
                     .find(|(started, _)| *started == chain)
-                    .ok_or_else(|| format!("{} was not started", chain.name()))?;
+                    .ok_or_else(not_started)?;
                 let [first, second] = &hops.processes;
                 Ok(Entry {
                     address: hops.address.to_string(),
@@ -188,20 +205,30 @@ impl Chains {
                 process.kill().await?;
             }
         }
-        self.federation.stop().await
+        for (_, federation) in self.federations {
+            federation.stop().await?;
+        }
+        Ok(())
     }
 }
 
-/// Makes a server of a test federation look for news as seldom as one that serves does: else it
-/// would be idle work that is measured.
-async fn calm_down(federation: &mut Federation, server: &str) -> Result<(), Error> {
+/// Our servers, first and second hop.
+const SERVERS: [&str; 2] = ["consumer", "provider"];
+
+/// Makes a server of a test federation look for news as seldom as one that serves does, else it would
+/// be idle work that is measured; and sign as the chain says.
+async fn set_up(federation: &mut Federation, server: &str, chain: Chain) -> Result<(), Error> {
     let server = federation.server_mut(server)?;
     let settings = server.path("server.toml");
     let text = fs::read_to_string(&settings)?;
     let calm = text
         .replace("interval = 0.2", "interval = 1")
         .replace("interval = 0.5", "interval = 1");
-    fs::write(&settings, calm)?;
+    let set = match chain {
+        Chain::LienthongAlone => calm.replace("[limits]", "[limits]\nmessages_per_signature = 1"),
+        _ => calm,
+    };
+    fs::write(&settings, set)?;
     server.stop().await?;
     server.start().await
 }

@@ -181,6 +181,7 @@ const fn colour(chain: Chain) -> &'static str {
         Chain::Nginx => "#3d9970",
         Chain::Haproxy => "#3b7dd8",
         Chain::Envoy => "#9b7fc4",
+        Chain::LienthongAlone => "#e8a87c",
         Chain::Lienthong => "#d9541e",
     }
 }

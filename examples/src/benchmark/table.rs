@@ -9,6 +9,9 @@ use super::{
     results::Results,
 };
 
+/// The security servers, in the order of the columns.
+const OURS: [Chain; 2] = [Chain::LienthongAlone, Chain::Lienthong];
+
 /// Whom the security servers are held against, in the order of the columns.
 const PROXIES: [Chain; 3] = [Chain::Nginx, Chain::Haproxy, Chain::Envoy];
 
@@ -38,29 +41,40 @@ fn ratios(results: &Results) -> String {
         .into_iter()
         .filter(|proxy| results.plan.chains.contains(proxy))
         .collect();
-    if against.is_empty() || !results.plan.chains.contains(&Chain::Lienthong) {
+    let ours = OURS.into_iter();
+    let ours: Vec<_> = ours
+        .filter(|chain| results.plan.chains.contains(chain))
+        .collect();
+    if against.is_empty() || ours.is_empty() {
         return String::new();
     }
     let mut text = String::from(
         "\n## CPU time of both servers, as a multiple\n\n\
-         Lienthong signs, verifies and logs every message on both sides; the proxies carry it.\n\n\
+         Lienthong signs, verifies and logs every message on both sides; the proxies carry it. Signed \
+         alone means one signature for each message; else those that wait for the log share one.\n\n\
          | calls at once | payload |",
     );
-    for proxy in &against {
-        let _ = write!(text, " to {} |", proxy.name());
+    for (chain, proxy) in pairs(&ours, &against) {
+        let _ = write!(text, " {} to {} |", chain.name(), proxy.name());
     }
-    let _ = write!(text, "\n|---:|---:|{}\n", "---:|".repeat(against.len()));
+    let columns = pairs(&ours, &against).count();
+    let _ = write!(text, "\n|---:|---:|{}\n", "---:|".repeat(columns));
     for &concurrency in &results.plan.concurrency {
         for &payload in &results.plan.payloads {
             let _ = write!(text, "| {concurrency} | {} |", bytes(payload));
-            for &proxy in &against {
-                let ratio = results.ratio(Chain::Lienthong, proxy, payload, concurrency);
+            for (chain, proxy) in pairs(&ours, &against) {
+                let ratio = results.ratio(chain, proxy, payload, concurrency);
                 let _ = write!(text, " {} |", ratio.map_or_else(String::new, significant));
             }
             text.push('\n');
         }
     }
     text
+}
+
+fn pairs(ours: &[Chain], against: &[Chain]) -> impl Iterator<Item = (Chain, Chain)> {
+    let pair = |&chain| against.iter().map(move |&proxy| (chain, proxy));
+    ours.iter().flat_map(pair)
 }
 
 fn one_caller(results: &Results) -> String {
