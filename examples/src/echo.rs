@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::{
@@ -107,6 +107,21 @@ pub fn plan(adapter: &str) -> Plan {
         instance: "VN".to_owned(),
         servers: vec![consumer, provider],
     }
+}
+
+/// An encoded `Text` of so many bytes in all: six to 256 MiB.
+#[must_use]
+pub fn text_of(length: usize) -> Bytes {
+    let mut message = BytesMut::with_capacity(length);
+    message.put_u8(0x0a);
+    // The length of the text in four bytes of a varint, whatever it is.
+    let text = length - 5;
+    for shift in [0, 7, 14] {
+        message.put_u8((text >> shift) as u8 & 0x7f | 0x80);
+    }
+    message.put_u8((text >> 21) as u8);
+    message.put_bytes(b'x', text);
+    message.freeze()
 }
 
 /// A method of the service, e.g. [`SAY`], for a [`crate::caller::Caller`].

@@ -197,7 +197,7 @@ async fn carry(
     shared: &Shared,
 ) -> std::io::Result<()> {
     let mut passage = shared.passage.subscribe();
-    let mut buffer = vec![0; 16 * 1024];
+    let mut buffer = vec![0; 256 * 1024];
     loop {
         let read = from.read(&mut buffer).await?;
         if read == 0 {

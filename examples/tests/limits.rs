@@ -6,7 +6,7 @@ use std::fs;
 use bytes::{BufMut, Bytes, BytesMut};
 use examples::{
     bare_caller::{Answer, BareCaller},
-    echo::{self, CLIENT, Echo, PROVIDER, SAY},
+    echo::{self, CLIENT, Echo, PROVIDER, SAY, text_of},
     federation::Federation,
     waiting::wait_for,
 };
@@ -53,20 +53,6 @@ impl Stage {
     async fn caller(&self) -> BareCaller {
         BareCaller::plaintext(&self.address()).await.unwrap()
     }
-}
-
-/// An encoded `Text` of so many bytes in all.
-fn text_of(length: usize) -> Bytes {
-    let mut message = BytesMut::with_capacity(length);
-    message.put_u8(0x0a);
-    // The length of the text in four bytes of a varint, whatever it is.
-    let text = length - 5;
-    for shift in [0, 7, 14] {
-        message.put_u8((text >> shift) as u8 & 0x7f | 0x80);
-    }
-    message.put_u8((text >> 21) as u8);
-    message.put_bytes(b'x', text);
-    message.freeze()
 }
 
 async fn say(caller: &BareCaller, message: &[u8]) -> Answer {

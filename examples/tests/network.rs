@@ -3,23 +3,28 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fs,
+    future::ready,
     time::Duration,
 };
 
 use examples::{
     bare_caller::{Answer, BareCaller},
+    benchmark::usage::Usage,
     echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, SAY},
     exchanges::Exchanges,
     federation::Federation,
     link::{Link, Passage},
+    message_log::MessageLog,
     waiting::wait_for,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
-use trust::ExchangeId;
+use trust::{Content, ExchangeId, header::Direction};
 
 /// A `Text` that says "hi".
 const HI: &[u8] = b"\x0a\x02hi";
@@ -27,6 +32,8 @@ const HI: &[u8] = b"\x0a\x02hi";
 const SILENCE: Duration = Duration::from_secs(60);
 /// A new connection and a call take some nine thousand bytes, both ways.
 const BYTES: usize = 9_500;
+
+const SERVERS: [&str; 2] = ["consumer", "provider"];
 
 /// The deadline has passed, whoever noticed it first.
 const LATE: &str = "late";
@@ -46,12 +53,26 @@ struct Stage {
 impl Stage {
     /// The consumer reaches the provider, and the provider its adapter, by links.
     async fn set() -> Self {
+        Self::with_limits("").await
+    }
+
+    /// The same with more lines under `[limits]` of both servers.
+    async fn with_limits(limits: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let echo = Echo::start().await.unwrap();
         let to_adapter = Link::to(echo.address.trim_start_matches("http://"));
         let to_adapter = to_adapter.await.unwrap();
         let plan = echo::plan(&format!("http://{}", to_adapter.address));
         let mut federation = Federation::start(directory.path(), &plan).await.unwrap();
+        for name in SERVERS {
+            let server = federation.server_mut(name).unwrap();
+            let path = server.path("server.toml");
+            let settings = fs::read_to_string(&path).unwrap();
+            server.stop().await.unwrap();
+            let settings = settings.replace("[limits]\n", &format!("[limits]\n{limits}"));
+            fs::write(&path, settings).unwrap();
+            server.start().await.unwrap();
+        }
         let provider = federation.server_mut("provider").unwrap();
         let between_servers = Link::to(&provider.endpoint().exchange).await.unwrap();
         provider.be_reached_at(&between_servers.address);
@@ -69,6 +90,18 @@ impl Stage {
             outcomes: BTreeMap::new(),
             _directory: directory,
         }
+    }
+
+    async fn another_caller(&self) -> BareCaller {
+        let consumer = self.federation.server("consumer").unwrap();
+        let caller = BareCaller::plaintext(consumer.plaintext(CLIENT).unwrap());
+        caller.await.unwrap()
+    }
+
+    /// The most memory that a server has used, in bytes.
+    fn most_memory(&self, server: &str) -> u64 {
+        let process = self.federation.server(server).unwrap().process_id();
+        Usage::of(process.unwrap()).unwrap().most_resident
     }
 
     /// Lets the next call make a new connection between the servers.
@@ -117,11 +150,11 @@ impl Stage {
     /// at most once.
     async fn check(mut self) {
         eprintln!("{:?}", self.outcomes);
-        for server in ["consumer", "provider"] {
+        for server in SERVERS {
             let server = self.federation.server_mut(server).unwrap();
             server.stop().await.unwrap();
         }
-        let [consumer, provider] = ["consumer", "provider"].map(|server| {
+        let [consumer, provider] = SERVERS.map(|server| {
             let server = self.federation.server(server).unwrap();
             let exchanges = Exchanges::read(&server.endpoint().log).unwrap();
             exchanges.check_ends().unwrap();
@@ -204,6 +237,106 @@ async fn byte_by_byte_everything_arrives() {
     stage.check().await;
 }
 
+/// What is asked for is many times what may be held.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_slow_link_no_more_waits_than_there_is_memory_for() {
+    const MEBIBYTE: u64 = 1 << 20;
+    const BUDGET: u64 = 8 * MEBIBYTE;
+    const MESSAGE: usize = 500_000;
+    const CONNECTIONS: u64 = 16;
+    const CALLS: usize = 32;
+    // What a client may send ahead on each connection, and the buffers of TLS and of the log.
+    const OTHERS: u64 = CONNECTIONS * MEBIBYTE + 48 * MEBIBYTE;
+    let limits = format!("message_bytes = 1000000\nbudget_bytes = {BUDGET}\n");
+    let mut stage = Stage::with_limits(&limits).await;
+    assert_eq!(stage.call(SAY, None).await, "OK");
+    let before = SERVERS.map(|server| stage.most_memory(server));
+    stage.between_servers.set(Passage::Slow {
+        bytes: 16 * 1024,
+        pause: Duration::from_millis(1),
+    });
+    let message = echo::text_of(MESSAGE);
+    let mut calls = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let caller = stage.another_caller().await;
+        for _ in 0..CALLS {
+            let (caller, message) = (caller.clone(), message.clone());
+            calls.spawn(async move {
+                let metadata = [("x-road-service", PROVIDER)];
+                caller.call(SAY, &metadata, &message).await.unwrap()
+            });
+        }
+    }
+    let mut outcomes = BTreeMap::<_, usize>::new();
+    while let Some(answer) = calls.join_next().await {
+        let answer = answer.unwrap();
+        let outcome = answer.field("x-road-refusal").unwrap_or("OK");
+        *outcomes.entry(outcome.to_owned()).or_default() += 1;
+    }
+    let most = SERVERS.map(|server| stage.most_memory(server));
+    let grown: Vec<_> = most
+        .iter()
+        .zip(before)
+        .map(|(most, before)| most - before)
+        .collect();
+    eprintln!("{outcomes:?}, bytes more: {grown:?}");
+    let outcomes: Vec<_> = outcomes.keys().map(String::as_str).collect();
+    assert_eq!(outcomes, ["OK", "consumer.busy"]);
+    assert!(
+        grown.iter().all(|grown| *grown < BUDGET + OTHERS),
+        "{grown:?}"
+    );
+    stage.federation.audit().await.unwrap();
+    stage.federation.stop().await.unwrap();
+}
+
+/// What they leave behind arrives at once: calls and their ends, before anybody has looked at them.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_given_up_take_down_nobody_with_whom_they_share_a_connection() {
+    let mut stage = Stage::set().await;
+    let staying = {
+        let caller = stage.another_caller().await;
+        let call = async move {
+            caller
+                .call(FOLLOW, &[("x-road-service", PROVIDER)], HI)
+                .await
+        };
+        tokio::spawn(call)
+    };
+    let echo = &stage.echo;
+    wait_for("the stream to reach the adapter", || {
+        ready((echo.calls() > 0).then_some(()))
+    })
+    .await
+    .unwrap();
+    let log = stage
+        .federation
+        .server("consumer")
+        .unwrap()
+        .endpoint()
+        .log
+        .clone();
+    stage.between_servers.set(Passage::Held);
+    for _ in 0..100 {
+        assert_eq!(stage.call(SAY, Some("20m")).await, LATE);
+    }
+    stage.between_servers.set(Passage::Open);
+    assert_eq!(stage.call(SAY, None).await, "OK");
+    stage.echo.release();
+    let answers = |log: &MessageLog| {
+        let messages = log.messages.iter();
+        let replies = messages.filter(|message| message.header.direction == Direction::Reply);
+        let followed = replies.filter(|reply| FOLLOW == reply.header.parties.method.to_string());
+        let parsed =
+            followed.map(|reply| Content::received(reply.content.clone()).parse().unwrap());
+        parsed.filter(|content| content.message.is_some()).count()
+    };
+    let goes_on = || ready((answers(&MessageLog::read(&log).unwrap()) == 2).then_some(()));
+    wait_for("the stream to go on", goes_on).await.unwrap();
+    staying.abort();
+    stage.federation.stop().await.unwrap();
+}
+
 /// A silent peer, a silent adapter and connections that begin and do not go on: all are noticed by
 /// somebody who has no deadline, and others are served meanwhile.
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +367,7 @@ async fn silence_ends_what_waits_for_it_and_nothing_else() {
     let stream = tokio::spawn(stream);
     let echo = &stage.echo;
     wait_for("the stream to reach the adapter", || {
-        std::future::ready((echo.calls() >= 2).then_some(()))
+        ready((echo.calls() >= 2).then_some(()))
     })
     .await
     .unwrap();

@@ -30,6 +30,7 @@ use trust::{Digest, Reason, Refusal, ServerId};
 use crate::{
     crowd::{Crowd, behind},
     grpc::body::WrittenBody,
+    listen::SHARED,
     local_state::AdapterAddress,
     snapshot::Newest,
 };
@@ -38,8 +39,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the end of a connection is waited for, to say why a call on it broke off.
 const END_PATIENCE: Duration = Duration::from_millis(200);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// So many calls that were given up are remembered, as long as a connection can be silent: what is
+/// still under way to them is no mistake of the other side, for which a connection is closed.
+const GIVEN_UP: usize = 1024;
 
 /// An open connection.
 #[derive(Clone)]
@@ -317,8 +319,10 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_reset_streams(GIVEN_UP)
+        .reset_stream_duration(KEEP_ALIVE + KEEP_ALIVE)
+        .initial_stream_window_size(SHARED.stream)
+        .initial_connection_window_size(SHARED.connection)
         .handshake(TokioIo::new(stream))
         .await?;
     let (told, ended) = watch::channel(None);

@@ -36,8 +36,10 @@ use crate::{
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const HEADER_LIST_LIMIT: u32 = 64 * 1024;
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// A connection is closed, with all its calls, when so many times as many calls as it may have at once
+/// were given up before they were even looked at: callers who go away together, or a slow way, are no
+/// attack yet.
+const GIVEN_UP: usize = 4;
 
 /// What a connection showed of who is at its other end.
 #[derive(Debug, Clone)]
@@ -48,8 +50,33 @@ pub(crate) enum Shown {
     Tls(Option<(Digest, Certificate)>),
 }
 
+/// Flow-control windows of HTTP/2, in bytes: what waits in them is memory beside the budget.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    /// Of one call.
+    pub(crate) stream: u32,
+    /// Of all calls of a connection.
+    pub(crate) connection: u32,
+}
+
+/// Windows of a connection that many calls share, perhaps over a long way: to and from other servers,
+/// which are few, and adapters.
+pub(crate) const SHARED: Windows = Windows {
+    stream: 1024 * 1024,
+    connection: 8 * 1024 * 1024,
+};
+
+/// Windows of a client system, which is near. There may be many.
+pub(crate) const OF_CLIENT: Windows = Windows {
+    stream: 256 * 1024,
+    connection: 1024 * 1024,
+};
+
 /// Answers the requests of one listener.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {
+    /// How much a connection may send ahead of what is read.
+    const WINDOWS: Windows;
+
     /// The exchanges under way at this server.
     fn crowd(&self) -> Crowd;
 
@@ -300,8 +327,9 @@ impl<A: Answer> Connection<A> {
             .keep_alive_timeout(KEEP_ALIVE)
             .max_header_list_size(HEADER_LIST_LIMIT)
             .max_concurrent_streams(self.calls)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_pending_accept_reset_streams(GIVEN_UP * self.calls as usize)
+            .initial_stream_window_size(A::WINDOWS.stream)
+            .initial_connection_window_size(A::WINDOWS.connection)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {

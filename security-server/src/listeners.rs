@@ -15,7 +15,7 @@ use crate::{
         unary::{code, refused},
     },
     health,
-    listen::{Answer, Shown},
+    listen::{Answer, OF_CLIENT, SHARED, Shown, Windows},
     peer_log::{self, answer::CHECKPOINT_PATH},
     provide,
     server::Server,
@@ -33,6 +33,8 @@ pub(crate) struct ForClients {
 }
 
 impl Answer for ForClients {
+    const WINDOWS: Windows = OF_CLIENT;
+
     fn crowd(&self) -> Crowd {
         self.server.exchanges().crowd()
     }
@@ -63,6 +65,8 @@ pub(crate) struct ForPeers {
 }
 
 impl Answer for ForPeers {
+    const WINDOWS: Windows = SHARED;
+
     fn crowd(&self) -> Crowd {
         self.server.exchanges().crowd()
     }

@@ -14,6 +14,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Memory now, in bytes.
     pub resident: u64,
+    /// The most memory so far, in bytes.
+    pub most_resident: u64,
 }
 
 impl Usage {
@@ -35,9 +37,11 @@ impl Usage {
             .take(2)
             .map(str::parse::<u64>)
             .sum::<Result<u64, _>>()?;
+        let status = read("status")?;
         Ok(Self {
             cpu: Duration::from_millis(ticks * TICK_MILLISECONDS),
-            resident: number_after(&read("status")?, "VmRSS:")? * 1024,
+            resident: number_after(&status, "VmRSS:")? * 1024,
+            most_resident: number_after(&status, "VmHWM:")? * 1024,
         })
     }
 }
