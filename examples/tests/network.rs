@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    ffi::OsStr,
     fs,
     future::ready,
     time::Duration,
@@ -335,6 +336,56 @@ async fn calls_that_are_given_up_take_down_nobody_with_whom_they_share_a_connect
     wait_for("the stream to go on", goes_on).await.unwrap();
     staying.abort();
     stage.federation.stop().await.unwrap();
+}
+
+/// The published files are fetched over a link that is cut and held in the middle of them, and slow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_configuration_comes_over_a_bad_link_in_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let echo = Echo::start().await.unwrap();
+    let plan = echo::plan(&echo.address);
+    let mut federation = Federation::start(directory.path(), &plan).await.unwrap();
+    let registry = federation.registry.url.clone();
+    let link = Link::to(registry.trim_start_matches("http://"))
+        .await
+        .unwrap();
+    let consumer = federation.server_mut("consumer").unwrap();
+    let path = consumer.path("server.toml");
+    let settings = fs::read_to_string(&path).unwrap();
+    consumer.stop().await.unwrap();
+    fs::write(
+        &path,
+        settings.replace(&registry, &format!("http://{}", link.address)),
+    )
+    .unwrap();
+    consumer.start().await.unwrap();
+    let publish = async |number: usize| {
+        let member = format!("VN/GOV/NEW-{number}");
+        let arguments = [member.as_str(), "--name", "A new one"].map(OsStr::new);
+        let added = federation.registry.officer(&["member", "add"], &arguments);
+        added.await.unwrap();
+        federation.registry.serial_after_changes().await.unwrap()
+    };
+    let consumer = federation.server("consumer").unwrap();
+    for (number, bytes) in (0..1500).step_by(100).enumerate() {
+        link.set_after(bytes, Passage::Cut);
+        let serial = publish(number).await;
+        link.wait_until(Passage::Cut).await.unwrap();
+        link.set(Passage::Open);
+        consumer.wait_for_serial(serial).await.unwrap();
+    }
+    link.set_after(700, Passage::Held);
+    let serial = publish(100).await;
+    link.wait_until(Passage::Held).await.unwrap();
+    let shown = consumer.show().await.unwrap();
+    assert!(shown["configuration_serial"].as_u64().unwrap() < serial);
+    assert_eq!(shown["serving"], true);
+    link.set(Passage::Slow {
+        bytes: 10,
+        pause: Duration::ZERO,
+    });
+    consumer.wait_for_serial(serial).await.unwrap();
+    federation.stop().await.unwrap();
 }
 
 /// A silent peer, a silent adapter and connections that begin and do not go on: all are noticed by

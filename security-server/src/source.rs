@@ -1,15 +1,11 @@
 //! Where the configuration comes from: published files, verified from the anchor, kept on disk.
 
 mod kept;
+mod published;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use prost::Message;
 use trust::{
     InstanceId, Reason, Refusal,
@@ -18,11 +14,10 @@ use trust::{
     tile::{MissingTile, TiledTree},
 };
 
-use self::kept::Found;
 pub(crate) use self::kept::KeptConfiguration;
+use self::{kept::Found, published::Published};
 use crate::{clock::SharedClock, snapshot::Newest};
 
-const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 const SMALL_FILE: usize = 256 * 1024;
 const SNAPSHOT_LIMIT: usize = 256 * 1024 * 1024;
 
@@ -32,7 +27,7 @@ pub(crate) struct ConfigurationSource {
     kept: Arc<KeptConfiguration>,
     newest: Arc<Newest>,
     clock: SharedClock,
-    http: Client<HttpConnector, Empty<Bytes>>,
+    published: Published,
     /// Root documents from the anchor to the newest.
     roots: Vec<RootDocument>,
     newest_issued_at: i64,
@@ -72,14 +67,13 @@ impl ConfigurationSource {
         clock: SharedClock,
     ) -> Result<Self, KeptError> {
         let roots = vec![anchor.root().clone()];
-        let http = Client::builder(TokioExecutor::new()).build_http();
         let kept = Arc::new(kept);
         let mut source = Self {
             sources,
             kept: Arc::clone(&kept),
             newest,
             clock,
-            http,
+            published: Published::new(),
             roots,
             newest_issued_at: 0,
         };
@@ -132,6 +126,7 @@ impl ConfigurationSource {
         loop {
             let next = self.newest_root()?.document().version + 1;
             match self
+                .published
                 .fetch(&format!("{source}/root/{next}"), SMALL_FILE)
                 .await?
             {
@@ -141,7 +136,10 @@ impl ConfigurationSource {
         }
         let now = self.clock.seconds();
         self.newest_root()?.check_expiry(now)?;
-        let bytes = self.required(&format!("{source}/head"), SMALL_FILE).await?;
+        let bytes = self
+            .published
+            .required(&format!("{source}/head"), SMALL_FILE)
+            .await?;
         let older = self.newest.peek();
         let older = older.as_ref().map(|snapshot| snapshot.configuration());
         if older.is_some_and(|older| *older.head().encoded() == bytes) {
@@ -160,7 +158,7 @@ impl ConfigurationSource {
             Some(older) if older.head().state_root() == head.state_root() => older.renewed(head)?,
             _ => {
                 let url = format!("{source}/snapshot/{}", head.serial());
-                let bytes = self.required(&url, SNAPSHOT_LIMIT).await?;
+                let bytes = self.published.required(&url, SNAPSHOT_LIMIT).await?;
                 let instance = self.newest_root()?.instance().clone();
                 off_the_runtime(move || configuration(instance, head, bytes)).await?
             }
@@ -200,6 +198,7 @@ impl ConfigurationSource {
                 }
             };
             let bytes = self
+                .published
                 .required(&format!("{source}/{tile}"), SMALL_FILE)
                 .await?;
             if !tree.insert(tile, &bytes) {
@@ -255,41 +254,6 @@ impl ConfigurationSource {
             )
         })
     }
-
-    async fn required(&self, url: &str, limit: usize) -> Result<Bytes, Refusal> {
-        self.fetch(url, limit)
-            .await?
-            .ok_or_else(|| Refusal::new(Reason::NoConfiguration, format!("{url} is not published")))
-    }
-
-    /// Fetches a published file; none when there is none.
-    async fn fetch(&self, url: &str, limit: usize) -> Result<Option<Bytes>, Refusal> {
-        let failed = |what: String| {
-            Refusal::new(
-                Reason::NoConfiguration,
-                format!("{url} cannot be fetched: {what}"),
-            )
-        };
-        let uri: http::Uri = url.parse().map_err(|error| failed(format!("{error}")))?;
-        let fetching = async {
-            let response = self
-                .http
-                .get(uri)
-                .await
-                .map_err(|error| failed(words(&error)))?;
-            match response.status() {
-                http::StatusCode::OK => {}
-                http::StatusCode::NOT_FOUND => return Ok(None),
-                status => return Err(failed(format!("HTTP {status}"))),
-            }
-            let body = Limited::new(response.into_body(), limit).collect().await;
-            body.map(|body| Some(body.to_bytes()))
-                .map_err(|error| failed(error.to_string()))
-        };
-        tokio::time::timeout(FETCH_TIMEOUT, fetching)
-            .await
-            .unwrap_or_else(|_| Err(failed("no answer within 30 seconds".to_owned())))
-    }
 }
 
 /// A head with the state that it publishes. Hashes the whole state.
@@ -314,13 +278,4 @@ async fn off_the_runtime<T: Send + 'static>(
                 error.to_string(),
             ))
         })
-}
-
-/// The innermost words of an error, which say what happened.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }
