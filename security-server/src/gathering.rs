@@ -1,8 +1,8 @@
-//! Messages of one member to one server that wait for the log are signed together.
+//! Messages of one member to one server that are to be signed at the same time are signed together.
 //!
 //! While the log writes, nothing that is signed now could be recorded: so what is to be signed is
-//! gathered until it has written, and then signed at once. A message that finds the log idle is
-//! signed alone, at once. Nobody waits longer for this than for the log.
+//! gathered until it has written, and then signed at once. When the log is idle, those who are ready to
+//! sign are. Nobody waits longer for this than for the log, and whoever is alone for nobody.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -34,14 +34,14 @@ struct Waiting {
     made: oneshot::Sender<Result<MessageSignature, SigningFailed>>,
 }
 
-/// How long whoever is first gathers others.
-pub(crate) enum Until<Written> {
-    /// There are none.
-    Now,
-    /// Nothing is waited for: until those that are ready to sign have come.
-    OthersHaveRun,
-    /// Until the log has written: what is signed now could not be recorded before.
-    Written(Written),
+/// Whom a message is signed together with.
+pub(crate) enum Gather<Written> {
+    /// Nobody: no other exchange is under way.
+    Nobody,
+    /// Those who are ready to sign.
+    Ready,
+    /// Those who come until the log has written.
+    UntilWritten(Written),
 }
 
 impl Gatherings {
@@ -53,7 +53,7 @@ impl Gatherings {
         }
     }
 
-    /// Signs a message for a server with a member's key; `until` says what the others are waited for.
+    /// Signs a message for a server with a member's key.
     ///
     /// # Errors
     /// When the key cannot be used.
@@ -62,12 +62,12 @@ impl Gatherings {
         message: ToSign,
         signer: &dyn Signer,
         receiver: &ServerId,
-        until: Until<impl Future<Output = ()>>,
+        gather: Gather<impl Future<Output = ()>>,
     ) -> Result<MessageSignature, SigningFailed> {
-        let destination = (signer.certificate_digest(), receiver.clone());
         if self.most == 1 {
             return sign_together(message, Vec::new(), self.most, signer);
         }
+        let destination = (signer.certificate_digest(), receiver.clone());
         if let Some(made) = self.join(&destination, message) {
             return made.await.unwrap_or_else(|_| Err(given_up()));
         }
@@ -75,10 +75,10 @@ impl Gatherings {
             gatherings: self,
             destination: Some(destination),
         };
-        match until {
-            Until::Now => {}
-            Until::OthersHaveRun => open.let_others_come().await,
-            Until::Written(written) => written.await,
+        match gather {
+            Gather::Nobody => {}
+            Gather::Ready => open.let_others_come().await,
+            Gather::UntilWritten(written) => written.await,
         }
         sign_together(message, open.close(), self.most, signer)
     }
@@ -265,7 +265,7 @@ mod tests {
                         message(number),
                         signer.as_ref(),
                         &receiver,
-                        Until::Written(written),
+                        Gather::UntilWritten(written),
                     )
                     .await
             }));
@@ -338,7 +338,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_finds_the_log_idle_does_not_wait() {
         let (gatherings, signer) = (Gatherings::of(MAX_BATCH), Counting::default());
-        let now: Until<std::future::Pending<()>> = Until::Now;
+        let now: Gather<std::future::Pending<()>> = Gather::Nobody;
         let receiver = server("server-1");
         let made = gatherings.sign(message(0), &signer, &receiver, now).await;
         assert_eq!(size_of(&made.unwrap()), 1);
@@ -355,7 +355,7 @@ mod tests {
                 let mut start = start.clone();
                 tokio::spawn(async move {
                     start.wait_for(|ready| *ready).await.unwrap();
-                    let run: Until<std::future::Pending<()>> = Until::OthersHaveRun;
+                    let run: Gather<std::future::Pending<()>> = Gather::Ready;
                     let receiver = server("server-1");
                     gatherings
                         .sign(message(number), signer.as_ref(), &receiver, run)
@@ -380,7 +380,7 @@ mod tests {
         let sign = |number| {
             let (gatherings, signer) = (Arc::clone(&gatherings), Arc::clone(&signer));
             tokio::spawn(async move {
-                let never = Until::Written(pending::<()>());
+                let never = Gather::UntilWritten(pending::<()>());
                 let receiver = server("server-1");
                 gatherings
                     .sign(message(number), signer.as_ref(), &receiver, never)

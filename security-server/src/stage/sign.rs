@@ -17,7 +17,7 @@ use crate::{
     call::Part,
     certificates::KnownCertificate,
     exchange::{Consumption, Provision},
-    gathering::Until,
+    gathering::Gather,
     grpc::budget::Share,
     random,
     server::Server,
@@ -225,14 +225,14 @@ impl Server {
         receiver: &ServerId,
     ) -> Result<SignedMessage, Refusal> {
         let message = UnsignedMessage::new(header, content);
-        let until = match self.recorder().log().writing() {
-            Some(written) => Until::Written(written),
-            None if self.exchanges().count() > 1 => Until::OthersHaveRun,
-            None => Until::Now,
+        let gather = match self.recorder().log().writing() {
+            Some(written) => Gather::UntilWritten(written),
+            None if self.exchanges().count() > 1 => Gather::Ready,
+            None => Gather::Nobody,
         };
         let made = self
             .gatherings()
-            .sign(message.to_sign(), signer.as_ref(), receiver, until)
+            .sign(message.to_sign(), signer.as_ref(), receiver, gather)
             .await;
         made.and_then(|made| message.signed(made)).map_err(|error| {
             tracing::error!(%error, "signing failed");
