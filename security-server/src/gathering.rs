@@ -9,15 +9,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{sync::oneshot, task::yield_now};
+use tokio::sync::oneshot;
 use trust::{
     Digest, ServerId,
     batch::{self, MessageSignature, ToSign},
     signature::{Signer, SigningFailed},
 };
-
-/// How often others are let run before a signature is made.
-const MOST_YIELDS: usize = 4;
+use verifiable_log::let_others_come;
 
 /// Whose key signs, and for which server.
 type Destination = (Digest, ServerId);
@@ -77,7 +75,7 @@ impl Gatherings {
         };
         match gather {
             Gather::Nobody => {}
-            Gather::Ready => open.let_others_come().await,
+            Gather::Ready => let_others_come(|| open.gathered()).await,
             Gather::UntilWritten(written) => written.await,
         }
         sign_together(message, open.close(), self.most, signer)
@@ -115,19 +113,6 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// Lets run what is ready to run, as long as there is more to sign each time.
-    async fn let_others_come(&self) {
-        let mut found = 0;
-        for _ in 0..MOST_YIELDS {
-            yield_now().await;
-            let gathered = self.gathered();
-            if gathered == found {
-                break;
-            }
-            found = gathered;
-        }
-    }
-
     fn gathered(&self) -> usize {
         let gatherings = self.gatherings.lock();
         let gathered = self

@@ -65,6 +65,7 @@ pub use index::{Index, Indexing, KeysOf};
 pub use log::Log;
 pub use opening::Progress;
 pub use options::{AnnexOf, Options, SegmentIdOf};
+pub use queue::let_others_come;
 pub use reader::{End, ReadRecord, Reader, Reading};
 pub use record::{
     KeptPart, LeafOf, MAX_ANNEX, MAX_CONTENT, MAX_HEADER, MAX_SIGNATURE, RawRecord, Receipt,

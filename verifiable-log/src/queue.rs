@@ -20,8 +20,22 @@ use crate::{
     waiting::{Frame, Told, Waiting, length_of_frames},
 };
 
-/// How often others are let run before a group is handed over.
+/// How often others are let run.
 const MOST_YIELDS: usize = 4;
+
+/// Lets run what is ready to run, and again as long as there are more of those who have come: whoever
+/// comes first gathers the others without waiting for anybody who is not ready.
+pub async fn let_others_come(count: impl Fn() -> usize) {
+    let mut found = count();
+    for _ in 0..MOST_YIELDS {
+        yield_now().await;
+        let come = count();
+        if come == found {
+            break;
+        }
+        found = come;
+    }
+}
 
 /// The end at which records are put in.
 pub(crate) struct Queue {
@@ -86,9 +100,9 @@ impl Queue {
             _room: room,
         };
         if self.gather(waiting) == 1 {
-            let group = Group(self);
+            let _group = Group(self);
             if self.is_crowded.load(Ordering::Relaxed) {
-                group.let_others_come().await;
+                let_others_come(|| locked(&self.coming).len()).await;
             }
         }
         Some(answer)
@@ -104,21 +118,6 @@ impl Queue {
 
 /// A group, handed over when this is dropped: also when whoever gathers it stops waiting.
 struct Group<'a>(&'a Queue);
-
-impl Group<'_> {
-    /// Lets run what is ready to run, as long as there is more to write each time.
-    async fn let_others_come(&self) {
-        let mut found = 1;
-        for _ in 0..MOST_YIELDS {
-            yield_now().await;
-            let gathered = locked(&self.0.coming).len();
-            if gathered == found {
-                break;
-            }
-            found = gathered;
-        }
-    }
-}
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {

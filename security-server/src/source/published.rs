@@ -14,9 +14,11 @@ use trust::{Reason, Refusal};
 
 /// How long whoever publishes may be silent at first.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How many bytes a second must then come, on average: a slow line is waited for, and nobody can hold
-/// up the search for a newer configuration by sending a little now and then.
-const SLOWEST: usize = 32 * 1024;
+/// How many bytes a second must then come, on average: a slow line is waited for.
+const SLOWEST: usize = 128 * 1024;
+/// How long a file may take in all. The sources are asked one after the other: none of them can hold
+/// up the search for a newer configuration for longer.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// A client of those who publish.
 pub(super) struct Published {
@@ -76,7 +78,8 @@ where
     let mut bytes = BytesMut::new();
     loop {
         let earned = Duration::from_secs((bytes.len() / SLOWEST) as u64);
-        match timeout_at(begun + PATIENCE + earned, body.frame()).await {
+        let due = begun + LONGEST.min(PATIENCE + earned);
+        match timeout_at(due, body.frame()).await {
             Ok(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
                     bytes.extend_from_slice(&data);
@@ -85,10 +88,8 @@ where
             Ok(Some(Err(error))) => return Err(words(&*error.into())),
             Ok(None) => return Ok(bytes.freeze()),
             Err(_) => {
-                let (so_far, kibibytes) = (bytes.len(), SLOWEST / 1024);
-                return Err(format!(
-                    "it comes too slowly: {so_far} bytes so far, less than {kibibytes} KiB a second"
-                ));
+                let (so_far, took) = (bytes.len(), begun.elapsed().as_secs());
+                return Err(format!("it comes too slowly: {so_far} bytes in {took} s"));
             }
         }
     }
@@ -125,9 +126,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_large_file_is_waited_for_while_it_comes() {
-        // Ten minutes for forty mebibytes.
-        let read = read_pieces(600, 70_000, Duration::from_secs(1)).await;
-        assert_eq!(read.unwrap().len(), 600 * 70_000);
+        let read = read_pieces(500, 140_000, Duration::from_secs(1)).await;
+        assert_eq!(read.unwrap().len(), 500 * 140_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_holds_up_the_search_for_longer_than_ten_minutes() {
+        let begun = Instant::now();
+        let refused = read_pieces(1_000_000, 140_000, Duration::from_secs(1)).await;
+        assert!(refused.unwrap_err().contains("too slowly"));
+        assert_eq!(begun.elapsed().as_secs(), 600);
     }
 
     #[tokio::test(start_paused = true)]
@@ -141,6 +149,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_has_an_end() {
         let refused = read_pieces(2, 1_000_000, Duration::from_secs(3600)).await;
-        assert!(refused.unwrap_err().contains("0 bytes so far"));
+        assert!(refused.unwrap_err().contains(": 0 bytes in 30 s"));
     }
 }
