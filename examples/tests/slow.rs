@@ -1,4 +1,4 @@
-//! Clients and peers that begin something and do not go on: refused in time, with a record.
+//! Clients and peers that begin something and do not go on: refused in time, or given up, with a record.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{convert::Infallible, fs};
@@ -10,6 +10,7 @@ use examples::{
     federation::Federation,
     message_log::MessageLog,
     peer::{self, HandmadePeer},
+    waiting::wait_for,
 };
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
@@ -118,6 +119,47 @@ async fn a_client_that_sends_half_a_message_is_refused_in_time() {
         assert!(log.security.is_empty());
     }
     drop((parts, serving));
+    stage.still_serves().await;
+}
+
+/// What was cut off is not what was ended: the client has signed no final request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_cancels_has_not_ended_its_requests() {
+    let stage = Stage::set().await;
+    let consumer = stage.federation.server("consumer").unwrap();
+    let address = consumer.plaintext(CLIENT).unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    let serving = tokio::spawn(connection);
+    let request = Request::post(format!("http://{address}{SAY}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("x-road-service", PROVIDER)
+        .body(())
+        .unwrap();
+    let mut requests = requests.ready().await.unwrap();
+    let (answering, mut sending) = requests.send_request(request, false).unwrap();
+    let whole = Bytes::from_static(b"\0\0\0\0\x04\x0a\x02hi");
+    sending.send_data(whole, false).unwrap();
+    wait_for("the request at the provider", async || {
+        (!stage.log("provider").messages.is_empty()).then_some(())
+    })
+    .await
+    .unwrap();
+    sending.send_reset(h2::Reason::CANCEL);
+    for server in ["consumer", "provider"] {
+        let closing = wait_for("the end of the exchange", async || {
+            stage.log(server).closings.first().cloned()
+        });
+        assert_eq!(closing.await.unwrap().outcome, "cancelled", "{server}");
+        let log = stage.log(server);
+        assert!(
+            !log.messages.iter().any(|it| it.header.is_final),
+            "{server}"
+        );
+        assert!(log.security.is_empty(), "{server}");
+    }
+    drop((answering, requests, serving));
     stage.still_serves().await;
 }
 

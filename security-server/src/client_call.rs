@@ -2,7 +2,6 @@
 
 use certs::Certificate;
 use http::HeaderMap;
-use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
 use trust::{
@@ -19,6 +18,7 @@ use crate::{
         reader::{MessageReader, ReadError},
         timeout,
     },
+    http2::received::ReceivedBody,
 };
 
 const REQUEST_ID: &str = "x-road-id";
@@ -45,7 +45,7 @@ pub(crate) struct ClientCall {
 impl ClientCall {
     /// Takes a request apart; the parts of its body come from the second value.
     pub(crate) fn new(
-        request: http::Request<Incoming>,
+        request: http::Request<ReceivedBody>,
         identity: ConnectionIdentity,
         static_service: Option<SubsystemId>,
         budget: &Budget,
@@ -246,7 +246,7 @@ fn invalid(name: &str, error: &trust::InvalidIdentifier) -> Refusal {
 /// The parts of a client's request, in order.
 pub(crate) struct ClientParts {
     headers: Option<CallHeaders>,
-    messages: MessageReader<Incoming>,
+    messages: MessageReader<ReceivedBody>,
 }
 
 impl ClientParts {

@@ -3,91 +3,31 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use certs::tls::{PeerTls, RegisteredServers, describe_chain, peer_certificate_digest, peer_name};
-use http::{Request, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{Builder, SendRequest},
-    rt::Executor,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    sync::watch,
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsConnector;
-use trust::{Digest, Reason, Refusal, ServerId};
+use trust::{Reason, Refusal, ServerId};
 
 use crate::{
-    crowd::{Crowd, behind},
-    grpc::body::WrittenBody,
-    listen::SHARED,
+    crowd::Crowd,
+    http2::{
+        client::{Connection, open},
+        line::Listening,
+    },
     local_state::AdapterAddress,
     snapshot::Newest,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the end of a connection is waited for, to say why a call on it broke off.
-const END_PATIENCE: Duration = Duration::from_millis(200);
+/// After so much silence another server is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// So many calls that were given up are remembered, as long as a connection can be silent: what is
-/// still under way to them is no mistake of the other side, for which a connection is closed.
-const GIVEN_UP: usize = 1024;
-
-/// An open connection.
-#[derive(Clone)]
-pub(crate) struct Connection {
-    requests: SendRequest<WrittenBody>,
-    /// Digest of the TLS certificate at the other end; none without TLS.
-    pub(crate) certificate: Option<Digest>,
-    /// Once it has ended: what TLS said, if it was TLS that ended it.
-    ended: watch::Receiver<Option<Option<String>>>,
-    /// Whether the other side has ever answered on it.
-    answered: Arc<AtomicBool>,
-}
-
-impl Connection {
-    /// Starts a call. The request is sent once: it is never repeated on another connection.
-    pub(crate) async fn call(
-        &mut self,
-        request: Request<WrittenBody>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
-        let response = self.requests.send_request(request).await?;
-        self.answered.store(true, Ordering::Relaxed);
-        Ok(response)
-    }
-
-    /// Why a call on this connection broke off. With TLS 1.3 a side whose certificate is refused
-    /// learns of it after it has sent, and then from the connection, not from the call.
-    pub(crate) async fn why(&mut self, error: &hyper::Error) -> String {
-        if let Some(words) = describe_chain(error) {
-            return words;
-        }
-        let ended = timeout(END_PATIENCE, self.ended.wait_for(Option::is_some)).await;
-        let said = match ended {
-            Ok(Ok(ended)) => ended.clone().flatten(),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        // The alert that says so may be lost when the connection is cut behind it.
-        let unanswered = !self.answered.load(Ordering::Relaxed) && self.certificate.is_some();
-        said.unwrap_or_else(|| match unanswered {
-            true => format!(
-                "{error}, before it has ever answered on this connection: it may have refused our \
-                 certificate; its log says so, and compare `certs show` with the registry"
-            ),
-            false => error.to_string(),
-        })
-    }
-}
 
 /// One slot for each destination, so that only one caller connects at a time.
 struct Slots<K> {
@@ -139,7 +79,7 @@ impl<K: Hash + Eq + Clone> Slots<K> {
         let open = slot
             .open
             .as_ref()
-            .filter(|open| !open.requests.is_closed() && usable(open));
+            .filter(|open| open.is_open() && usable(open));
         if let Some(open) = open {
             return Ok(open.clone());
         }
@@ -226,13 +166,11 @@ impl PeerConnections {
                 .await
                 .map_err(|error| words(&error))?;
             let certificate = peer_certificate_digest(stream.get_ref().1.peer_certificates());
-            let connection = open(stream, self.crowd.clone())
+            let listening = Listening::WhileCalled(KEEP_ALIVE);
+            let connection = open(stream, listening, self.crowd.clone())
                 .await
                 .map_err(|error| error.to_string())?;
-            Ok(Connection {
-                certificate,
-                ..connection
-            })
+            Ok(connection.showing(certificate))
         };
         match timeout(CONNECT_TIMEOUT, opening).await {
             Ok(opened) => opened.map_err(unreachable),
@@ -276,11 +214,12 @@ impl AdapterConnections {
                     stream
                         .set_nodelay(true)
                         .map_err(|error| error.to_string())?;
-                    open(stream, crowd).await
+                    open(stream, Listening::Never, crowd).await
                 }
                 AdapterAddress::Unix(path) => {
                     open(
                         UnixStream::connect(path).await.map_err(|e| e.to_string())?,
+                        Listening::Never,
                         crowd,
                     )
                     .await
@@ -302,63 +241,6 @@ impl AdapterConnections {
 }
 
 /// An error in words: those of TLS when it was TLS that failed.
-pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
     describe_chain(error).unwrap_or_else(|| error.to_string())
-}
-
-/// The HTTP/2 handshake; the connection then lives in its own task until either side closes it.
-pub(crate) async fn open<S>(stream: S, crowd: Crowd) -> Result<Connection, hyper::Error>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let spawning = ConnectionBehind {
-        crowd,
-        is_spawned: Arc::default(),
-    };
-    let (requests, connection) = Builder::new(spawning)
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
-        .max_concurrent_reset_streams(GIVEN_UP)
-        .reset_stream_duration(KEEP_ALIVE + KEEP_ALIVE)
-        .initial_stream_window_size(SHARED.stream)
-        .initial_connection_window_size(SHARED.connection)
-        .handshake(TokioIo::new(stream))
-        .await?;
-    let (told, ended) = watch::channel(None);
-    tokio::spawn(async move {
-        let error = connection.await.err();
-        if let Some(error) = &error {
-            tracing::debug!(error = words(error), "a connection ended");
-        }
-        let said = error.and_then(|error| describe_chain(&error));
-        told.send_replace(Some(said));
-    });
-    Ok(Connection {
-        requests,
-        certificate: None,
-        ended,
-        answered: Arc::default(),
-    })
-}
-
-/// Spawns what hyper spawns for a connection: the connection itself, behind others; and then what
-/// belongs to its calls.
-#[derive(Clone)]
-struct ConnectionBehind {
-    crowd: Crowd,
-    is_spawned: Arc<AtomicBool>,
-}
-
-impl<F> Executor<F> for ConnectionBehind
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        if self.is_spawned.swap(true, Ordering::Relaxed) {
-            tokio::spawn(task);
-        } else {
-            tokio::spawn(behind(self.crowd.clone(), task));
-        }
-    }
 }

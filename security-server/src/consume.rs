@@ -1,16 +1,12 @@
 //! The consumer's route: carries a call of a local client to the provider, and the answer back.
 
-use std::sync::Arc;
-
-use http::{Request, Response};
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use http::Request;
 use trust::{ExchangeId, Refusal, SubsystemId, refusal::Side};
 
 use crate::{
     client_call::{ClientCall, ClientParts, ConnectionIdentity},
     exchange::{Consumption, OpenExchange},
-    grpc::body::WrittenBody,
+    http2::{received::ReceivedBody, server::Responder},
     interruption::{Interrupt, Interruption},
     server::Server,
     stage::{
@@ -19,50 +15,37 @@ use crate::{
     },
 };
 
-/// Answers one request of a client system. The exchange runs in a task of its own, so that it is
-/// brought to a recorded end even when the client goes away.
+/// Answers one request of a client system: one call from its arrival to its recorded end, to which it is
+/// brought even when the client goes away.
 pub(crate) async fn answer(
-    server: Arc<Server>,
-    request: Request<Incoming>,
+    server: &Server,
+    request: Request<ReceivedBody>,
+    responder: Responder,
     identity: ConnectionIdentity,
     static_service: Option<SubsystemId>,
-) -> Response<WrittenBody> {
-    let (head, answered) = oneshot::channel();
-    let exchange = server.new_exchange_id();
-    let (call, parts) = ClientCall::new(request, identity, static_service, server.budget());
-    let reply = ReplyWriter::new(head, exchange, call.request_id().to_owned());
-    // Boxed, since a task is moved several times before it runs.
-    tokio::spawn(Box::pin(async move {
-        route(&server, exchange, &call, parts, reply).await;
-    }));
-    // The task always answers; should it not, the client is told that something broke.
-    answered
-        .await
-        .unwrap_or_else(|_| Response::new(WrittenBody::given_up()))
-}
-
-/// One call from its arrival to its recorded end.
-async fn route(
-    server: &Server,
-    id: ExchangeId,
-    call: &ClientCall,
-    parts: ClientParts,
-    mut reply: ReplyWriter,
 ) {
-    let (exchange, _open) = match server.open_consumption(id, call) {
+    let id = server.new_exchange_id();
+    let (call, parts) = ClientCall::new(request, identity, static_service, server.budget());
+    let mut reply = ReplyWriter::new(responder, id, call.request_id().to_owned());
+    let (exchange, open) = match server.open_consumption(id, &call) {
         Ok(opened) => opened,
         Err(refusal) => {
             let stated = server.stated(Side::Consumer, &refusal.into());
-            let source = server.source_of(call);
+            let source = server.source_of(&call);
             Box::pin(server.note_refusal(&source, Some(id), &stated)).await;
             return Box::pin(reply.refuse(&stated.status)).await;
         }
     };
     match consume(server, &exchange, parts, &mut reply).await {
-        Ok(()) => server.log_consumption(&exchange),
+        Ok(()) => {
+            server.log_consumption(&exchange);
+            drop(open);
+            Box::pin(reply.finish()).await;
+        }
         Err(interruption) => {
             let stated = server.stated(Side::Consumer, &interruption);
             Box::pin(server.close_consumption(&exchange, &stated)).await;
+            drop(open);
             Box::pin(reply.refuse(&stated.status)).await;
         }
     }
@@ -80,7 +63,7 @@ async fn consume(
     let request = server.sign_request(exchange, part).await?; //    the member answers for it
     let request = server.record(exchange, request).await?; //       durable before it leaves
     reply.name_request(exchange.lock().first_request());
-    let opening = interrupt.unless(server.forward_opening(exchange, request));
+    let opening = interrupt.unless(server.call_provider(exchange, request));
     let (outward, inward) = reply.unless_gone(opening).await?;
     interrupt
         .both(
@@ -97,6 +80,7 @@ async fn carry_requests(
     mut parts: ClientParts,
     mut outward: Outward,
 ) -> Result<(), Interruption> {
+    interrupt.unless(outward.forward_opening()).await?;
     while !exchange.lock().requests().is_finished() {
         let part = interrupt.unless(parts.next()).await?;
         let request = server.sign_request(exchange, part).await?; // the member answers for it

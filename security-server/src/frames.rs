@@ -10,9 +10,9 @@ use proto::exchange::{Frame, TrustMaterial, frame};
 use trust::{Reason, Refusal, message::SignedMessage, wire::evidence::Envelope};
 
 use crate::grpc::{
-    body::{Chunk, ReaderGone},
     budget::{Budget, Share},
     reader::{MessageReader, ReadError},
+    writer::{Chunk, ReaderGone},
 };
 
 /// What an envelope and its frame add to a message: header, signature, metadata, prefixes.
@@ -31,7 +31,7 @@ pub(crate) struct ReceivedFrame {
 
 impl<B> FrameReader<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     pub(crate) fn new(body: B, budget: &Budget) -> Self {

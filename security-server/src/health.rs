@@ -1,16 +1,13 @@
 //! Health of this server: `grpc.health.v1.Health/Check`, answered here and never forwarded.
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::Request;
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
 };
 
 use crate::{
-    grpc::{
-        body::WrittenBody,
-        unary::{answered, code, question, refused},
-    },
+    grpc::unary::{Answer, answered, code, question, refused},
+    http2::received::ReceivedBody,
     server::Server,
 };
 
@@ -23,21 +20,17 @@ const CHECK: &str = "Check";
 const QUESTION_LIMIT: usize = 1024;
 
 /// Says whether this server can serve: it has a valid configuration and its log takes records.
-pub(crate) async fn answer(server: &Server, request: Request<Incoming>) -> Response<WrittenBody> {
+pub(crate) async fn answer(server: &Server, request: Request<ReceivedBody>) -> Answer {
     if request.uri().path().strip_prefix(SERVICE_PREFIX) != Some(CHECK) {
         let what = "this server offers the health check, and no watching";
-        return refused(code::UNIMPLEMENTED, what);
+        return Err(refused(code::UNIMPLEMENTED, what));
     }
-    let asked = question::<HealthCheckRequest>(request.into_body(), QUESTION_LIMIT).await;
-    if let Err(refused) = asked {
-        return refused;
-    }
+    question::<HealthCheckRequest>(request.into_body(), QUESTION_LIMIT).await?;
     let status = match server.ready() {
         Ok(()) => ServingStatus::Serving,
         Err(_) => ServingStatus::NotServing,
     };
-    answered(&HealthCheckResponse {
+    Ok(answered(&HealthCheckResponse {
         status: status.into(),
-    })
-    .await
+    }))
 }

@@ -20,6 +20,7 @@ pub mod fuzzing;
 mod gathering;
 mod grpc;
 mod health;
+mod http2;
 mod identities;
 mod interruption;
 mod listen;

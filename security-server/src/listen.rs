@@ -13,9 +13,7 @@ use certs::{
     Certificate,
     tls::{describe_chain, peer_certificate_digest},
 };
-use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::Request;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -29,17 +27,15 @@ use trust::Digest;
 
 use crate::{
     crowd::{Crowd, behind},
-    grpc::body::WrittenBody,
+    http2::{
+        line::Windows,
+        received::ReceivedBody,
+        server::{self, Responder},
+    },
     settings::Limits,
 };
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-const HEADER_LIST_LIMIT: u32 = 64 * 1024;
-/// A connection is closed, with all its calls, when so many times as many calls as it may have at once
-/// were given up before they were even looked at: callers who go away together, or a slow way, are no
-/// attack yet.
-const GIVEN_UP: usize = 4;
 
 /// What a connection showed of who is at its other end.
 #[derive(Debug, Clone)]
@@ -50,28 +46,6 @@ pub(crate) enum Shown {
     Tls(Option<(Digest, Certificate)>),
 }
 
-/// Flow-control windows of HTTP/2, in bytes: what waits in them is memory beside the budget.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Windows {
-    /// Of one call.
-    pub(crate) stream: u32,
-    /// Of all calls of a connection.
-    pub(crate) connection: u32,
-}
-
-/// Windows of a connection that many calls share, perhaps over a long way: to and from other servers,
-/// which are few, and adapters.
-pub(crate) const SHARED: Windows = Windows {
-    stream: 1024 * 1024,
-    connection: 8 * 1024 * 1024,
-};
-
-/// Windows of a client system, which is near. There may be many.
-pub(crate) const OF_CLIENT: Windows = Windows {
-    stream: 256 * 1024,
-    connection: 1024 * 1024,
-};
-
 /// Answers the requests of one listener.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {
     /// How much a connection may send ahead of what is read.
@@ -80,12 +54,13 @@ pub(crate) trait Answer: Clone + Send + Sync + 'static {
     /// The exchanges under way at this server.
     fn crowd(&self) -> Crowd;
 
-    /// Answers one request from a connection.
+    /// Answers one request from a connection, in a task of its own.
     fn answer(
-        &self,
+        self,
         shown: Shown,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<WrittenBody>> + Send;
+        request: Request<ReceivedBody>,
+        responder: Responder,
+    ) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// A bound socket.
@@ -315,32 +290,13 @@ impl<A: Answer> Connection<A> {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let crowd = self.answer.crowd();
-        let answer = self.answer;
-        let service = service_fn(move |request| {
-            let (answer, shown) = (answer.clone(), shown.clone());
-            async move { Ok::<_, std::convert::Infallible>(answer.answer(shown, request).await) }
-        });
-        let connection = Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .auto_date_header(false)
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .max_header_list_size(HEADER_LIST_LIMIT)
-            .max_concurrent_streams(self.calls)
-            .max_pending_accept_reset_streams(GIVEN_UP * self.calls as usize)
-            .initial_stream_window_size(A::WINDOWS.stream)
-            .initial_connection_window_size(A::WINDOWS.connection)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let served = tokio::select! {
-            served = behind(crowd, connection.as_mut()) => served,
-            () = self.closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let answer = |request, responder| {
+            let (answer, shown) = (self.answer.clone(), shown.clone());
+            answer.answer(shown, request, responder)
         };
-        if let Err(error) = served {
-            tracing::debug!(%error, "a connection ended");
+        let served = server::serve(stream, A::WINDOWS, self.calls, self.closing, answer);
+        if let Err(why) = behind(crowd, served).await {
+            tracing::debug!(why, "a connection ended");
         }
     }
 }

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::Request;
 use trust::SubsystemId;
 
 use crate::{
     client_call::ConnectionIdentity,
     consume,
     crowd::Crowd,
-    grpc::{
-        body::WrittenBody,
-        unary::{code, refused},
-    },
+    grpc::unary::{code, give, refused},
     health,
-    listen::{Answer, OF_CLIENT, SHARED, Shown, Windows},
+    http2::{
+        line::{OF_CLIENT, SHARED, Windows},
+        received::ReceivedBody,
+        server::Responder,
+    },
+    listen::{Answer, Shown},
     peer_log::{self, answer::CHECKPOINT_PATH},
     provide,
     server::Server,
@@ -39,22 +40,17 @@ impl Answer for ForClients {
         self.server.exchanges().crowd()
     }
 
-    async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
+    async fn answer(self, shown: Shown, request: Request<ReceivedBody>, responder: Responder) {
+        let server = self.server;
         if request.uri().path().starts_with(health::SERVICE_PREFIX) {
-            return health::answer(&self.server, request).await;
+            return give(responder, health::answer(&server, request).await).await;
         }
-        let identity = match (&self.subsystem, shown) {
-            (Some(subsystem), _) => ConnectionIdentity::Listener(subsystem.clone()),
+        let identity = match (self.subsystem, shown) {
+            (Some(subsystem), _) => ConnectionIdentity::Listener(subsystem),
             (None, Shown::Tls(shown)) => ConnectionIdentity::Tls(shown.map(|(_, shown)| shown)),
             (None, Shown::Nothing) => ConnectionIdentity::Tls(None),
         };
-        consume::answer(
-            Arc::clone(&self.server),
-            request,
-            identity,
-            self.service.clone(),
-        )
-        .await
+        consume::answer(&server, request, responder, identity, self.service).await;
     }
 }
 
@@ -71,19 +67,22 @@ impl Answer for ForPeers {
         self.server.exchanges().crowd()
     }
 
-    async fn answer(&self, shown: Shown, request: Request<Incoming>) -> Response<WrittenBody> {
+    async fn answer(self, shown: Shown, request: Request<ReceivedBody>, responder: Responder) {
         let Shown::Tls(Some((certificate, _))) = shown else {
-            return refused(code::UNIMPLEMENTED, "a security server shows a certificate");
+            let what = "a security server shows a certificate";
+            return give(responder, Err(refused(code::UNIMPLEMENTED, what))).await;
         };
-        let server = Arc::clone(&self.server);
-        match request.uri().path() {
-            EXCHANGE_PATH => provide::answer(server, certificate, request.into_body()).await,
+        let server = self.server;
+        let (head, body) = request.into_parts();
+        match head.uri.path() {
+            EXCHANGE_PATH => provide::answer(&server, certificate, body, responder).await,
             CHECKPOINT_PATH => {
-                peer_log::answer::answer(server, certificate, request.into_body()).await
+                let answer = peer_log::answer::answer(server, certificate, body).await;
+                give(responder, answer).await;
             }
             _ => {
                 let what = "security servers offer each other Exchange and GetCheckpoint";
-                refused(code::UNIMPLEMENTED, what)
+                give(responder, Err(refused(code::UNIMPLEMENTED, what))).await;
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use hyper::body::Incoming;
 use proto::exchange::{TrustMaterial, frame};
 use tokio::time::timeout;
 use trust::{Digest, Reason, Refusal, message::signing_certificate, wire::evidence::Envelope};
@@ -15,6 +14,7 @@ use crate::{
         budget::{Budget, Share},
         reader::ReadError,
     },
+    http2::received::ReceivedBody,
     server::Server,
 };
 
@@ -26,7 +26,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The frames of one direction of an exchange.
 pub(crate) struct PeerFrames {
-    frames: FrameReader<Incoming>,
+    frames: FrameReader<ReceivedBody>,
     peer_certificate: Digest,
     /// The certificates that came in this direction.
     known: Vec<KnownCertificate>,
@@ -44,7 +44,7 @@ pub(crate) struct ReceivedEnvelope {
 }
 
 impl PeerFrames {
-    pub(crate) fn new(body: Incoming, peer_certificate: Digest, budget: &Budget) -> Self {
+    pub(crate) fn new(body: ReceivedBody, peer_certificate: Digest, budget: &Budget) -> Self {
         Self {
             frames: FrameReader::new(body, budget),
             peer_certificate,

@@ -1,17 +1,11 @@
 //! The provider's route: answers the exchange of a peer security server.
 
-use std::sync::Arc;
-
-use http::{HeaderValue, Response, header};
-use hyper::body::Incoming;
 use trust::{Digest, Refusal, refusal::Side};
 
 use crate::{
     exchange::Provision,
-    grpc::{
-        body::{self, WrittenBody},
-        status::refusal_trailers,
-    },
+    grpc::status::refusal_trailers,
+    http2::{received::ReceivedBody, server::Responder},
     interruption::{Interrupt, Interruption},
     peer_frames::PeerFrames,
     refusals::is_signed,
@@ -24,29 +18,19 @@ use crate::{
     },
 };
 
-/// Answers one call of a peer. The exchange runs in a task of its own, so that it is brought to a
-/// recorded end even when the peer goes away.
+/// Answers one call of a peer: brought to a recorded end even when the peer goes away.
 pub(crate) async fn answer(
-    server: Arc<Server>,
+    server: &Server,
     peer_certificate: Digest,
-    requests: Incoming,
-) -> Response<WrittenBody> {
-    let (writer, replies) = body::channel();
-    // Boxed, since a task is moved several times before it runs.
-    tokio::spawn(Box::pin(async move {
-        let frames = PeerFrames::new(requests, peer_certificate, server.budget());
-        let mut answers = Answers::new(writer);
-        match provide(&server, frames, &mut answers).await {
-            Ok(()) => answers.end().await,
-            Err(refusal) => Box::pin(server.refuse_peer(&peer_certificate, refusal, answers)).await,
-        }
-    }));
-    let mut response = Response::new(replies.begun().await);
-    let content_type = HeaderValue::from_static("application/grpc");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, content_type);
-    response
+    requests: ReceivedBody,
+    responder: Responder,
+) {
+    let frames = PeerFrames::new(requests, peer_certificate, server.budget());
+    let mut answers = Answers::new(responder);
+    match provide(server, frames, &mut answers).await {
+        Ok(()) => Box::pin(answers.end()).await,
+        Err(refusal) => Box::pin(server.refuse_peer(&peer_certificate, refusal, answers)).await,
+    }
 }
 
 /// Answers one exchange. An error is a refusal that is not signed: of what was not verified, or
@@ -128,7 +112,9 @@ async fn carry_replies(
     answering: Answering,
     answers: &mut Answers,
 ) -> Result<(), Interruption> {
-    let mut from_adapter = answers.unless_gone(interrupt.unless(answering)).await?;
+    let mut from_adapter = answers
+        .unless_gone(interrupt.unless(answering.response()))
+        .await?;
     while !exchange.lock().replies().is_finished() {
         let part = answers
             .unless_gone(interrupt.unless(from_adapter.next()))

@@ -32,14 +32,17 @@ use super::{
 };
 use crate::{
     Settings,
-    connections::{Connection, open},
     crowd::Crowd,
     grpc::{
-        body::{self, Chunk},
         budget::Budget,
         metadata,
         reader::{MessageReader, ReadError},
         status::Status,
+        writer::Chunk,
+    },
+    http2::{
+        client::{Connection, open},
+        line::Listening,
     },
 };
 
@@ -175,7 +178,7 @@ impl Call {
             let stream = TcpStream::connect(address).await?;
             let name = ServerName::try_from(host_of(address).to_owned())?;
             let stream = TlsConnector::from(tls).connect(name, stream).await?;
-            return Ok(open(stream, Crowd::nobody()).await?);
+            return Ok(open(stream, Listening::Never, Crowd::nobody()).await?);
         }
         let listeners = addresses["client_plaintext"].as_array();
         let client = self.client.as_str();
@@ -191,18 +194,31 @@ impl Call {
                 )
             })?;
         Ok(match listener.strip_prefix("unix:") {
-            Some(path) => open(UnixStream::connect(path).await?, Crowd::nobody()).await?,
-            None => open(TcpStream::connect(listener).await?, Crowd::nobody()).await?,
+            Some(path) => {
+                open(
+                    UnixStream::connect(path).await?,
+                    Listening::Never,
+                    Crowd::nobody(),
+                )
+                .await?
+            }
+            None => {
+                open(
+                    TcpStream::connect(listener).await?,
+                    Listening::Never,
+                    Crowd::nobody(),
+                )
+                .await?
+            }
         })
     }
 
     async fn call(
         &self,
-        mut connection: Connection,
+        connection: Connection,
         method: &MethodDescriptor,
         requests: Vec<Bytes>,
     ) -> Result<Reply, Box<dyn Error>> {
-        let (writer, body) = body::channel();
         let mut call = Request::post(format!("http://localhost{}", self.method))
             .header(header::CONTENT_TYPE, "application/grpc")
             .header(header::TE, "trailers")
@@ -221,7 +237,8 @@ impl Call {
                 call = call.header(name, encoded);
             }
         }
-        let sending = async move {
+        let (mut writer, mut answering) = connection.call(call.body(())?).await?;
+        let sending = async {
             for request in requests {
                 // Whoever stops reading says why in the answer.
                 let Ok(chunk) = Chunk::of(false, request) else {
@@ -231,10 +248,10 @@ impl Call {
                     return;
                 }
             }
-            let _ = writer.end().await;
+            let _ = writer.write_request(Chunk::default(), true).await;
         };
         let answering = async {
-            let response = connection.call(call.body(body)?).await?;
+            let response = answering.response().await?;
             let (mut head, body) = response.into_parts();
             let mut reply = Reply {
                 exchange: metadata::text(&head.headers, "x-road-exchange-id"),

@@ -42,7 +42,7 @@ impl From<Refusal> for ReadError {
 
 /// Cuts a body into messages.
 pub(crate) struct MessageReader<B> {
-    body: Pin<Box<B>>,
+    body: B,
     buffer: BytesMut,
     trailers: Option<HeaderMap>,
     ended: bool,
@@ -51,12 +51,12 @@ pub(crate) struct MessageReader<B> {
 
 impl<B> MessageReader<B>
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
     pub(crate) fn new(body: B, budget: Budget) -> Self {
         Self {
-            body: Box::pin(body),
+            body,
             buffer: BytesMut::new(),
             trailers: None,
             ended: false,
@@ -147,7 +147,7 @@ where
     /// dropped half way without losing any.
     async fn fill(&mut self) -> Result<bool, ReadError> {
         while !self.ended {
-            match poll_fn(|context| self.body.as_mut().poll_frame(context)).await {
+            match poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await {
                 None => self.ended = true,
                 Some(Ok(frame)) => {
                     if self.take(frame) {

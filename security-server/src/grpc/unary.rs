@@ -4,17 +4,16 @@ use std::{fmt::Display, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
-use hyper::body::Incoming;
 use prost::Message;
 use tokio::time::timeout;
 
 use super::{
-    body::{self, Chunk, WrittenBody},
     budget::Budget,
     reader::{MessageReader, ReadError},
     status::Status,
+    writer::Chunk,
 };
-use crate::connections::Connection;
+use crate::http2::{client::Connection, received::ReceivedBody, server::Responder};
 
 /// How long a question may take to arrive.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,14 +29,17 @@ pub(crate) mod code {
     pub(crate) const UNAVAILABLE: u32 = 14;
 }
 
+/// The one message of an answer, or the status that there is none.
+pub(crate) type Answer = Result<Bytes, Status>;
+
 /// Reads the one message of a question. Anybody may ask, so it has a budget and a time of its own.
 ///
 /// # Errors
 /// The answer to what is no question.
 pub(crate) async fn question<Question: Message + Default>(
-    body: Incoming,
+    body: ReceivedBody,
     limit: usize,
-) -> Result<Question, Response<WrittenBody>> {
+) -> Result<Question, Status> {
     let mut messages = MessageReader::new(body, Budget::new(limit, limit));
     let asked = timeout(QUESTION_TIMEOUT, messages.next()).await;
     let Ok(Ok(Some(message))) = asked else {
@@ -53,22 +55,40 @@ pub(crate) async fn question<Question: Message + Default>(
 }
 
 /// The answer of one message.
-pub(crate) async fn answered(answer: &impl Message) -> Response<WrittenBody> {
-    let (writer, body) = body::channel();
-    let mut trailers = HeaderMap::new();
-    status(code::OK, "").put(&mut trailers);
-    if let Ok(chunk) = Chunk::of(false, answer.encode_to_vec().into()) {
-        // The first chunk waits for nobody, and the reader is still here.
-        let _ = writer.write_last(chunk, Some(trailers)).await;
-    }
-    grpc(Response::new(body))
+pub(crate) fn answered(answer: &impl Message) -> Bytes {
+    answer.encode_to_vec().into()
 }
 
 /// The answer that there is none.
-pub(crate) fn refused(code: u32, what: &str) -> Response<WrittenBody> {
-    let mut response = Response::new(WrittenBody::empty());
-    status(code, what).put(response.headers_mut());
-    grpc(response)
+pub(crate) fn refused(code: u32, what: &str) -> Status {
+    Status {
+        code,
+        message: what.to_owned(),
+        details: Bytes::new(),
+    }
+}
+
+/// Gives an answer. Nobody is told when nobody waits for it.
+pub(crate) async fn give(responder: Responder, answer: Answer) {
+    let mut head = Response::new(());
+    let value = HeaderValue::from_static("application/grpc");
+    head.headers_mut().insert(header::CONTENT_TYPE, value);
+    let message = match answer {
+        Ok(message) => message,
+        Err(status) => {
+            status.put(head.headers_mut());
+            let _ = responder.answer(head);
+            return;
+        }
+    };
+    let (Ok(mut writer), Ok(chunk)) = (responder.begin(head), Chunk::of(false, message)) else {
+        return;
+    };
+    let mut trailers = HeaderMap::new();
+    refused(code::OK, "").put(&mut trailers);
+    if writer.write_last(chunk, Some(trailers)).await.is_ok() {
+        let _ = writer.finish().await;
+    }
 }
 
 /// Asks a question over a connection and reads the one answer, of at most `limit` bytes.
@@ -82,21 +102,25 @@ pub(crate) async fn ask<Answer: Message + Default>(
     question: &impl Message,
     limit: usize,
 ) -> Result<Answer, String> {
-    let (writer, body) = body::channel();
     let call = Request::builder()
         .method(Method::POST)
         .uri(format!("https://{authority}{path}"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
-        .body(body)
+        .body(())
         .map_err(words)?;
-    if let Ok(chunk) = Chunk::of(false, question.encode_to_vec().into()) {
-        // The first chunk waits for nobody; whoever does not read says why in the answer.
-        let _ = writer.write_last(chunk, None).await;
-    }
-    let response = match connection.call(call).await {
-        Ok(response) => response,
+    let (mut writer, mut answering) = match connection.call(call).await {
+        Ok(started) => started,
         Err(error) => return Err(connection.why(&error).await),
+    };
+    if let Ok(chunk) = Chunk::of(false, question.encode_to_vec().into()) {
+        // Whoever does not read says why in the answer.
+        let _ = writer.write_last(chunk, None).await;
+        let _ = writer.finish().await;
+    }
+    let response = match answering.response().await {
+        Ok(response) => response,
+        Err(error) => return Err(answering.why(&error).await),
     };
     let (mut head, body) = response.into_parts();
     if let Some(status) = Status::take(&mut head.headers) {
@@ -121,18 +145,4 @@ fn said(status: &Status) -> String {
 
 fn words(error: impl Display) -> String {
     error.to_string()
-}
-
-fn status(code: u32, message: &str) -> Status {
-    Status {
-        code,
-        message: message.to_owned(),
-        details: Bytes::new(),
-    }
-}
-
-fn grpc(mut response: Response<WrittenBody>) -> Response<WrittenBody> {
-    let value = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(header::CONTENT_TYPE, value);
-    response
 }

@@ -6,18 +6,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
-use hyper::body::Incoming;
 use proto::exchange::{GetCheckpointReply, GetCheckpointRequest};
 use tokio::task::spawn_blocking;
 use trust::{Digest, checkpoint::SignedCheckpoint, peer_log::PROMISES_LIMIT};
 use verifiable_log::Error;
 
 use crate::{
-    grpc::{
-        body::WrittenBody,
-        unary::{answered, code, question, refused},
-    },
+    grpc::unary::{Answer, answered, code, question, refused},
+    http2::received::ReceivedBody,
     server::Server,
 };
 
@@ -31,35 +27,32 @@ const QUESTION_LIMIT: usize = 16 * 1024;
 pub(crate) async fn answer(
     server: Arc<Server>,
     peer_certificate: Digest,
-    body: Incoming,
-) -> Response<WrittenBody> {
-    let configuration = match server.configuration_in_force() {
-        Ok(snapshot) => snapshot,
-        Err(refusal) => return refused(code::UNAVAILABLE, &refusal.explanation),
-    };
+    body: ReceivedBody,
+) -> Answer {
+    let configuration = server
+        .configuration_in_force()
+        .map_err(|refusal| refused(code::UNAVAILABLE, &refusal.explanation))?;
     let peer = configuration.configuration().server_of(&peer_certificate);
     if peer.is_none() {
         let what = "the TLS certificate of the connection is not registered for a security server";
-        return refused(code::PERMISSION_DENIED, what);
+        return Err(refused(code::PERMISSION_DENIED, what));
     }
-    let asked: GetCheckpointRequest = match question(body, QUESTION_LIMIT).await {
-        Ok(asked) => asked,
-        Err(refused) => return refused,
-    };
-    let Some(permit) = server.proving().begin().await else {
-        return refused(code::RESOURCE_EXHAUSTED, "too many servers ask for proofs");
-    };
+    let asked: GetCheckpointRequest = question(body, QUESTION_LIMIT).await?;
+    let permit = server.proving().begin().await;
+    let permit = permit
+        .ok_or_else(|| refused(code::RESOURCE_EXHAUSTED, "too many servers ask for proofs"))?;
     let proving = spawn_blocking(move || {
         let proven = prove(&server, &asked);
         drop(permit);
         proven
     });
     match proving.await {
-        Ok(Ok(reply)) => answered(&reply).await,
-        Ok(Err((code, what))) => refused(code, &what),
+        Ok(proven) => proven
+            .map(|reply| answered(&reply))
+            .map_err(|(code, what)| refused(code, &what)),
         Err(error) => {
             tracing::error!(%error, "no proof was made");
-            refused(code::UNAVAILABLE, "no proof was made")
+            Err(refused(code::UNAVAILABLE, "no proof was made"))
         }
     }
 }

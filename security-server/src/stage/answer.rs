@@ -1,9 +1,9 @@
 //! Sends recorded replies to the consumer's security server.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response, header};
 use tokio::time::timeout;
 use trust::{Reason, Refusal};
 
@@ -12,9 +12,10 @@ use crate::{
     exchange::Provision,
     frames::envelope,
     grpc::{
-        body::{BodyWriter, ReaderGone},
         status::STATUS,
+        writer::{MessageWriter, ReaderGone},
     },
+    http2::server::Responder,
     interruption::Interruption,
     until::until,
 };
@@ -24,20 +25,25 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The replies' way to the consumer.
 pub(crate) struct Answers {
-    /// None once the final reply was sent.
-    writer: Option<BodyWriter>,
+    state: State,
     introduced: bool,
     /// A reply was signed and is not sent yet. When that is interrupted no other may follow it.
     sending: bool,
     trailers: HeaderMap,
 }
 
+enum State {
+    Unanswered(Responder),
+    Answering(MessageWriter),
+    Gone,
+}
+
 impl Answers {
-    pub(crate) fn new(writer: BodyWriter) -> Self {
+    pub(crate) fn new(responder: Responder) -> Self {
         let mut trailers = HeaderMap::new();
         trailers.insert(STATUS, HeaderValue::from_static("0"));
         Self {
-            writer: Some(writer),
+            state: State::Unanswered(responder),
             introduced: false,
             sending: false,
             trailers,
@@ -49,13 +55,14 @@ impl Answers {
     /// # Errors
     /// Those of the wait, or `Cancelled`.
     pub(crate) fn unless_gone<T, E: From<Refusal>>(
-        &self,
+        &mut self,
         wait: impl Future<Output = Result<T, E>>,
     ) -> impl Future<Output = Result<T, E>> {
         let gone = async {
-            match &self.writer {
-                Some(writer) => writer.reader_gone().await,
-                None => std::future::pending().await,
+            match &mut self.state {
+                State::Unanswered(responder) => responder.reader_gone().await,
+                State::Answering(writer) => writer.reader_gone().await,
+                State::Gone => {}
             }
         };
         until(wait, gone, false).map(|outcome| {
@@ -93,11 +100,10 @@ impl Answers {
         let material = (!self.introduced).then(|| exchange.signer.material());
         self.introduced = true;
         let chunk = envelope(material, &message, share).map_err(gone)?;
-        let writer = self.writer.as_ref().ok_or(ReaderGone).map_err(gone)?;
+        let (writer, trailers) = self.begin().map_err(gone)?;
         if message.header().is_final {
-            let trailers = Some(self.trailers.clone());
+            let trailers = Some(mem::take(trailers));
             writer.write_last(chunk, trailers).await.map_err(gone)?;
-            self.writer = None;
         } else {
             writer.write(chunk).await.map_err(gone)?;
         }
@@ -115,10 +121,30 @@ impl Answers {
         self.trailers = refusal;
     }
 
-    /// Ends the stream.
-    pub(crate) async fn end(self) {
-        if let Some(writer) = self.writer {
-            let _ = writer.trailers(self.trailers).await;
+    /// Ends the stream, and lets the consumer read it to its end.
+    pub(crate) async fn end(mut self) {
+        let trailers = mem::take(&mut self.trailers);
+        if self.begin().is_ok()
+            && let State::Answering(writer) = self.state
+        {
+            let _ = writer.end(trailers).await;
+        }
+    }
+
+    /// The body, whose head is given before the first frame, and the trailers that end it.
+    fn begin(&mut self) -> Result<(&mut MessageWriter, &mut HeaderMap), ReaderGone> {
+        if let State::Unanswered(_) = self.state
+            && let State::Unanswered(responder) = mem::replace(&mut self.state, State::Gone)
+        {
+            let mut head = Response::new(());
+            let content_type = HeaderValue::from_static("application/grpc");
+            head.headers_mut()
+                .insert(header::CONTENT_TYPE, content_type);
+            self.state = State::Answering(responder.begin(head)?);
+        }
+        match &mut self.state {
+            State::Answering(writer) => Ok((writer, &mut self.trailers)),
+            State::Unanswered(_) | State::Gone => Err(ReaderGone),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Calls the adapter with recorded requests; gives the parts of its reply.
 
 use http::{HeaderMap, HeaderName, Method, Request, header};
-use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::time::Instant;
 use trust::{Reason, Refusal, content::STATUS_LIMIT, header::Header, wire::evidence::Metadata};
@@ -15,12 +14,14 @@ use crate::{
     call::{CallHeaders, Part},
     exchange::Provision,
     grpc::{
-        body::{self, BodyWriter, Chunk},
+        budget::Budget,
         metadata,
         reader::{MessageReader, ReadError},
         status::Status,
         timeout,
+        writer::{Chunk, MessageWriter},
     },
+    http2::{client, received::ReceivedBody},
     interruption::Interruption,
     server::Server,
 };
@@ -30,7 +31,7 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The requests' way to the adapter.
 pub(crate) struct ToAdapter {
-    writer: Option<BodyWriter>,
+    writer: MessageWriter,
     opening: Option<Verified>,
 }
 
@@ -41,14 +42,16 @@ pub(crate) struct FromAdapter {
 
 enum ReplyState {
     /// Headers have arrived and are not given yet.
-    Opening(Option<Box<CallHeaders>>, MessageReader<Incoming>),
+    Opening(Option<Box<CallHeaders>>, MessageReader<ReceivedBody>),
     /// An answer without body: its status and trailers are all there is.
     TrailersOnly(Option<(Status, Metadata)>),
 }
 
 /// The response of the adapter, under way.
-pub(crate) type Answering =
-    std::pin::Pin<Box<dyn Future<Output = Result<FromAdapter, Refusal>> + Send>>;
+pub(crate) struct Answering {
+    answering: client::Answering,
+    budget: Budget,
+}
 
 impl Server {
     /// Calls the adapter with the recorded first request. Requests and reply are carried apart from
@@ -65,43 +68,50 @@ impl Server {
         let service = exchange.service.as_ref().ok_or_else(|| {
             Refusal::new(Reason::UnknownService, "the service is not hosted here")
         })?;
-        let mut connection = self.adapters().to(&service.adapter).await?;
-        let (writer, body) = body::channel();
-        let mut call = Request::new(body);
+        let connection = self.adapters().to(&service.adapter).await?;
+        let mut call = Request::new(());
         *call.method_mut() = Method::POST;
         *call.uri_mut() = format!("http://adapter{}", exchange.parties.method)
             .parse()
             .map_err(|error: http::uri::InvalidUri| failed(error.to_string()))?;
         *call.headers_mut() = call_headers(exchange, &request);
-        let budget = self.budget().clone();
-        let answering = Box::pin(async move {
-            let response = connection.call(call).await.map_err(|error| {
-                tracing::warn!(%error, "the adapter broke off");
-                failed("the adapter broke off before it answered")
-            })?;
-            let (head, body) = response.into_parts();
-            if head.status != http::StatusCode::OK {
-                return Err(failed(format!(
-                    "the adapter answered with HTTP {}",
-                    head.status
-                )));
-            }
-            let mut headers = head.headers;
-            Ok(FromAdapter {
-                state: match ending_of(&mut headers)? {
-                    Some(ending) => ReplyState::TrailersOnly(Some(ending)),
-                    None => ReplyState::Opening(
-                        Some(Box::new(CallHeaders::from_headers(&headers))),
-                        MessageReader::new(body, budget),
-                    ),
-                },
-            })
-        });
+        let (writer, answering) = connection.call(call).await.map_err(broke_off)?;
         let to_adapter = ToAdapter {
-            writer: Some(writer),
+            writer,
             opening: Some(request),
         };
+        let answering = Answering {
+            answering,
+            budget: self.budget().clone(),
+        };
         Ok((to_adapter, answering))
+    }
+}
+
+impl Answering {
+    /// The response, up to its body.
+    ///
+    /// # Errors
+    /// `AdapterFailed` when it is no gRPC answer.
+    pub(crate) async fn response(mut self) -> Result<FromAdapter, Refusal> {
+        let response = self.answering.response().await.map_err(broke_off)?;
+        let (head, body) = response.into_parts();
+        if head.status != http::StatusCode::OK {
+            return Err(failed(format!(
+                "the adapter answered with HTTP {}",
+                head.status
+            )));
+        }
+        let mut headers = head.headers;
+        Ok(FromAdapter {
+            state: match ending_of(&mut headers)? {
+                Some(ending) => ReplyState::TrailersOnly(Some(ending)),
+                None => ReplyState::Opening(
+                    Some(Box::new(CallHeaders::from_headers(&headers))),
+                    MessageReader::new(body, self.budget),
+                ),
+            },
+        })
     }
 }
 
@@ -132,7 +142,6 @@ impl ToAdapter {
 
     async fn send_verified(&mut self, request: Verified) {
         let is_final = request.message.header().is_final;
-        let Some(writer) = &self.writer else { return };
         let chunk = match request.content.message {
             Some(message) => Chunk::of(request.content.compressed, message),
             None if is_final => Ok(Chunk::default()),
@@ -140,11 +149,7 @@ impl ToAdapter {
         };
         let Ok(chunk) = chunk else { return };
         let chunk = chunk.holding(Some(request.share));
-        if !is_final {
-            let _ = writer.write(chunk).await;
-        } else if writer.write_last(chunk, None).await.is_ok() {
-            self.writer = None;
-        }
+        let _ = self.writer.write_request(chunk, is_final).await;
     }
 }
 
@@ -186,7 +191,7 @@ impl FromAdapter {
     }
 }
 
-fn final_ending(messages: &mut MessageReader<Incoming>) -> Result<(Status, Metadata), Refusal> {
+fn final_ending(messages: &mut MessageReader<ReceivedBody>) -> Result<(Status, Metadata), Refusal> {
     let mut trailers = messages.take_trailers().unwrap_or_default();
     let ending = ending_of(&mut trailers)?;
     ending.ok_or_else(|| failed("the adapter ended its reply without a status"))
@@ -216,6 +221,11 @@ fn broken(error: ReadError) -> Refusal {
             failed("the adapter broke off in the middle of its reply")
         }
     }
+}
+
+fn broke_off(error: h2::Error) -> Refusal {
+    tracing::warn!(%error, "the adapter broke off");
+    failed("the adapter broke off before it answered")
 }
 
 fn failed(what: impl Into<String>) -> Refusal {

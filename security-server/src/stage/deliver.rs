@@ -1,9 +1,10 @@
 //! Gives recorded replies to the client, as the provider gave them.
 
+use std::mem;
+
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use proto::refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER};
-use tokio::sync::oneshot;
 use trust::{
     Digest, ExchangeId,
     header::Header,
@@ -15,20 +16,29 @@ use super::{record::Recorded, verify::VerifiedReply};
 use crate::{
     call::CallHeaders,
     grpc::{
-        body::{self, BodyWriter, Chunk, ReaderGone, WrittenBody},
         metadata,
         status::{Status, refusal_trailers},
+        writer::{Chunk, MessageWriter, ReaderGone},
     },
+    http2::server::Responder,
     interruption::Interruption,
     until::until,
 };
 
 /// The answer to one call: the head once, then the body.
 pub(crate) struct ReplyWriter {
-    head: Option<oneshot::Sender<Response<WrittenBody>>>,
-    body: Option<BodyWriter>,
+    state: State,
     /// The fields of the bus that every answer carries.
     fields: Fields,
+}
+
+enum State {
+    /// Nothing was said yet.
+    Unanswered(Responder),
+    /// The head was given.
+    Answering(MessageWriter),
+    /// Everything was said.
+    Answered,
 }
 
 struct Fields {
@@ -56,19 +66,14 @@ impl Fields {
 
 impl ReplyWriter {
     /// For the exchange that the answer will name.
-    pub(crate) fn new(
-        head: oneshot::Sender<Response<WrittenBody>>,
-        exchange: ExchangeId,
-        request_id: String,
-    ) -> Self {
+    pub(crate) fn new(responder: Responder, exchange: ExchangeId, request_id: String) -> Self {
         let fields = Fields {
             request_id,
             exchange,
             request_hash: None,
         };
         Self {
-            head: Some(head),
-            body: None,
+            state: State::Unanswered(responder),
             fields,
         }
     }
@@ -87,17 +92,17 @@ impl ReplyWriter {
         wait: impl Future<Output = Result<T, Interruption>>,
     ) -> impl Future<Output = Result<T, Interruption>> {
         let gone = async {
-            match (&mut self.head, &self.body) {
-                (Some(head), _) => head.closed().await,
-                (None, Some(body)) => body.reader_gone().await,
-                (None, None) => std::future::pending().await,
+            match &mut self.state {
+                State::Unanswered(responder) => responder.reader_gone().await,
+                State::Answering(body) => body.reader_gone().await,
+                State::Answered => std::future::pending().await,
             }
         };
         until(wait, gone, false)
             .map(|outcome| outcome.unwrap_or_else(|()| Err(Interruption::cancelled())))
     }
 
-    /// Delivers one recorded reply.
+    /// Delivers one recorded reply. The final one may be on its way still: see [`Self::finish`].
     ///
     /// # Errors
     /// When the client no longer reads.
@@ -109,69 +114,78 @@ impl ReplyWriter {
         let verified = reply.message.reply;
         let (header, content) = (verified.message.header(), verified.content);
         let trailers = final_trailers(header, &content);
-        if self.head.is_some() {
+        if let State::Unanswered(_) = self.state {
             let without_body = content.metadata.is_none() && content.message.is_none();
-            if without_body && let Some(trailers) = trailers {
-                return self
-                    .answer_without_body(trailers)
-                    .map_err(|_| Interruption::cancelled());
+            match trailers {
+                Some(trailers) if without_body => {
+                    return self.answer_without_body(trailers).map_err(gone);
+                }
+                _ => self.begin(&content).map_err(gone)?,
             }
         }
-        let head = self.head.is_some().then(|| self.begin(&content));
+        let State::Answering(body) = &mut self.state else {
+            return Err(Interruption::cancelled());
+        };
         let chunk = match content.message {
             Some(message) => Chunk::of(content.compressed, message).map_err(gone)?,
             None => Chunk::default(),
         };
         let chunk = chunk.holding(Some(verified.share));
-        let body = self.body.as_ref().ok_or_else(Interruption::cancelled)?;
         match trailers {
-            Some(trailers) => {
-                body.write_last(chunk, Some(trailers)).await.map_err(gone)?;
-                self.body = None;
-            }
-            None => body.write(chunk).await.map_err(gone)?,
+            Some(trailers) => body.write_last(chunk, Some(trailers)).await.map_err(gone),
+            None => body.write(chunk).await.map_err(gone),
         }
-        // The head goes with what follows it, which the first time waits for nobody.
-        match head {
-            Some(head) => self.send_head(head).map_err(|()| Interruption::cancelled()),
-            None => Ok(()),
+    }
+
+    /// Lets the client read the answer to its end.
+    pub(crate) async fn finish(self) {
+        if let State::Answering(body) = self.state {
+            let _ = body.finish().await;
         }
     }
 
     /// Tells the client of a refusal; when the client is gone there is nobody to tell.
     pub(crate) async fn refuse(mut self, refusal: &RefusalStatus) {
         let trailers = refusal_trailers(refusal);
-        if self.head.is_some() {
-            let _ = self.answer_without_body(trailers);
-        } else if let Some(body) = self.body {
-            let _ = body.trailers(trailers).await;
+        match self.state {
+            State::Unanswered(_) => {
+                let _ = self.answer_without_body(trailers);
+            }
+            State::Answering(body) => {
+                let _ = body.end(trailers).await;
+            }
+            State::Answered => {}
         }
     }
 
-    /// Response headers with a body to follow.
-    fn begin(&mut self, content: &MessageContent) -> Response<WrittenBody> {
-        let (writer, body) = body::channel();
-        let mut response = Response::new(body);
-        CallHeaders::write(content, response.headers_mut());
-        self.body = Some(writer);
-        response
+    /// Gives the response headers, with a body to follow.
+    fn begin(&mut self, content: &MessageContent) -> Result<(), ReaderGone> {
+        let mut head = Response::new(());
+        CallHeaders::write(content, head.headers_mut());
+        let (responder, head) = self.head(head)?;
+        self.state = State::Answering(responder.begin(head)?);
+        Ok(())
     }
 
     /// A trailers-only answer: everything stands in the response headers.
-    fn answer_without_body(&mut self, trailers: HeaderMap) -> Result<(), ()> {
-        let mut response = Response::new(WrittenBody::empty());
-        *response.headers_mut() = trailers;
-        self.send_head(response)
+    fn answer_without_body(&mut self, trailers: HeaderMap) -> Result<(), ReaderGone> {
+        let mut head = Response::new(());
+        *head.headers_mut() = trailers;
+        let (responder, head) = self.head(head)?;
+        responder.answer(head)
     }
 
-    fn send_head(&mut self, mut response: Response<WrittenBody>) -> Result<(), ()> {
-        *response.status_mut() = StatusCode::OK;
-        let headers = response.headers_mut();
+    /// The head with the fields that every answer carries, and what gives it.
+    fn head(&mut self, mut head: Response<()>) -> Result<(Responder, Response<()>), ReaderGone> {
+        let headers = head.headers_mut();
         headers
             .entry(header::CONTENT_TYPE)
             .or_insert(HeaderValue::from_static("application/grpc"));
         self.fields.put(headers);
-        self.head.take().ok_or(())?.send(response).map_err(drop)
+        match mem::replace(&mut self.state, State::Answered) {
+            State::Unanswered(responder) => Ok((responder, head)),
+            State::Answering(_) | State::Answered => Err(ReaderGone),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sends recorded requests to the provider's security server. Sent once, never again.
 
-use std::pin::Pin;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, header};
 use proto::{
@@ -8,7 +8,7 @@ use proto::{
     refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER},
 };
 use trust::{
-    Reason, Refusal, ServerId,
+    Digest, Reason, Refusal, ServerId,
     refusal::{Fault, Side, fault_of, is_code_of, reason_of},
 };
 
@@ -16,14 +16,12 @@ use super::{record::Recorded, sign::SignedRequest};
 use crate::{
     exchange::Consumption,
     frames::envelope,
-    grpc::{
-        body::{self, BodyWriter},
-        metadata,
-        status::Status,
-    },
+    grpc::{budget::Budget, metadata, status::Status, writer::MessageWriter},
+    http2::client::Answering,
     interruption::Interruption,
     peer_frames::{PeerFrames, ReceivedEnvelope},
     server::Server,
+    signer::MemberSigner,
 };
 
 /// The path of the one service between security servers.
@@ -31,32 +29,32 @@ pub(crate) const EXCHANGE_PATH: &str = "/lienthong.exchange.v1.SecurityServer/Ex
 
 /// The requests' way to the provider.
 pub(crate) struct Outward {
-    writer: Option<BodyWriter>,
+    writer: MessageWriter,
+    /// The recorded first request, and the certificate that goes ahead of it.
+    opening: Option<(Arc<MemberSigner>, Recorded<SignedRequest>)>,
 }
 
 /// The replies' way back.
 pub(crate) struct Inward {
     state: InwardState,
     provider: ServerId,
+    peer_certificate: Digest,
+    budget: Budget,
 }
 
 enum InwardState {
     /// The provider's server has not answered yet.
-    Answering(Answering),
+    Answering(Box<Answering>),
     Frames(Box<PeerFrames>),
 }
 
-/// The response of the provider's server, under way.
-type Answering = Pin<Box<dyn Future<Output = Result<PeerFrames, Interruption>> + Send>>;
-
 impl Server {
-    /// Opens the way to the provider with the recorded first request. It is sent once its answer is
-    /// waited for. Requests and replies are carried apart from here on, since a provider may wait for
-    /// more requests before it answers.
+    /// Calls the provider with the recorded first request. Requests and replies are carried apart from
+    /// here on, since a provider may wait for more requests before it answers.
     ///
     /// # Errors
-    /// `PeerUnreachable` when no connection was made.
-    pub(crate) async fn forward_opening(
+    /// `PeerUnreachable` when no connection was made, `PeerLost` when it takes no calls any more.
+    pub(crate) async fn call_provider(
         &self,
         exchange: &Consumption,
         request: Recorded<SignedRequest>,
@@ -71,40 +69,26 @@ impl Server {
         })?;
         // Set once: an exchange has one connection.
         let _ = exchange.peer_certificate.set(peer_certificate);
-        let (writer, body) = body::channel();
         let call = Request::builder()
             .method(Method::POST)
             .uri(format!("https://{}{EXCHANGE_PATH}", exchange.address))
             .header(header::CONTENT_TYPE, "application/grpc")
             .header(header::TE, "trailers")
-            .body(body)
+            .body(())
             .map_err(|error| Refusal::new(Reason::PeerUnreachable, error.to_string()))?;
-        let mut outward = Outward {
-            writer: Some(writer),
+        let (writer, answering) = match connection.call(call).await {
+            Ok(started) => started,
+            Err(error) => return Err(lost(provider, &connection.why(&error).await)),
         };
-        // The first one waits for nobody, and goes with the head of the call.
-        outward
-            .send(Some(exchange.signer.material()), request)
-            .await?;
-        let budget = self.budget().clone();
-        let answering = {
-            let provider = provider.clone();
-            Box::pin(async move {
-                let response = match connection.call(call).await {
-                    Ok(response) => response,
-                    Err(error) => return Err(lost(&provider, &connection.why(&error).await)),
-                };
-                let (mut head, body) = response.into_parts();
-                if let Some(status) = Status::take(&mut head.headers) {
-                    let what = format!("{provider} takes no exchange: {}", status.message);
-                    return Err(Refusal::new(Reason::PeerLost, what).into());
-                }
-                Ok(PeerFrames::new(body, peer_certificate, &budget))
-            })
+        let outward = Outward {
+            writer,
+            opening: Some((Arc::clone(&exchange.signer), request)),
         };
         let inward = Inward {
-            state: InwardState::Answering(answering),
+            state: InwardState::Answering(Box::new(answering)),
             provider: provider.clone(),
+            peer_certificate,
+            budget: self.budget().clone(),
         };
         Ok((outward, inward))
     }
@@ -116,6 +100,17 @@ fn lost(provider: &ServerId, why: &str) -> Interruption {
 }
 
 impl Outward {
+    /// Sends the recorded first request.
+    ///
+    /// # Errors
+    /// None of its own; it can be interrupted.
+    pub(crate) async fn forward_opening(&mut self) -> Result<(), Interruption> {
+        if let Some((signer, request)) = self.opening.take() {
+            self.send(Some(signer.material()), request).await;
+        }
+        Ok(())
+    }
+
     /// Sends a recorded request; the final one ends the direction. When the provider no longer
     /// reads, its answer says why, so that is no error here.
     ///
@@ -125,28 +120,17 @@ impl Outward {
         &mut self,
         request: Recorded<SignedRequest>,
     ) -> Result<(), Interruption> {
-        self.send(None, request).await
+        self.send(None, request).await;
+        Ok(())
     }
 
-    async fn send(
-        &mut self,
-        material: Option<&TrustMaterial>,
-        request: Recorded<SignedRequest>,
-    ) -> Result<(), Interruption> {
+    async fn send(&mut self, material: Option<&TrustMaterial>, request: Recorded<SignedRequest>) {
         let SignedRequest { message, share, .. } = request.message;
-        let Some(writer) = &self.writer else {
-            return Ok(());
-        };
         let Ok(chunk) = envelope(material, &message, share) else {
-            return Ok(());
+            return;
         };
-        if !message.header().is_final {
-            let _ = writer.write(chunk).await;
-        } else if writer.write_last(chunk, None).await.is_ok() {
-            // Else kept unended: ending it would look like the end of the requests.
-            self.writer = None;
-        }
-        Ok(())
+        let is_final = message.header().is_final;
+        let _ = self.writer.write_request(chunk, is_final).await;
     }
 }
 
@@ -157,7 +141,17 @@ impl Inward {
     /// What the provider said without a signature, or those of [`PeerFrames::next`].
     pub(crate) async fn next(&mut self, server: &Server) -> Result<ReceivedEnvelope, Interruption> {
         if let InwardState::Answering(answering) = &mut self.state {
-            self.state = InwardState::Frames(Box::new(answering.await?));
+            let response = match answering.response().await {
+                Ok(response) => response,
+                Err(error) => return Err(lost(&self.provider, &answering.why(&error).await)),
+            };
+            let (mut head, body) = response.into_parts();
+            if let Some(status) = Status::take(&mut head.headers) {
+                let what = format!("{} takes no exchange: {}", self.provider, status.message);
+                return Err(Refusal::new(Reason::PeerLost, what).into());
+            }
+            let frames = PeerFrames::new(body, self.peer_certificate, &self.budget);
+            self.state = InwardState::Frames(Box::new(frames));
         }
         let InwardState::Frames(frames) = &mut self.state else {
             return Err(lost(&self.provider, "it has not answered"));
