@@ -243,22 +243,74 @@ fn write_synced(
         true => files.open(path, Access::Blocks)?,
         false => file,
     };
-    let mut left = contents.chain(io::repeat(0)).take(length);
+    let mut contents = contents.take(length);
     let mut buffer = BlockBuffer::default();
-    let mut offset = 0;
+    let (mut offset, mut used) = (0, 0);
     while offset < length {
         let piece = buffer.blocks();
-        let most = usize::try_from(left.limit()).map_or(piece.len(), |left| left.min(piece.len()));
+        let left = usize::try_from(length - offset).unwrap_or(usize::MAX);
+        let most = left.min(piece.len());
         let piece = piece.get_mut(..most).unwrap_or_default();
-        left.read_exact(piece)?;
+        let filled = read_whole(&mut contents, piece)?;
+        // What was never used is zeros already, and most of what is made is nothing else.
+        if let Some(rest) = piece.get_mut(filled..).filter(|_| used > filled) {
+            rest.fill(0);
+        }
+        used = filled;
         write_at(&*file, &mut [IoSlice::new(piece)], offset)?;
         offset += piece.len() as u64;
     }
     file.sync()
 }
 
+/// As much as there is and has room.
+fn read_whole(contents: &mut dyn Read, room: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match contents.read(rest) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// Whether the disk, or the share of it that this user may fill, is full.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulated::Disk;
+
+    /// However much of the memory is used for the contents, what follows them are zeros.
+    #[test]
+    fn behind_the_contents_there_are_zeros() {
+        let disk = Disk::default();
+        let path = Path::new("/file");
+        let mut memory = BlockBuffer::default();
+        let piece = memory.blocks().len();
+        for (contents, length) in [
+            (0, 0),
+            (0, 3 * piece),
+            (700, 700),
+            (700, 3 * piece),
+            (piece, 2 * piece),
+            (piece + 700, 4 * piece),
+            (2 * piece + 1, 3 * piece + 5),
+        ] {
+            let mut expected = vec![7; contents];
+            replace_from(&disk, path, &mut expected.as_slice(), length as u64, 0o600).unwrap();
+            expected.resize(length, 0);
+            assert!(
+                read(&disk, path).unwrap() == expected,
+                "{contents} of {length}"
+            );
+        }
+    }
 }
