@@ -18,7 +18,7 @@ use tonic_health::{
 };
 
 use crate::{
-    configuration::{Configuration, Listen, Method},
+    configuration::{Configuration, Listen, Method, Note},
     error::Error,
     inspection::{Misfit, Unfit, positions},
     lock::Lock,
@@ -274,13 +274,18 @@ fn served_method(
     let package = &configuration.service.package;
     let request = schema.message(package, &method.request_message())?;
     let reply = schema.message(package, &method.reply_message())?;
-    let parameters = method.request.iter().filter_map(|field| {
-        Some(Parameter {
-            descriptor: request.get_field_by_name(&field.name)?,
-            field_type: field.field_type,
-            required: field.required,
-        })
-    });
+    let widths = method.statement.widths.iter();
+    let parameters = method
+        .request
+        .iter()
+        .zip(widths)
+        .filter_map(|(field, width)| {
+            Some(Parameter {
+                descriptor: request.get_field_by_name(&field.name)?,
+                field: field.clone(),
+                width: *width,
+            })
+        });
     let columns = method
         .reply
         .iter()
@@ -290,11 +295,13 @@ fn served_method(
                 position: *position,
                 descriptor: reply.get_field_by_name(&field.name)?,
                 field_type: field.field_type,
+                text: field.text,
             })
         });
     Ok(ServedMethod {
         parameters: parameters.collect(),
         columns: columns.collect(),
+        undecodable: reply.get_field_by_name(Note::Undecodable.field()),
         method: method.clone(),
         request,
         reply,

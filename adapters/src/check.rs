@@ -1,12 +1,14 @@
 //! What `adapter check` finds out: statements that fit, and a sample that decodes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    configuration::{Configuration, Method},
+    configuration::{Configuration, Method, ReplyField},
+    encoding::Undecodable,
     error::Error,
+    field_type::{Cell, FieldType},
     inspection::{Misfit, Unfit, positions},
     sqlite::{Database, DatabaseError},
 };
@@ -43,6 +45,39 @@ pub struct Sample {
     pub rows: u64,
     /// For each reply field: how many values of which storage class.
     pub fields: Vec<(String, BTreeMap<&'static str, u64>)>,
+    /// Bytes that mean nothing in the encoding of their field.
+    pub undecodable: Vec<Stray>,
+}
+
+/// Bytes of one value that mean nothing in the encoding of their field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// The reply field.
+    pub field: String,
+    /// The column of the statement.
+    pub column: String,
+    /// The row of the sample, from 1.
+    pub row: u64,
+    /// Where in the value the first of them stands, from 0.
+    pub position: usize,
+    /// The first of them.
+    pub byte: u8,
+    /// How many there are in the value.
+    pub count: usize,
+}
+
+impl fmt::Display for Stray {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            field, column, row, ..
+        } = self;
+        let (byte, position, count) = (self.byte, self.position, self.count);
+        write!(
+            formatter,
+            "reply field {field}: row {row}, column {column}: the byte {byte:#04x} at {position} means \
+             nothing in the declared encoding ({count} in this value)"
+        )
+    }
 }
 
 /// Opens the database and tries every method.
@@ -110,7 +145,7 @@ async fn take_sample(
     let parameters = match &method.sample {
         Some(sample) => sample.clone(),
         None if method.request.iter().any(|field| field.required) => return Ok(None),
-        None => vec![crate::field_type::Cell::Null; method.request.len()],
+        None => vec![Cell::Null; method.statement.parameter_count()],
     };
     let admission = Arc::new(Semaphore::new(1));
     let admission = admission
@@ -126,6 +161,7 @@ async fn take_sample(
             .iter()
             .map(|field| (field.name.clone(), BTreeMap::new()))
             .collect(),
+        undecodable: Vec::new(),
     };
     while sample.rows < SAMPLE_ROWS {
         let Some(row) = rows.next().await.map_err(NoSample::Database)? else {
@@ -136,7 +172,11 @@ async fn take_sample(
             let Some(cell) = positions.get(index).and_then(|position| row.get(*position)) else {
                 continue;
             };
-            field.field_type.to_message(cell.clone()).map_err(|mismatch| {
+            if let Some(stray) = stray(field, cell, sample.rows) {
+                sample.undecodable.push(stray);
+                continue;
+            }
+            field.field_type.to_message(cell.clone(), field.text).map_err(|mismatch| {
                 NoSample::Fault(format!(
                     "reply field {}: row {} of the sample holds {} where {} is declared; correct \
                      the type, or convert the column in the SQL text",
@@ -148,5 +188,34 @@ async fn take_sample(
             }
         }
     }
-    Ok(Some(sample))
+    let is_strict = |stray: &&Stray| {
+        let mut fields = method.reply.iter();
+        fields
+            .any(|field| field.name == stray.field && field.text.undecodable == Undecodable::Strict)
+    };
+    match sample.undecodable.iter().find(is_strict) {
+        None => Ok(Some(sample)),
+        Some(stray) => Err(NoSample::Fault(format!(
+            "{stray}; correct the encoding, or declare undecodable = \"report\" or \"replace\""
+        ))),
+    }
+}
+
+fn stray(field: &ReplyField, cell: &Cell, row: u64) -> Option<Stray> {
+    let (Cell::Text(bytes) | Cell::Blob(bytes)) = cell else {
+        return None;
+    };
+    if field.field_type != FieldType::Text {
+        return None;
+    }
+    let decoded = field.text.decode(bytes);
+    let position = decoded.first_undecodable?;
+    Some(Stray {
+        field: field.name.clone(),
+        column: field.column.clone(),
+        row,
+        position,
+        byte: bytes.get(position).copied()?,
+        count: decoded.undecodable,
+    })
 }

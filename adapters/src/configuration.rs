@@ -7,13 +7,16 @@ use std::{
     time::Duration,
 };
 
+use prost_reflect::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    encoding::{Encoding, TextForm},
     field_type::{Cell, FieldType},
-    statement::Statement,
+    statement::{Field, Statement, Width},
 };
 
+mod fields;
 mod file;
 mod findings;
 mod validation;
@@ -104,7 +107,9 @@ pub struct Method {
     pub request: Vec<RequestField>,
     /// The columns that are answered.
     pub reply: Vec<ReplyField>,
-    /// Parameters for `adapter check`, in the order of the request fields.
+    /// What each answer says of itself besides.
+    pub notes: Vec<Note>,
+    /// Parameters for `adapter check`, as the statement binds them.
     pub sample: Option<Vec<Cell>>,
 }
 
@@ -135,6 +140,8 @@ pub struct RequestField {
     pub name: String,
     /// Its type.
     pub field_type: FieldType,
+    /// How its text is stored.
+    pub text: TextForm,
     /// Whether a call without it is refused; if not, NULL is bound.
     pub required: bool,
     /// The comment in the `.proto`.
@@ -150,8 +157,17 @@ pub struct ReplyField {
     pub column: String,
     /// Its type.
     pub field_type: FieldType,
+    /// How its text is stored.
+    pub text: TextForm,
     /// The comment in the `.proto`.
     pub doc: String,
+}
+
+/// What an answer says of itself, in a field that no column fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// The names of its fields whose stored bytes could not all be understood.
+    Undecodable,
 }
 
 /// A configuration that cannot be used, with everything that is wrong in it.
@@ -233,6 +249,65 @@ impl Method {
     /// `FindPersonReply`
     pub fn reply_message(&self) -> String {
         format!("{}Reply", self.name)
+    }
+
+    /// The fields of the reply message: name, type and comment.
+    pub fn reply_fields(&self) -> impl Iterator<Item = (&str, FieldType, &str)> {
+        let columns = self.reply.iter();
+        let columns = columns.map(|field| (&*field.name, field.field_type, &*field.doc));
+        let notes = self.notes.iter();
+        columns.chain(notes.map(|note| (note.field(), FieldType::Names, note.doc())))
+    }
+}
+
+impl RequestField {
+    /// What its statement must know of it.
+    pub fn in_statement(&self) -> Field<'_> {
+        Field {
+            name: &self.name,
+            is_text: self.field_type == FieldType::Text,
+            is_legacy: self.text.encoding != Encoding::Utf8,
+        }
+    }
+
+    /// What the statement binds for a value that is present.
+    ///
+    /// # Errors
+    /// What was expected instead, in words.
+    pub fn bind(&self, value: &Value, width: Width) -> Result<Vec<Cell>, &'static str> {
+        let expected = || self.field_type.expectation(self.text.encoding);
+        match (self.field_type, value) {
+            (FieldType::Text, Value::String(text)) => {
+                let spellings = self
+                    .text
+                    .spellings(text)
+                    .map_err(|_unencodable| expected())?;
+                Ok(width.fill(spellings.into_iter().map(Cell::Text).collect()))
+            }
+            _ => {
+                let cell = self.field_type.to_parameter(value).ok_or_else(expected)?;
+                Ok(width.fill(vec![cell]))
+            }
+        }
+    }
+}
+
+impl Note {
+    /// The name of the field.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Undecodable => "undecodable_fields",
+        }
+    }
+
+    /// The comment of the field.
+    pub const fn doc(self) -> &'static str {
+        match self {
+            Self::Undecodable => {
+                "Names of the fields of this record whose stored bytes could not all be understood; \
+                 U+FFFD stands in their place."
+            }
+        }
     }
 }
 

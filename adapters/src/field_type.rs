@@ -4,6 +4,8 @@ use bytes::Bytes;
 use prost_reflect::Value;
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::{Encoding, TextForm, Undecodable};
+
 /// A value as the database gives or takes it, before a field's type is applied.
 ///
 /// Text stays raw bytes here: what they mean is decided by the field, never guessed by a driver.
@@ -50,6 +52,8 @@ pub enum FieldType {
     Bytes,
     /// A calendar day, `YYYY-MM-DD`, as text on both sides.
     Date,
+    /// Names of fields: what an answer says of itself, never a column.
+    Names,
 }
 
 impl FieldType {
@@ -62,38 +66,45 @@ impl FieldType {
             Self::Double => "double",
             Self::Bytes => "bytes",
             Self::Date => "date",
+            Self::Names => "names",
         }
     }
 
-    /// The scalar type in the `.proto`.
+    /// Label and type in the `.proto`.
     pub fn proto_name(self) -> &'static str {
         match self {
-            Self::Text | Self::Date => "string",
-            Self::Integer => "int64",
-            Self::Boolean => "bool",
-            Self::Double => "double",
-            Self::Bytes => "bytes",
+            Self::Text | Self::Date => "optional string",
+            Self::Integer => "optional int64",
+            Self::Boolean => "optional bool",
+            Self::Double => "optional double",
+            Self::Bytes => "optional bytes",
+            Self::Names => "repeated string",
         }
     }
 
     /// What the type asks of a value, for errors; never the value.
-    pub fn expectation(self) -> &'static str {
+    pub fn expectation(self, text: Encoding) -> &'static str {
         match self {
-            Self::Text => "UTF-8 text",
+            Self::Text => text.expectation(),
             Self::Integer => "a whole number of 64 bits",
             Self::Boolean => "true or false (1 or 0)",
             Self::Double => "a finite number",
             Self::Bytes => "bytes",
             Self::Date => "a day that exists, written YYYY-MM-DD",
+            Self::Names => "names of fields",
         }
     }
 
     /// The value of a reply field; `Err` if the cell holds something else than declared.
-    pub fn to_message(self, cell: Cell) -> Result<Option<Value>, Mismatch> {
+    pub fn to_message(self, cell: Cell, form: TextForm) -> Result<Read, Mismatch> {
         let found = cell.storage();
         let value = match (self, cell) {
-            (_, Cell::Null) => return Ok(None),
-            (Self::Text, Cell::Text(text)) => utf8(text).map(Value::String),
+            (_, Cell::Null) => return Ok(Read::default()),
+            (Self::Text, Cell::Text(text)) => return read_text(&text, form),
+            // Whoever stored bytes of another encoding may have said that they are no text.
+            (Self::Text, Cell::Blob(text)) if form.encoding != Encoding::Utf8 => {
+                return read_text(&text, form);
+            }
             (Self::Date, Cell::Text(text)) => {
                 utf8(text).filter(|text| is_date(text)).map(Value::String)
             }
@@ -105,10 +116,16 @@ impl FieldType {
             (Self::Bytes, Cell::Blob(bytes)) => Some(Value::Bytes(bytes)),
             _ => None,
         };
-        value.map(Some).ok_or_else(|| Mismatch {
-            expected: self.expectation(),
-            found,
-        })
+        match value {
+            Some(value) => Ok(Read {
+                value: Some(value),
+                undecodable: 0,
+            }),
+            None => Err(Mismatch {
+                expected: self.expectation(form.encoding),
+                found,
+            }),
+        }
     }
 
     /// The parameter for a request field that is present; `None` if the value is not of the type.
@@ -128,13 +145,36 @@ impl FieldType {
     }
 }
 
+/// The value of a field.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Read {
+    /// The value; absent for NULL.
+    pub value: Option<Value>,
+    /// How many of its stored bytes could not be understood.
+    pub undecodable: usize,
+}
+
 /// A cell that is not what its field declares; says the kinds only, never the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch {
     /// What the field's type asks for.
     pub expected: &'static str,
-    /// The storage class found.
+    /// What was found: a storage class, or what text is not.
     pub found: &'static str,
+}
+
+fn read_text(bytes: &[u8], form: TextForm) -> Result<Read, Mismatch> {
+    let decoded = form.decode(bytes);
+    if decoded.undecodable > 0 && form.undecodable == Undecodable::Strict {
+        return Err(Mismatch {
+            expected: form.encoding.expectation(),
+            found: "bytes that mean nothing there",
+        });
+    }
+    Ok(Read {
+        value: Some(Value::String(decoded.text)),
+        undecodable: decoded.undecodable,
+    })
 }
 
 fn utf8(text: Bytes) -> Option<String> {
@@ -169,6 +209,41 @@ mod tests {
         Cell::Text(Bytes::from_static(text))
     }
 
+    fn read(field_type: FieldType, cell: Cell) -> Result<Option<Value>, Mismatch> {
+        let read = field_type.to_message(cell, TextForm::default())?;
+        assert_eq!(read.undecodable, 0);
+        Ok(read.value)
+    }
+
+    #[test]
+    fn bytes_that_mean_nothing_are_refused_unless_something_else_is_declared() {
+        for undecodable in [
+            Undecodable::Strict,
+            Undecodable::Report,
+            Undecodable::Replace,
+        ] {
+            for (encoding, cell) in [
+                (Encoding::Utf8, text(b"H\xc3")),
+                (Encoding::Tcvn3, text(b"H\xff")),
+                (Encoding::Tcvn3, Cell::Blob(Bytes::from_static(b"H\xff"))),
+            ] {
+                let form = TextForm {
+                    encoding,
+                    undecodable,
+                    ..TextForm::default()
+                };
+                let read = FieldType::Text.to_message(cell, form);
+                if undecodable == Undecodable::Strict {
+                    assert_eq!(read.unwrap_err().expected, encoding.expectation());
+                    continue;
+                }
+                let read = read.unwrap();
+                assert_eq!(read.value, Some(Value::String("H\u{fffd}".to_owned())));
+                assert_eq!(read.undecodable, 1);
+            }
+        }
+    }
+
     #[test]
     fn null_is_absent_in_every_type() {
         for field_type in [
@@ -177,7 +252,7 @@ mod tests {
             FieldType::Boolean,
             FieldType::Date,
         ] {
-            assert_eq!(field_type.to_message(Cell::Null), Ok(None));
+            assert_eq!(read(field_type, Cell::Null), Ok(None));
         }
     }
 
@@ -185,7 +260,6 @@ mod tests {
     fn a_cell_of_another_kind_is_refused_not_converted() {
         let refused = [
             (FieldType::Text, Cell::Integer(7)),
-            (FieldType::Text, text(b"\xc4")),
             (FieldType::Integer, text(b"7")),
             (FieldType::Integer, Cell::Real(7.0)),
             (FieldType::Boolean, Cell::Integer(2)),
@@ -199,10 +273,10 @@ mod tests {
         for (field_type, cell) in refused {
             let found = cell.storage();
             let mismatch = Mismatch {
-                expected: field_type.expectation(),
+                expected: field_type.expectation(Encoding::Utf8),
                 found,
             };
-            assert_eq!(field_type.to_message(cell), Err(mismatch), "{field_type:?}");
+            assert_eq!(read(field_type, cell), Err(mismatch), "{field_type:?}");
         }
     }
 
@@ -222,10 +296,10 @@ mod tests {
         ];
         for (field_type, value) in pairs {
             let cell = field_type.to_parameter(&value).unwrap();
-            assert_eq!(field_type.to_message(cell), Ok(Some(value)));
+            assert_eq!(read(field_type, cell), Ok(Some(value)));
         }
         assert_eq!(
-            FieldType::Double.to_message(Cell::Integer(3)),
+            read(FieldType::Double, Cell::Integer(3)),
             Ok(Some(Value::F64(3.0)))
         );
     }

@@ -65,7 +65,7 @@ pub(crate) async fn positions(method: &Method, database: &Database) -> Result<Ve
     if described.writes {
         faults.push("the SQL text writes; an adapter only reads, write a SELECT".to_owned());
     }
-    if described.parameters > method.statement.parameter_count {
+    if described.parameters > method.statement.parameter_count() {
         faults.push("the SQL text has parameters that are no request fields".to_owned());
     }
     let mut positions = Vec::with_capacity(method.reply.len());

@@ -23,6 +23,7 @@ mod method_service;
 
 pub mod check;
 pub mod configuration;
+pub mod encoding;
 pub mod error;
 pub mod field_type;
 pub mod inspection;

@@ -276,9 +276,8 @@ impl Lock {
             .iter()
             .map(|field| (field.name.as_str(), field.field_type, field.required));
         let reply = method
-            .reply
-            .iter()
-            .map(|field| (field.name.as_str(), field.field_type, false));
+            .reply_fields()
+            .map(|(name, field_type, _)| (name, field_type, false));
         locked
             .request
             .revise(&method.request_message(), request, is_new, changes);

@@ -176,6 +176,9 @@ async fn check(config: &Path) -> Result<ExitCode, Error> {
                 .collect();
             println!("    {field}: {}", counts.join(", "));
         }
+        for stray in sample.undecodable {
+            println!("  UNDECODABLE {stray}");
+        }
     }
     for misfit in &misfits {
         println!("WRONG {misfit}");

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -27,10 +27,12 @@ use tonic::{
 use crate::{
     call_record::CallRecord,
     codec::DynamicCodec,
-    configuration::{Limits, Method, MethodKind, WhenNone},
+    configuration::{Limits, Method, MethodKind, RequestField, WhenNone},
+    encoding::{TextForm, Undecodable},
     field_type::{Cell, FieldType},
     refusal::Refusal,
     sqlite::{Database, Rows},
+    statement::Width,
 };
 
 /// A method with everything that answering it takes; made once, shared by its calls.
@@ -41,17 +43,19 @@ pub(crate) struct ServedMethod {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) columns: Vec<ReplyColumn>,
     pub(crate) reply: MessageDescriptor,
+    /// Where the names of fields go that could not all be understood.
+    pub(crate) undecodable: Option<FieldDescriptor>,
     pub(crate) database: Arc<Database>,
     pub(crate) limits: Limits,
     pub(crate) admission: Arc<Semaphore>,
 }
 
-/// Where a parameter stands in the request message.
+/// Where a parameter stands in the request message, and how it is bound.
 #[derive(Debug)]
 pub(crate) struct Parameter {
     pub(crate) descriptor: FieldDescriptor,
-    pub(crate) field_type: FieldType,
-    pub(crate) required: bool,
+    pub(crate) field: RequestField,
+    pub(crate) width: Width,
 }
 
 /// Where a column of the statement goes in the reply message.
@@ -60,6 +64,7 @@ pub(crate) struct ReplyColumn {
     pub(crate) position: usize,
     pub(crate) descriptor: FieldDescriptor,
     pub(crate) field_type: FieldType,
+    pub(crate) text: TextForm,
 }
 
 /// The gRPC service of one method path.
@@ -148,52 +153,59 @@ impl ServedMethod {
         if let Some(unknown) = message.unknown_fields().next() {
             return Err(Refusal::UnknownField(unknown.number()));
         }
-        let cell = |parameter: &Parameter| {
-            let field = || parameter.descriptor.name().to_owned();
+        let cells = |parameter: &Parameter| {
+            let field = &parameter.field;
             if !message.has_field(&parameter.descriptor) {
-                return if parameter.required {
-                    Err(Refusal::Missing(field()))
-                } else {
-                    Ok(Cell::Null)
+                return match field.required {
+                    true => Err(Refusal::Missing(field.name.clone())),
+                    false => Ok(parameter.width.fill(vec![Cell::Null])),
                 };
             }
             let value = message.get_field(&parameter.descriptor);
             // Clients without presence send an empty text for a value they do not have.
-            if parameter.required && value.as_str().is_some_and(str::is_empty) {
-                return Err(Refusal::Missing(field()));
+            if field.required && value.as_str().is_some_and(str::is_empty) {
+                return Err(Refusal::Missing(field.name.clone()));
             }
-            let expected = parameter.field_type.expectation();
-            let invalid = || Refusal::Invalid {
-                field: field(),
+            let bound = field.bind(&value, parameter.width);
+            bound.map_err(|expected| Refusal::Invalid {
+                field: field.name.clone(),
                 expected,
-            };
-            parameter
-                .field_type
-                .to_parameter(&value)
-                .ok_or_else(invalid)
+            })
         };
-        self.parameters.iter().map(cell).collect()
+        let bound: Result<Vec<_>, _> = self.parameters.iter().map(cells).collect();
+        Ok(bound?.concat())
     }
 
     fn reply(&self, mut row: Vec<Cell>, number: u64) -> Result<DynamicMessage, Refusal> {
         let mut message = DynamicMessage::new(self.reply.clone());
+        let mut undecodable = Vec::new();
         for column in &self.columns {
             // A column may answer several fields, so it is copied: the bytes are shared.
             let cell = row
                 .get_mut(column.position)
                 .map_or(Cell::Null, |cell| cell.clone());
-            let value = column
+            let read = column
                 .field_type
-                .to_message(cell)
+                .to_message(cell, column.text)
                 .map_err(|mismatch| Refusal::Value {
                     field: column.descriptor.name().to_owned(),
                     row: number,
                     expected: mismatch.expected,
                     found: mismatch.found,
                 })?;
-            if let Some(value) = value {
+            if read.undecodable > 0 && column.text.undecodable == Undecodable::Report {
+                undecodable.push(Value::String(column.descriptor.name().to_owned()));
+            }
+            if let Some(value) = read.value {
                 message.set_field(&column.descriptor, value);
             }
+        }
+        if let Some(names) = self
+            .undecodable
+            .as_ref()
+            .filter(|_| !undecodable.is_empty())
+        {
+            message.set_field(names, Value::List(undecodable));
         }
         if message.encoded_len() > self.limits.reply_bytes {
             return Err(Refusal::ReplyTooLarge(self.limits.reply_bytes));

@@ -136,10 +136,9 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
             }
             (field.name.as_str(), field.field_type, doc)
         });
-        let reply_fields = method.reply.iter().map(|field| {
-            let doc = with_format(&field.doc, field.field_type);
-            (field.name.as_str(), field.field_type, doc)
-        });
+        let reply_fields = method
+            .reply_fields()
+            .map(|(name, field_type, doc)| (name, field_type, with_format(doc, field_type)));
         message(
             &mut text,
             &method.request_message(),
@@ -194,7 +193,7 @@ fn message<'a>(
         separator = "\n";
         comment(text, "  ", &doc);
         text.push_str(&format!(
-            "  optional {} {field} = {number};\n",
+            "  {} {field} = {number};\n",
             field_type.proto_name()
         ));
     }

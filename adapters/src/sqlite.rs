@@ -279,9 +279,10 @@ fn arguments(cells: Vec<Cell>) -> Result<SqliteArguments, DatabaseError> {
             Cell::Null => arguments.add(None::<i64>),
             Cell::Integer(number) => arguments.add(number),
             Cell::Real(number) => arguments.add(number),
+            // Text of another encoding is bound as bytes, and cast to text by the statement.
             Cell::Text(text) => match String::from_utf8(text.into()) {
                 Ok(text) => arguments.add(text),
-                Err(_) => return Err(DatabaseError::Stopped),
+                Err(bytes) => arguments.add(bytes.into_bytes()),
             },
             Cell::Blob(bytes) => arguments.add(Vec::from(bytes)),
         };

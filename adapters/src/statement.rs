@@ -2,13 +2,35 @@
 
 use std::sync::Arc;
 
+use crate::{encoding::SPELLINGS, field_type::Cell};
+
 /// A statement with its named parameters replaced by numbered ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// The text for the engine: parameter `?N` is the N-th request field of the method.
+    /// The text for the engine, with numbered parameters: those of the first request field, of the second…
     pub text: Arc<str>,
-    /// How many request fields the parameters are numbered over.
-    pub parameter_count: usize,
+    /// How many parameters each request field has.
+    pub widths: Vec<Width>,
+}
+
+/// How many parameters a request field is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Width {
+    /// Its value.
+    One,
+    /// Every way in which its text may be stored.
+    Spellings,
+}
+
+/// A request field as its statement sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Field<'a> {
+    /// Its name: `:name`.
+    pub name: &'a str,
+    /// Whether it is text, which may be stored in several ways.
+    pub is_text: bool,
+    /// Whether the text is stored in another encoding than UTF-8.
+    pub is_legacy: bool,
 }
 
 /// Why a SQL text cannot be the statement of a method.
@@ -36,6 +58,11 @@ pub enum StatementFault {
     /// A parameter without its request field.
     #[error("the SQL parameter :{0} has no request field; add a request field of this name")]
     NoField(String),
+    /// One spelling where several may be stored.
+    #[error(
+        "the SQL parameter :{0} is text that may be stored in several spellings; write COLUMN IN (:{0})"
+    )]
+    OneSpelling(String),
     /// A request field without its parameter.
     #[error("the request field {0:?} is not used in the SQL text; use :{0} or remove the field")]
     Unused(String),
@@ -45,49 +72,125 @@ impl Statement {
     /// Reads a SQL text whose parameters are exactly the given request fields.
     ///
     /// Quotations and comments are passed over, so that a colon inside them is no parameter.
-    pub fn parse(sql: &str, fields: &[&str]) -> Result<Self, StatementFault> {
-        let mut reader = Reader { sql, at: 0 };
+    pub fn parse(sql: &str, fields: &[Field<'_>]) -> Result<Self, StatementFault> {
+        let tokens = tokens(sql)?;
+        let position = |name: &str| {
+            let found = fields.iter().position(|field| field.name == name);
+            found.ok_or_else(|| StatementFault::NoField(name.to_owned()))
+        };
+        let mut widths = vec![None; fields.len()];
+        for (at, (kind, token)) in tokens.iter().enumerate() {
+            if *kind != Token::Parameter {
+                continue;
+            }
+            let name = token.trim_start_matches(':');
+            let position = position(name)?;
+            let field = &fields[position];
+            let stands_alone = is_list_of_one(&tokens, at);
+            if field.is_legacy && !stands_alone && !is_word(next(&tokens, at), "IS") {
+                return Err(StatementFault::OneSpelling(name.to_owned()));
+            }
+            let width = match field.is_text && stands_alone {
+                true => Width::Spellings,
+                false => Width::One,
+            };
+            widths[position] = widths[position].max(Some(width));
+        }
+        if let Some(unused) = widths.iter().position(Option::is_none) {
+            return Err(StatementFault::Unused(fields[unused].name.to_owned()));
+        }
+        let widths: Vec<Width> = widths.into_iter().flatten().collect();
         let mut text = String::with_capacity(sql.len());
-        let mut used = vec![false; fields.len()];
-        let mut first_word = None;
-        let mut ended = false;
-        while let Some((kind, token)) = reader.next_token()? {
-            if ended && kind != Token::Blank {
-                return Err(StatementFault::Several);
+        for (at, (kind, token)) in tokens.iter().enumerate() {
+            if *kind != Token::Parameter {
+                text.push_str(token);
+                continue;
             }
-            match kind {
-                Token::End => ended = true,
-                Token::Parameter => {
-                    let name = token.trim_start_matches(':');
-                    let position = fields
-                        .iter()
-                        .position(|field| *field == name)
-                        .ok_or_else(|| StatementFault::NoField(name.to_owned()))?;
-                    if let Some(used) = used.get_mut(position) {
-                        *used = true;
-                    }
-                    text.push_str(&format!("?{}", position + 1));
-                }
-                Token::Blank => text.push_str(token),
-                Token::Word | Token::Other => {
-                    first_word.get_or_insert_with(|| token.to_uppercase());
-                    text.push_str(token);
-                }
-            }
-        }
-        match first_word.as_deref() {
-            None => return Err(StatementFault::Empty),
-            Some("SELECT" | "WITH" | "VALUES") => {}
-            Some(word) => return Err(StatementFault::NotReading(word.to_owned())),
-        }
-        if let Some(position) = used.iter().position(|used| !used) {
-            return Err(StatementFault::Unused(fields[position].to_owned()));
+            let position = position(token.trim_start_matches(':'))?;
+            let before: usize = widths[..position].iter().map(|width| width.count()).sum();
+            let count = match is_list_of_one(&tokens, at) {
+                true => widths[position].count(),
+                false => 1,
+            };
+            let numbers = (before + 1)..=(before + count);
+            // Bytes of another encoding are compared with text as what they are, text.
+            let parameters = numbers.map(|number| match fields[position].is_legacy {
+                true => format!("CAST(?{number} AS TEXT)"),
+                false => format!("?{number}"),
+            });
+            text.push_str(&parameters.collect::<Vec<_>>().join(", "));
         }
         Ok(Self {
             text: text.into(),
-            parameter_count: fields.len(),
+            widths,
         })
     }
+
+    /// How many parameters the statement binds.
+    #[must_use]
+    pub fn parameter_count(&self) -> usize {
+        self.widths.iter().map(|width| width.count()).sum()
+    }
+}
+
+impl Width {
+    const fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Spellings => SPELLINGS,
+        }
+    }
+
+    /// So many of these values as there are parameters: the last one stands for those that are not there.
+    #[must_use]
+    pub fn fill(self, mut cells: Vec<Cell>) -> Vec<Cell> {
+        let last = cells.last().cloned().unwrap_or(Cell::Null);
+        cells.resize(self.count(), last);
+        cells
+    }
+}
+
+/// The tokens of one reading statement.
+fn tokens(sql: &str) -> Result<Vec<(Token, &str)>, StatementFault> {
+    let mut reader = Reader { sql, at: 0 };
+    let mut tokens = Vec::new();
+    let mut ended = false;
+    while let Some((kind, token)) = reader.next_token()? {
+        if ended && kind != Token::Blank {
+            return Err(StatementFault::Several);
+        }
+        match kind {
+            Token::End => ended = true,
+            _ => tokens.push((kind, token)),
+        }
+    }
+    let first = tokens.iter().find(|(kind, _)| *kind != Token::Blank);
+    match first.map(|(_, token)| token.to_uppercase()).as_deref() {
+        None => Err(StatementFault::Empty),
+        Some("SELECT" | "WITH" | "VALUES") => Ok(tokens),
+        Some(word) => Err(StatementFault::NotReading(word.to_owned())),
+    }
+}
+
+/// Whether a parameter stands alone in the list of an IN: `IN (:name)`.
+fn is_list_of_one(tokens: &[(Token, &str)], at: usize) -> bool {
+    let mut before = tokens[..at]
+        .iter()
+        .rev()
+        .filter(|(kind, _)| *kind != Token::Blank);
+    let opens = before.next().is_some_and(|(_, token)| *token == "(");
+    opens
+        && is_word(before.next(), "IN")
+        && next(tokens, at).is_some_and(|(_, token)| *token == ")")
+}
+
+fn next<'a, 'b>(tokens: &'a [(Token, &'b str)], at: usize) -> Option<&'a (Token, &'b str)> {
+    let after = tokens.get(at + 1..).unwrap_or_default();
+    after.iter().find(|(kind, _)| *kind != Token::Blank)
+}
+
+fn is_word(token: Option<&(Token, &str)>, word: &str) -> bool {
+    token.is_some_and(|(kind, token)| *kind == Token::Word && token.eq_ignore_ascii_case(word))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +232,7 @@ impl<'a> Reader<'a> {
             },
             '?' | '@' | '$' => return Err(StatementFault::Unnamed(first)),
             _ if first.is_whitespace() => (Token::Blank, first.len_utf8()),
-            _ if is_word(first) => (Token::Word, word_length(rest)),
+            _ if is_of_word(first) => (Token::Word, word_length(rest)),
             _ => (Token::Other, first.len_utf8()),
         };
         self.at += length;
@@ -145,13 +248,13 @@ fn closed(rest: &str, mark: &str, what: &'static str) -> Result<usize, Statement
         .ok_or(StatementFault::Unclosed(what))
 }
 
-fn is_word(character: char) -> bool {
+fn is_of_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_' || !character.is_ascii()
 }
 
 /// `$` may stand inside a name, never at its beginning.
 fn word_length(rest: &str) -> usize {
-    rest.find(|character| !is_word(character) && character != '$')
+    rest.find(|character| !is_of_word(character) && character != '$')
         .unwrap_or(rest.len())
 }
 
@@ -159,10 +262,48 @@ fn word_length(rest: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn plain(name: &str) -> Field<'_> {
+        Field {
+            name,
+            is_text: false,
+            is_legacy: false,
+        }
+    }
+
+    fn text(name: &str, is_legacy: bool) -> Field<'_> {
+        Field {
+            name,
+            is_text: true,
+            is_legacy,
+        }
+    }
+
+    #[test]
+    fn a_text_alone_in_a_list_is_every_spelling_of_it() {
+        let sql = "SELECT a FROM t WHERE (:b IS NULL OR b IN ( :b )) AND c = :c AND d IN (:d, 1) AND e IN(:e)";
+        let fields = [plain("c"), text("b", true), plain("e"), text("d", false)];
+        let statement = Statement::parse(sql, &fields).unwrap();
+        assert_eq!(
+            &*statement.text,
+            "SELECT a FROM t WHERE (CAST(?2 AS TEXT) IS NULL OR b IN ( CAST(?2 AS TEXT), \
+             CAST(?3 AS TEXT), CAST(?4 AS TEXT), CAST(?5 AS TEXT) )) AND c = ?1 AND d IN (?7, 1) \
+             AND e IN(?6)"
+        );
+        assert_eq!(statement.parameter_count(), 7);
+        let cells = vec![Cell::Integer(1), Cell::Integer(2)];
+        let filled = [1, 2, 2, 2].map(Cell::Integer);
+        assert_eq!(statement.widths[1].fill(cells.clone()), filled);
+        assert_eq!(statement.widths[0].fill(cells), [Cell::Integer(1)]);
+        let fault = |sql| Statement::parse(sql, &[text("b", true)]).unwrap_err();
+        let one = StatementFault::OneSpelling("b".to_owned());
+        assert_eq!(fault("SELECT a FROM t WHERE b = :b"), one);
+        assert_eq!(fault("SELECT a FROM t WHERE b IN (:b, 'x')"), one);
+    }
+
     #[test]
     fn parameters_become_numbers_of_their_request_fields() {
         let sql = "SELECT a FROM t WHERE b = :second AND (:first IS NULL OR c = :first);\n -- end";
-        let statement = Statement::parse(sql, &["first", "second"]).unwrap();
+        let statement = Statement::parse(sql, &[plain("first"), plain("second")]).unwrap();
         assert_eq!(
             &*statement.text,
             "SELECT a FROM t WHERE b = ?2 AND (?1 IS NULL OR c = ?1)\n -- end"
@@ -202,7 +343,7 @@ mod tests {
         assert_eq!(fault("SELECT $a"), StatementFault::Unnamed('$'));
         assert_eq!(fault("SELECT :a"), StatementFault::NoField("a".to_owned()));
         assert_eq!(
-            Statement::parse("SELECT 1", &["a"]).unwrap_err(),
+            Statement::parse("SELECT 1", &[plain("a")]).unwrap_err(),
             StatementFault::Unused("a".to_owned())
         );
     }

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::{MethodKind, Problem, WhenNone};
-use crate::field_type::FieldType;
+use crate::{
+    encoding::{Capitals, Encoding, Undecodable},
+    field_type::FieldType,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +45,16 @@ pub(super) struct DatabaseTable {
     pub(super) connections: Option<Spanned<u64>>,
     pub(super) lock_timeout: Option<Spanned<String>>,
     pub(super) memory_bytes: Option<Spanned<u64>>,
+    pub(super) text: Option<Spanned<TextTable>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TextTable {
+    pub(super) encoding: Encoding,
+    pub(super) capitals: Option<Capitals>,
+    #[serde(default)]
+    pub(super) undecodable: Undecodable,
 }
 
 #[derive(Default, Deserialize)]
@@ -61,6 +74,7 @@ pub(super) struct MethodTable {
     pub(super) doc: Spanned<String>,
     pub(super) sql: Spanned<String>,
     pub(super) subject: Option<Spanned<String>>,
+    pub(super) text: Option<Spanned<TextTable>>,
     pub(super) when_none: Option<Spanned<WhenNone>>,
     pub(super) max_rows: Option<Spanned<u64>>,
     pub(super) timeout: Option<Spanned<String>>,
@@ -76,6 +90,7 @@ pub(super) struct RequestTable {
     pub(super) name: Spanned<String>,
     #[serde(rename = "type")]
     pub(super) field_type: FieldType,
+    pub(super) text: Option<Spanned<TextTable>>,
     #[serde(default = "yes")]
     pub(super) required: bool,
     #[serde(default = "empty")]
@@ -89,6 +104,7 @@ pub(super) struct ReplyTable {
     pub(super) column: Option<String>,
     #[serde(rename = "type")]
     pub(super) field_type: FieldType,
+    pub(super) text: Option<Spanned<TextTable>>,
     #[serde(default = "empty")]
     pub(super) doc: Spanned<String>,
 }

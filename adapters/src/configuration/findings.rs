@@ -5,6 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use toml::Spanned;
 
 use super::{Problem, file, validation::SUBJECT_MARK};
+use crate::field_type::FieldType;
 
 /// The problems found so far, and what is needed to say where they stand.
 pub(super) struct Findings<'a> {
@@ -34,6 +35,14 @@ impl Findings<'_> {
                 place,
                 "the name is used twice; rename one".to_owned(),
             );
+        }
+    }
+
+    pub(super) fn no_names(&mut self, position: usize, place: &str, field_type: FieldType) {
+        if field_type == FieldType::Names {
+            let fault = "the type names is the adapter's own; write text, integer, boolean, double, \
+                         bytes or date";
+            self.add(position, place, fault.to_owned());
         }
     }
 

@@ -1,17 +1,20 @@
 //! What a configuration must keep to beyond its shape; every fault is collected, with its line.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use prost_reflect::Value;
 use toml::Spanned;
 
 use super::{
-    Configuration, DatabaseSettings, Limits, Listen, Method, MethodKind, Problem, ReplyField,
+    Configuration, DatabaseSettings, Limits, Listen, Method, MethodKind, Note, Problem, ReplyField,
     RequestField, ServiceName, WhenNone,
-    file::{File, ListenTable, MethodTable, ReplyTable, RequestTable},
+    fields::{reply_fields, request_fields, sample, text_form},
+    file::{File, ListenTable, MethodTable},
     findings::{Findings, is_field_name, is_type_name},
 };
-use crate::{field_type::Cell, statement::Statement};
+use crate::{
+    encoding::{TextForm, Undecodable},
+    statement::Statement,
+};
 
 /// The mark, on its own line of a field's comment, of the field that identifies the person.
 pub(crate) const SUBJECT_MARK: &str = "@data-subject";
@@ -69,6 +72,12 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             1..=10_000,
         ),
     };
+    let text_form = text_form(
+        &mut findings,
+        "[database] text",
+        file.database.text.as_ref(),
+    );
+    let text_form = text_form.unwrap_or_default();
     if file.methods.is_empty() {
         findings.add(
             0,
@@ -79,7 +88,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
     let mut methods: Vec<Method> = Vec::new();
     for table in file.methods {
         let start = table.name.span().start;
-        if let Some(method) = method(&mut findings, table) {
+        if let Some(method) = method(&mut findings, table, text_form) {
             if methods.iter().any(|earlier| earlier.name == method.name) {
                 let place = format!("method {}", method.name);
                 findings.add(
@@ -167,21 +176,42 @@ fn listen(
     None
 }
 
-fn method(findings: &mut Findings<'_>, table: MethodTable) -> Option<Method> {
+fn method(
+    findings: &mut Findings<'_>,
+    table: MethodTable,
+    text_of_database: TextForm,
+) -> Option<Method> {
     let before = findings.problems.len();
     let start = table.name.span().start;
     let name = table.name.into_inner();
     let place = format!("method {name}");
+    let text = text_form(findings, &format!("{place} text"), table.text.as_ref());
+    let text = text.unwrap_or(text_of_database);
     if !is_type_name(&name) {
         let fault = "a method name begins with a capital letter and holds letters and digits only, \
                      for example FindPerson";
         findings.add(start, &place, fault.to_owned());
     }
     let doc = findings.doc(&place, table.doc);
-    let request = request_fields(findings, &place, table.request);
-    let reply = reply_fields(findings, &place, start, table.reply);
-    let names: Vec<&str> = request.iter().map(|field| field.name.as_str()).collect();
-    let statement = Statement::parse(table.sql.get_ref(), &names)
+    let request = request_fields(findings, &place, table.request, text);
+    let reply = reply_fields(findings, &place, start, table.reply, text);
+    let reports = |field: &ReplyField| field.text.undecodable == Undecodable::Report;
+    let notes = if reply.iter().any(reports) {
+        vec![Note::Undecodable]
+    } else {
+        Vec::new()
+    };
+    for note in &notes {
+        if reply.iter().any(|field| field.name == note.field()) {
+            let fault = format!(
+                "the adapter itself answers the field {}; rename yours",
+                note.field()
+            );
+            findings.add(start, &place, fault);
+        }
+    }
+    let fields: Vec<_> = request.iter().map(RequestField::in_statement).collect();
+    let statement = Statement::parse(table.sql.get_ref(), &fields)
         .map_err(|fault| findings.add(table.sql.span().start, &place, fault.to_string()));
     let subject = table.subject.and_then(|subject| {
         let field = request
@@ -224,9 +254,12 @@ fn method(findings: &mut Findings<'_>, table: MethodTable) -> Option<Method> {
         default_timeout,
         Duration::from_secs(24 * 60 * 60),
     );
+    let widths = statement
+        .as_ref()
+        .map_or(&[][..], |statement| &statement.widths);
     let sample = table
         .sample
-        .map(|written| sample(findings, &place, &request, written));
+        .map(|written| sample(findings, &place, &request, widths, written));
     let statement = statement
         .ok()
         .filter(|_| findings.problems.len() == before)?;
@@ -241,113 +274,7 @@ fn method(findings: &mut Findings<'_>, table: MethodTable) -> Option<Method> {
         timeout,
         request,
         reply,
+        notes,
         sample,
     })
-}
-
-fn request_fields(
-    findings: &mut Findings<'_>,
-    place: &str,
-    tables: Vec<RequestTable>,
-) -> Vec<RequestField> {
-    let mut fields: Vec<RequestField> = Vec::new();
-    for table in tables {
-        let start = table.name.span().start;
-        let name = table.name.into_inner();
-        let place = format!("{place}, request field {name}");
-        let used = fields.iter().any(|field| field.name == name);
-        findings.field_name(start, &place, &name, used);
-        let doc = findings.doc(&place, table.doc);
-        let (field_type, required) = (table.field_type, table.required);
-        fields.push(RequestField {
-            name,
-            field_type,
-            required,
-            doc,
-        });
-    }
-    fields
-}
-
-fn reply_fields(
-    findings: &mut Findings<'_>,
-    place: &str,
-    start_of_method: usize,
-    tables: Vec<ReplyTable>,
-) -> Vec<ReplyField> {
-    if tables.is_empty() {
-        let fault = "there is no reply field; name the columns to answer";
-        findings.add(start_of_method, place, fault.to_owned());
-    }
-    let mut fields: Vec<ReplyField> = Vec::new();
-    for table in tables {
-        let start = table.name.span().start;
-        let name = table.name.into_inner();
-        let place = format!("{place}, reply field {name}");
-        let used = fields.iter().any(|field| field.name == name);
-        findings.field_name(start, &place, &name, used);
-        let doc = findings.doc(&place, table.doc);
-        let column = table.column.unwrap_or_else(|| name.clone());
-        fields.push(ReplyField {
-            name,
-            column,
-            field_type: table.field_type,
-            doc,
-        });
-    }
-    fields
-}
-
-/// The sample's values as parameters; optional fields that it leaves out are bound as NULL.
-fn sample(
-    findings: &mut Findings<'_>,
-    place: &str,
-    request: &[RequestField],
-    mut written: BTreeMap<Spanned<String>, toml::Value>,
-) -> Vec<Cell> {
-    let mut cells = Vec::with_capacity(request.len());
-    let start = written.keys().next().map_or(0, |key| key.span().start);
-    for field in request {
-        let place = format!("{place}, sample {}", field.name);
-        let cell = match written.remove(field.name.as_str()) {
-            None if field.required => {
-                findings.add(
-                    start,
-                    &place,
-                    "the field is required; give it a value".to_owned(),
-                );
-                None
-            }
-            None => None,
-            Some(value) => {
-                let cell =
-                    sample_value(&value).and_then(|value| field.field_type.to_parameter(&value));
-                if cell.is_none() {
-                    let expectation = field.field_type.expectation();
-                    findings.add(start, &place, format!("write {expectation}"));
-                }
-                cell
-            }
-        };
-        cells.push(cell.unwrap_or(Cell::Null));
-    }
-    for key in written.keys() {
-        let place = format!("{place}, sample {}", key.get_ref());
-        findings.add(
-            key.span().start,
-            &place,
-            "there is no such request field".to_owned(),
-        );
-    }
-    cells
-}
-
-fn sample_value(value: &toml::Value) -> Option<Value> {
-    match value {
-        toml::Value::String(text) => Some(Value::String(text.clone())),
-        toml::Value::Integer(number) => Some(Value::I64(*number)),
-        toml::Value::Float(number) => Some(Value::F64(*number)),
-        toml::Value::Boolean(truth) => Some(Value::Bool(*truth)),
-        _ => None,
-    }
 }

@@ -52,7 +52,7 @@ fn settings(path: &Path) -> DatabaseSettings {
 fn statement(text: &str) -> Statement {
     Statement {
         text: text.into(),
-        parameter_count: 0,
+        widths: Vec::new(),
     }
 }
 

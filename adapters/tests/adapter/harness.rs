@@ -49,14 +49,16 @@ pub struct Client {
 
 impl Place {
     pub async fn new(configuration: &str) -> Self {
+        Self::over(configuration, DATABASE).await
+    }
+
+    /// With a database that this SQL makes.
+    pub async fn over(configuration: &str, sql: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = Self { folder };
         std::fs::write(place.config(), configuration).unwrap();
         let mut connection = place.connection().await;
-        sqlx::raw_sql(DATABASE)
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         place
     }

@@ -3,5 +3,6 @@
 
 mod calls;
 mod commands;
+mod encodings;
 mod faults;
 mod harness;
