@@ -267,7 +267,7 @@ fn served_method(
     configuration: &Configuration,
     schema: &Schema,
     method: &Method,
-    positions: &[usize],
+    positions: &[Vec<usize>],
     database: Arc<Database>,
     admission: Arc<Semaphore>,
 ) -> Result<ServedMethod, Error> {
@@ -290,12 +290,12 @@ fn served_method(
         .reply
         .iter()
         .zip(positions)
-        .filter_map(|(field, position)| {
+        .filter_map(|(field, positions)| {
             Some(ReplyColumn {
-                position: *position,
+                positions: positions.clone(),
                 descriptor: reply.get_field_by_name(&field.name)?,
                 field_type: field.field_type,
-                text: field.text,
+                rules: field.rules.clone(),
             })
         });
     Ok(ServedMethod {

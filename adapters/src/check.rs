@@ -140,7 +140,7 @@ enum NoSample {
 async fn take_sample(
     database: &Arc<Database>,
     method: &Method,
-    positions: &[usize],
+    positions: &[Vec<usize>],
 ) -> Result<Option<Sample>, NoSample> {
     let parameters = match &method.sample {
         Some(sample) => sample.clone(),
@@ -168,30 +168,36 @@ async fn take_sample(
             break;
         };
         sample.rows += 1;
-        for (index, field) in method.reply.iter().enumerate() {
-            let Some(cell) = positions.get(index).and_then(|position| row.get(*position)) else {
-                continue;
-            };
-            if let Some(stray) = stray(field, cell, sample.rows) {
-                sample.undecodable.push(stray);
+        for ((field, positions), (_, counts)) in
+            method.reply.iter().zip(positions).zip(&mut sample.fields)
+        {
+            let cell = |position: &usize| row.get(*position).cloned().unwrap_or(Cell::Null);
+            let cells: Vec<_> = positions.iter().map(cell).collect();
+            let columns = field.columns.iter().zip(&cells);
+            let strays =
+                columns.filter_map(|(column, cell)| stray(field, column, cell, sample.rows));
+            let strays: Vec<_> = strays.collect();
+            for cell in &cells {
+                *counts.entry(cell.storage()).or_default() += 1;
+            }
+            if !strays.is_empty() {
+                sample.undecodable.extend(strays);
                 continue;
             }
-            field.field_type.to_message(cell.clone(), field.text).map_err(|mismatch| {
+            field.rules.read(field.field_type, &cells).map_err(|mismatch| {
                 NoSample::Fault(format!(
                     "reply field {}: row {} of the sample holds {} where {} is declared; correct \
                      the type, or convert the column in the SQL text",
                     field.name, sample.rows, mismatch.found, mismatch.expected
                 ))
             })?;
-            if let Some((_, counts)) = sample.fields.get_mut(index) {
-                *counts.entry(cell.storage()).or_default() += 1;
-            }
         }
     }
     let is_strict = |stray: &&Stray| {
         let mut fields = method.reply.iter();
-        fields
-            .any(|field| field.name == stray.field && field.text.undecodable == Undecodable::Strict)
+        fields.any(|field| {
+            field.name == stray.field && field.rules.text.undecodable == Undecodable::Strict
+        })
     };
     match sample.undecodable.iter().find(is_strict) {
         None => Ok(Some(sample)),
@@ -201,18 +207,18 @@ async fn take_sample(
     }
 }
 
-fn stray(field: &ReplyField, cell: &Cell, row: u64) -> Option<Stray> {
+fn stray(field: &ReplyField, column: &str, cell: &Cell, row: u64) -> Option<Stray> {
     let (Cell::Text(bytes) | Cell::Blob(bytes)) = cell else {
         return None;
     };
     if field.field_type != FieldType::Text {
         return None;
     }
-    let decoded = field.text.decode(bytes);
+    let decoded = field.rules.text.decode(bytes);
     let position = decoded.first_undecodable?;
     Some(Stray {
         field: field.name.clone(),
-        column: field.column.clone(),
+        column: column.to_owned(),
         row,
         position,
         byte: bytes.get(position).copied()?,

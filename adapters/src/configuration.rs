@@ -11,7 +11,8 @@ use prost_reflect::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    encoding::{Encoding, TextForm},
+    column::ColumnRules,
+    encoding::{Encoding, SPELLINGS},
     field_type::{Cell, FieldType},
     statement::{Field, Statement, Width},
 };
@@ -140,8 +141,8 @@ pub struct RequestField {
     pub name: String,
     /// Its type.
     pub field_type: FieldType,
-    /// How its text is stored.
-    pub text: TextForm,
+    /// What is stored for it.
+    pub rules: ColumnRules,
     /// Whether a call without it is refused; if not, NULL is bound.
     pub required: bool,
     /// The comment in the `.proto`.
@@ -153,12 +154,12 @@ pub struct RequestField {
 pub struct ReplyField {
     /// The field's name.
     pub name: String,
-    /// The column of the statement.
-    pub column: String,
+    /// The columns of the statement; several are joined by spaces.
+    pub columns: Vec<String>,
     /// Its type.
     pub field_type: FieldType,
-    /// How its text is stored.
-    pub text: TextForm,
+    /// What is stored for it.
+    pub rules: ColumnRules,
     /// The comment in the `.proto`.
     pub doc: String,
 }
@@ -263,10 +264,14 @@ impl Method {
 impl RequestField {
     /// What its statement must know of it.
     pub fn in_statement(&self) -> Field<'_> {
+        let is_text = self.field_type == FieldType::Text;
+        let is_bytes = is_text && self.rules.text.encoding != Encoding::Utf8;
+        let ways = self.rules.meaning.ways();
         Field {
             name: &self.name,
-            is_text: self.field_type == FieldType::Text,
-            is_legacy: self.text.encoding != Encoding::Utf8,
+            ways: if is_text { ways * SPELLINGS } else { ways },
+            needs_all: ways > 1 || is_bytes,
+            is_bytes,
         }
     }
 
@@ -275,20 +280,7 @@ impl RequestField {
     /// # Errors
     /// What was expected instead, in words.
     pub fn bind(&self, value: &Value, width: Width) -> Result<Vec<Cell>, &'static str> {
-        let expected = || self.field_type.expectation(self.text.encoding);
-        match (self.field_type, value) {
-            (FieldType::Text, Value::String(text)) => {
-                let spellings = self
-                    .text
-                    .spellings(text)
-                    .map_err(|_unencodable| expected())?;
-                Ok(width.fill(spellings.into_iter().map(Cell::Text).collect()))
-            }
-            _ => {
-                let cell = self.field_type.to_parameter(value).ok_or_else(expected)?;
-                Ok(width.fill(vec![cell]))
-            }
-        }
+        Ok(width.fill(self.rules.bind(self.field_type, value)?))
     }
 }
 

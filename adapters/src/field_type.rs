@@ -4,8 +4,6 @@ use bytes::Bytes;
 use prost_reflect::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::encoding::{Encoding, TextForm, Undecodable};
-
 /// A value as the database gives or takes it, before a field's type is applied.
 ///
 /// Text stays raw bytes here: what they mean is decided by the field, never guessed by a driver.
@@ -52,6 +50,9 @@ pub enum FieldType {
     Bytes,
     /// A calendar day, `YYYY-MM-DD`, as text on both sides.
     Date,
+    /// A calendar day as far as it is known, in a message of its own.
+    #[serde(rename = "partial-date")]
+    PartialDate,
     /// Names of fields: what an answer says of itself, never a column.
     Names,
 }
@@ -66,6 +67,7 @@ impl FieldType {
             Self::Double => "double",
             Self::Bytes => "bytes",
             Self::Date => "date",
+            Self::PartialDate => "partial-date",
             Self::Names => "names",
         }
     }
@@ -78,54 +80,45 @@ impl FieldType {
             Self::Boolean => "optional bool",
             Self::Double => "optional double",
             Self::Bytes => "optional bytes",
+            Self::PartialDate => "optional PartialDate",
             Self::Names => "repeated string",
         }
     }
 
     /// What the type asks of a value, for errors; never the value.
-    pub fn expectation(self, text: Encoding) -> &'static str {
+    pub fn expectation(self) -> &'static str {
         match self {
-            Self::Text => text.expectation(),
+            Self::Text => "UTF-8 text",
             Self::Integer => "a whole number of 64 bits",
             Self::Boolean => "true or false (1 or 0)",
             Self::Double => "a finite number",
             Self::Bytes => "bytes",
             Self::Date => "a day that exists, written YYYY-MM-DD",
+            Self::PartialDate => "a day, or a part of one, in a declared format",
             Self::Names => "names of fields",
         }
     }
 
-    /// The value of a reply field; `Err` if the cell holds something else than declared.
-    pub fn to_message(self, cell: Cell, form: TextForm) -> Result<Read, Mismatch> {
-        let found = cell.storage();
-        let value = match (self, cell) {
-            (_, Cell::Null) => return Ok(Read::default()),
-            (Self::Text, Cell::Text(text)) => return read_text(&text, form),
-            // Whoever stored bytes of another encoding may have said that they are no text.
-            (Self::Text, Cell::Blob(text)) if form.encoding != Encoding::Utf8 => {
-                return read_text(&text, form);
-            }
+    /// The value of a reply field; none if the cell holds something else than declared. NULL has none.
+    pub fn to_value(self, cell: &Cell) -> Option<Value> {
+        match (self, cell) {
+            (Self::Text, Cell::Text(text)) => utf8(text).map(Value::String),
             (Self::Date, Cell::Text(text)) => {
                 utf8(text).filter(|text| is_date(text)).map(Value::String)
             }
-            (Self::Integer, Cell::Integer(number)) => Some(Value::I64(number)),
+            (Self::Integer, Cell::Integer(number)) => Some(Value::I64(*number)),
             (Self::Boolean, Cell::Integer(0)) => Some(Value::Bool(false)),
             (Self::Boolean, Cell::Integer(1)) => Some(Value::Bool(true)),
-            (Self::Double, Cell::Real(number)) => Some(Value::F64(number)),
-            (Self::Double, Cell::Integer(number)) => exact_double(number).map(Value::F64),
-            (Self::Bytes, Cell::Blob(bytes)) => Some(Value::Bytes(bytes)),
+            (Self::Double, Cell::Real(number)) => Some(Value::F64(*number)),
+            (Self::Double, Cell::Integer(number)) => exact_double(*number).map(Value::F64),
+            (Self::Bytes, Cell::Blob(bytes)) => Some(Value::Bytes(bytes.clone())),
             _ => None,
-        };
-        match value {
-            Some(value) => Ok(Read {
-                value: Some(value),
-                undecodable: 0,
-            }),
-            None => Err(Mismatch {
-                expected: self.expectation(form.encoding),
-                found,
-            }),
         }
+    }
+
+    /// The day that a request names.
+    pub fn date(text: &str) -> Option<jiff::civil::Date> {
+        is_date(text).then(|| text.parse().ok())?
     }
 
     /// The parameter for a request field that is present; `None` if the value is not of the type.
@@ -145,40 +138,8 @@ impl FieldType {
     }
 }
 
-/// The value of a field.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Read {
-    /// The value; absent for NULL.
-    pub value: Option<Value>,
-    /// How many of its stored bytes could not be understood.
-    pub undecodable: usize,
-}
-
-/// A cell that is not what its field declares; says the kinds only, never the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mismatch {
-    /// What the field's type asks for.
-    pub expected: &'static str,
-    /// What was found: a storage class, or what text is not.
-    pub found: &'static str,
-}
-
-fn read_text(bytes: &[u8], form: TextForm) -> Result<Read, Mismatch> {
-    let decoded = form.decode(bytes);
-    if decoded.undecodable > 0 && form.undecodable == Undecodable::Strict {
-        return Err(Mismatch {
-            expected: form.encoding.expectation(),
-            found: "bytes that mean nothing there",
-        });
-    }
-    Ok(Read {
-        value: Some(Value::String(decoded.text)),
-        undecodable: decoded.undecodable,
-    })
-}
-
-fn utf8(text: Bytes) -> Option<String> {
-    String::from_utf8(text.into()).ok()
+fn utf8(text: &Bytes) -> Option<String> {
+    String::from_utf8(text.to_vec()).ok()
 }
 
 /// Whole numbers that a double holds exactly; others would be changed in silence.
@@ -209,50 +170,15 @@ mod tests {
         Cell::Text(Bytes::from_static(text))
     }
 
-    fn read(field_type: FieldType, cell: Cell) -> Result<Option<Value>, Mismatch> {
-        let read = field_type.to_message(cell, TextForm::default())?;
-        assert_eq!(read.undecodable, 0);
-        Ok(read.value)
-    }
-
     #[test]
-    fn bytes_that_mean_nothing_are_refused_unless_something_else_is_declared() {
-        for undecodable in [
-            Undecodable::Strict,
-            Undecodable::Report,
-            Undecodable::Replace,
-        ] {
-            for (encoding, cell) in [
-                (Encoding::Utf8, text(b"H\xc3")),
-                (Encoding::Tcvn3, text(b"H\xff")),
-                (Encoding::Tcvn3, Cell::Blob(Bytes::from_static(b"H\xff"))),
-            ] {
-                let form = TextForm {
-                    encoding,
-                    undecodable,
-                    ..TextForm::default()
-                };
-                let read = FieldType::Text.to_message(cell, form);
-                if undecodable == Undecodable::Strict {
-                    assert_eq!(read.unwrap_err().expected, encoding.expectation());
-                    continue;
-                }
-                let read = read.unwrap();
-                assert_eq!(read.value, Some(Value::String("H\u{fffd}".to_owned())));
-                assert_eq!(read.undecodable, 1);
-            }
-        }
-    }
-
-    #[test]
-    fn null_is_absent_in_every_type() {
+    fn null_is_no_value_of_any_type() {
         for field_type in [
             FieldType::Text,
             FieldType::Integer,
             FieldType::Boolean,
             FieldType::Date,
         ] {
-            assert_eq!(read(field_type, Cell::Null), Ok(None));
+            assert_eq!(field_type.to_value(&Cell::Null), None);
         }
     }
 
@@ -260,6 +186,7 @@ mod tests {
     fn a_cell_of_another_kind_is_refused_not_converted() {
         let refused = [
             (FieldType::Text, Cell::Integer(7)),
+            (FieldType::Text, text(b"\xc4")),
             (FieldType::Integer, text(b"7")),
             (FieldType::Integer, Cell::Real(7.0)),
             (FieldType::Boolean, Cell::Integer(2)),
@@ -271,12 +198,7 @@ mod tests {
             (FieldType::Date, text(b"00/00/1953")),
         ];
         for (field_type, cell) in refused {
-            let found = cell.storage();
-            let mismatch = Mismatch {
-                expected: field_type.expectation(Encoding::Utf8),
-                found,
-            };
-            assert_eq!(read(field_type, cell), Err(mismatch), "{field_type:?}");
+            assert_eq!(field_type.to_value(&cell), None, "{field_type:?}");
         }
     }
 
@@ -296,11 +218,11 @@ mod tests {
         ];
         for (field_type, value) in pairs {
             let cell = field_type.to_parameter(&value).unwrap();
-            assert_eq!(read(field_type, cell), Ok(Some(value)));
+            assert_eq!(field_type.to_value(&cell), Some(value));
         }
         assert_eq!(
-            read(FieldType::Double, Cell::Integer(3)),
-            Ok(Some(Value::F64(3.0)))
+            FieldType::Double.to_value(&Cell::Integer(3)),
+            Some(Value::F64(3.0))
         );
     }
 

@@ -50,8 +50,11 @@ pub(crate) enum Unfit {
     Database(DatabaseError),
 }
 
-/// The column position of each reply field, in order.
-pub(crate) async fn positions(method: &Method, database: &Database) -> Result<Vec<usize>, Unfit> {
+/// The column positions of each reply field, in order.
+pub(crate) async fn positions(
+    method: &Method,
+    database: &Database,
+) -> Result<Vec<Vec<usize>>, Unfit> {
     let described = database
         .describe(&method.statement)
         .await
@@ -70,28 +73,21 @@ pub(crate) async fn positions(method: &Method, database: &Database) -> Result<Ve
     }
     let mut positions = Vec::with_capacity(method.reply.len());
     for field in &method.reply {
-        let mut found = described
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| **column == field.column)
-            .map(|(position, _)| position);
-        match (found.next(), found.next()) {
-            (Some(position), None) => positions.push(position),
-            (None, _) => faults.push(format!(
-                "reply field {}: the SQL text has no column {:?}; it has {}",
-                field.name,
-                field.column,
-                described.columns.join(", ")
-            )),
-            (Some(_), Some(_)) => faults.push(format!(
-                "reply field {}: the SQL text has two columns {:?}; give them names with AS",
-                field.name, field.column
-            )),
+        let mut of_field = Vec::with_capacity(field.columns.len());
+        for column in &field.columns {
+            match position(column, &described.columns) {
+                Ok(position) => of_field.push(position),
+                Err(fault) => faults.push(format!("reply field {}: {fault}", field.name)),
+            }
         }
+        positions.push(of_field);
     }
     for column in &described.columns {
-        if !method.reply.iter().any(|field| field.column == *column) {
+        if !method
+            .reply
+            .iter()
+            .any(|field| field.columns.contains(column))
+        {
             faults.push(format!(
                 "the SQL text selects {column:?}, which no reply field answers; leave it out"
             ));
@@ -101,5 +97,20 @@ pub(crate) async fn positions(method: &Method, database: &Database) -> Result<Ve
         Ok(positions)
     } else {
         Err(Unfit::Faults(faults))
+    }
+}
+
+/// Where the statement has a column.
+fn position(column: &str, columns: &[String]) -> Result<usize, String> {
+    let mut found = (0..).zip(columns).filter(|(_, name)| *name == column);
+    match (found.next(), found.next()) {
+        (Some((position, _)), None) => Ok(position),
+        (None, _) => Err(format!(
+            "the SQL text has no column {column:?}; it has {}",
+            columns.join(", ")
+        )),
+        (Some(_), Some(_)) => Err(format!(
+            "the SQL text has two columns {column:?}; give them names with AS"
+        )),
     }
 }

@@ -22,7 +22,9 @@ mod codec;
 mod method_service;
 
 pub mod check;
+pub mod column;
 pub mod configuration;
+pub mod date_format;
 pub mod encoding;
 pub mod error;
 pub mod field_type;

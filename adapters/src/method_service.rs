@@ -27,8 +27,9 @@ use tonic::{
 use crate::{
     call_record::CallRecord,
     codec::DynamicCodec,
+    column::ColumnRules,
     configuration::{Limits, Method, MethodKind, RequestField, WhenNone},
-    encoding::{TextForm, Undecodable},
+    encoding::Undecodable,
     field_type::{Cell, FieldType},
     refusal::Refusal,
     sqlite::{Database, Rows},
@@ -58,13 +59,13 @@ pub(crate) struct Parameter {
     pub(crate) width: Width,
 }
 
-/// Where a column of the statement goes in the reply message.
+/// Where columns of the statement go in the reply message.
 #[derive(Debug)]
 pub(crate) struct ReplyColumn {
-    pub(crate) position: usize,
+    pub(crate) positions: Vec<usize>,
     pub(crate) descriptor: FieldDescriptor,
     pub(crate) field_type: FieldType,
-    pub(crate) text: TextForm,
+    pub(crate) rules: ColumnRules,
 }
 
 /// The gRPC service of one method path.
@@ -176,27 +177,29 @@ impl ServedMethod {
         Ok(bound?.concat())
     }
 
-    fn reply(&self, mut row: Vec<Cell>, number: u64) -> Result<DynamicMessage, Refusal> {
+    fn reply(&self, row: Vec<Cell>, number: u64) -> Result<DynamicMessage, Refusal> {
         let mut message = DynamicMessage::new(self.reply.clone());
         let mut undecodable = Vec::new();
         for column in &self.columns {
             // A column may answer several fields, so it is copied: the bytes are shared.
-            let cell = row
-                .get_mut(column.position)
-                .map_or(Cell::Null, |cell| cell.clone());
+            let cell = |position: &usize| row.get(*position).cloned().unwrap_or(Cell::Null);
+            let cells: Vec<_> = column.positions.iter().map(cell).collect();
             let read = column
-                .field_type
-                .to_message(cell, column.text)
+                .rules
+                .read(column.field_type, &cells)
                 .map_err(|mismatch| Refusal::Value {
                     field: column.descriptor.name().to_owned(),
                     row: number,
                     expected: mismatch.expected,
                     found: mismatch.found,
                 })?;
-            if read.undecodable > 0 && column.text.undecodable == Undecodable::Report {
+            if read.undecodable > 0 && column.rules.text.undecodable == Undecodable::Report {
                 undecodable.push(Value::String(column.descriptor.name().to_owned()));
             }
-            if let Some(value) = read.value {
+            let value = read
+                .value
+                .and_then(|content| content.value(&column.descriptor));
+            if let Some(value) = value {
                 message.set_field(&column.descriptor, value);
             }
         }

@@ -8,6 +8,15 @@ use crate::{
     lock::{Lock, LockedMessage},
 };
 
+const PARTIAL_DATE: &str = "
+// A calendar day as far as it is known; what is absent is not known.
+message PartialDate {
+  optional int32 year = 1;
+  optional int32 month = 2;
+  optional int32 day = 3;
+}
+";
+
 /// The published form of a service.
 #[derive(Debug, Clone)]
 pub struct Schema {
@@ -146,6 +155,10 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
             request_fields,
         )?;
         message(&mut text, &method.reply_message(), reply, reply_fields)?;
+    }
+    let mut types = configuration.methods.iter().flat_map(Method::reply_fields);
+    if types.any(|(_, field_type, _)| field_type == FieldType::PartialDate) {
+        text.push_str(PARTIAL_DATE);
     }
     Ok(text)
 }

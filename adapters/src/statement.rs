@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{encoding::SPELLINGS, field_type::Cell};
+use crate::field_type::Cell;
 
 /// A statement with its named parameters replaced by numbered ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Statement {
 pub enum Width {
     /// Its value.
     One,
-    /// Every way in which its text may be stored.
-    Spellings,
+    /// Every way in which it may be stored, so many at most.
+    Ways(usize),
 }
 
 /// A request field as its statement sees it.
@@ -27,10 +27,12 @@ pub enum Width {
 pub struct Field<'a> {
     /// Its name: `:name`.
     pub name: &'a str,
-    /// Whether it is text, which may be stored in several ways.
-    pub is_text: bool,
-    /// Whether the text is stored in another encoding than UTF-8.
-    pub is_legacy: bool,
+    /// In how many ways a value of it may be stored, at most.
+    pub ways: usize,
+    /// Whether a value is to be looked for in all of them.
+    pub needs_all: bool,
+    /// Whether it is bound as bytes of text that is not in UTF-8.
+    pub is_bytes: bool,
 }
 
 /// Why a SQL text cannot be the statement of a method.
@@ -60,7 +62,7 @@ pub enum StatementFault {
     NoField(String),
     /// One spelling where several may be stored.
     #[error(
-        "the SQL parameter :{0} is text that may be stored in several spellings; write COLUMN IN (:{0})"
+        "the SQL parameter :{0} may be stored in several ways; write COLUMN IN (:{0}), which looks for all"
     )]
     OneSpelling(String),
     /// A request field without its parameter.
@@ -87,11 +89,11 @@ impl Statement {
             let position = position(name)?;
             let field = &fields[position];
             let stands_alone = is_list_of_one(&tokens, at);
-            if field.is_legacy && !stands_alone && !is_word(next(&tokens, at), "IS") {
+            if field.needs_all && !stands_alone && !is_word(next(&tokens, at), "IS") {
                 return Err(StatementFault::OneSpelling(name.to_owned()));
             }
-            let width = match field.is_text && stands_alone {
-                true => Width::Spellings,
+            let width = match stands_alone && field.ways > 1 {
+                true => Width::Ways(field.ways),
                 false => Width::One,
             };
             widths[position] = widths[position].max(Some(width));
@@ -114,7 +116,7 @@ impl Statement {
             };
             let numbers = (before + 1)..=(before + count);
             // Bytes of another encoding are compared with text as what they are, text.
-            let parameters = numbers.map(|number| match fields[position].is_legacy {
+            let parameters = numbers.map(|number| match fields[position].is_bytes {
                 true => format!("CAST(?{number} AS TEXT)"),
                 false => format!("?{number}"),
             });
@@ -137,7 +139,7 @@ impl Width {
     const fn count(self) -> usize {
         match self {
             Self::One => 1,
-            Self::Spellings => SPELLINGS,
+            Self::Ways(most) => most,
         }
     }
 
@@ -265,16 +267,18 @@ mod tests {
     fn plain(name: &str) -> Field<'_> {
         Field {
             name,
-            is_text: false,
-            is_legacy: false,
+            ways: 1,
+            needs_all: false,
+            is_bytes: false,
         }
     }
 
     fn text(name: &str, is_legacy: bool) -> Field<'_> {
         Field {
             name,
-            is_text: true,
-            is_legacy,
+            ways: 4,
+            needs_all: is_legacy,
+            is_bytes: is_legacy,
         }
     }
 

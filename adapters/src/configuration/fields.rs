@@ -7,10 +7,12 @@ use toml::Spanned;
 
 use super::{
     ReplyField, RequestField,
-    file::{ReplyTable, RequestTable, TextTable},
+    file::{OneOrMany, ReplyTable, RequestTable, TextTable},
     findings::Findings,
 };
 use crate::{
+    column::{ColumnRules, Meaning, NamePart},
+    date_format::DateFormat,
     encoding::TextForm,
     field_type::{Cell, FieldType},
     statement::Width,
@@ -77,10 +79,31 @@ pub(super) fn request_fields(
         let (field_type, required) = (table.field_type, table.required);
         findings.no_names(start, &place, field_type);
         let text = field_form(findings, &place, field_type, table.text.as_ref(), text);
+        if field_type == FieldType::PartialDate {
+            let fault = "a partial date can be answered and not asked for; write date";
+            findings.add(start, &place, fault.to_owned());
+        }
+        let written = WrittenMeaning {
+            digits: table.digits,
+            codes: table.codes,
+            yes: table.yes,
+            no: table.no,
+            format: table.format,
+            part: None,
+        };
+        let rules = ColumnRules {
+            text,
+            padded_to: table
+                .padded_to
+                .map(|width| usize::try_from(width.min(1000)).unwrap_or(0)),
+            meaning: written.meaning(findings, start, &place, field_type),
+            ..ColumnRules::default()
+        };
+        let doc = with_sentence(doc, &rules.meaning);
         fields.push(RequestField {
             name,
             field_type,
-            text,
+            rules,
             required,
             doc,
         });
@@ -107,7 +130,18 @@ pub(super) fn reply_fields(
         let used = fields.iter().any(|field| field.name == name);
         findings.field_name(start, &place, &name, used);
         let doc = findings.doc(&place, table.doc);
-        let column = table.column.unwrap_or_else(|| name.clone());
+        let columns = match (table.column, table.columns) {
+            (column, None) => vec![column.unwrap_or_else(|| name.clone())],
+            (None, Some(columns)) if columns.len() > 1 && table.field_type == FieldType::Text => {
+                columns
+            }
+            (_, Some(columns)) => {
+                let fault = "`columns` joins two or more columns in a field of type text, and there is no \
+                             `column` beside it";
+                findings.add(start, &place, fault.to_owned());
+                columns
+            }
+        };
         findings.no_names(start, &place, table.field_type);
         let text = field_form(
             findings,
@@ -116,15 +150,111 @@ pub(super) fn reply_fields(
             table.text.as_ref(),
             text,
         );
+        let written = WrittenMeaning {
+            digits: table.digits,
+            codes: table.codes,
+            yes: table.yes,
+            no: table.no,
+            format: table.format,
+            part: table.part,
+        };
+        let rules = ColumnRules {
+            text,
+            trim: table.trim,
+            padded_to: None,
+            absent: table.absent.map(OneOrMany::into_vec).unwrap_or_default(),
+            meaning: written.meaning(findings, start, &place, table.field_type),
+        };
+        let doc = with_sentence(doc, &rules.meaning);
         fields.push(ReplyField {
             name,
-            column,
+            columns,
             field_type: table.field_type,
-            text,
+            rules,
             doc,
         });
     }
     fields
+}
+
+/// The comment of a field, and what it holds.
+fn with_sentence(doc: String, meaning: &Meaning) -> String {
+    match meaning.sentence() {
+        Some(sentence) => format!("{doc}\n{sentence}"),
+        None => doc,
+    }
+}
+
+/// What a field says of the meaning of its column.
+struct WrittenMeaning {
+    digits: Option<u64>,
+    codes: Option<BTreeMap<String, String>>,
+    yes: Option<OneOrMany>,
+    no: Option<OneOrMany>,
+    format: Option<OneOrMany>,
+    part: Option<NamePart>,
+}
+
+impl WrittenMeaning {
+    fn meaning(
+        self,
+        findings: &mut Findings<'_>,
+        start: usize,
+        place: &str,
+        field_type: FieldType,
+    ) -> Meaning {
+        let (yes, no) = (
+            self.yes.map(OneOrMany::into_vec),
+            self.no.map(OneOrMany::into_vec),
+        );
+        let formats = self.format.map(OneOrMany::into_vec);
+        let mut meanings = Vec::new();
+        if let Some(digits) = self.digits {
+            let digits = usize::try_from(digits).unwrap_or(usize::MAX);
+            let is_right = field_type == FieldType::Text && (1..=100).contains(&digits);
+            meanings.push((is_right, Meaning::Digits(digits)));
+        }
+        if let Some(codes) = self.codes {
+            let is_right = field_type == FieldType::Text && !codes.is_empty();
+            meanings.push((is_right, Meaning::Codes(codes.into_iter().collect())));
+        }
+        if yes.is_some() || no.is_some() {
+            let (yes, no) = (yes.unwrap_or_default(), no.unwrap_or_default());
+            let are_apart =
+                !yes.is_empty() && !no.is_empty() && !yes.iter().any(|form| no.contains(form));
+            let is_right = field_type == FieldType::Boolean && are_apart;
+            meanings.push((is_right, Meaning::YesNo(yes, no)));
+        }
+        if let Some(part) = self.part {
+            meanings.push((field_type == FieldType::Text, Meaning::Part(part)));
+        }
+        if formats.is_some() || field_type == FieldType::PartialDate {
+            let written = formats.unwrap_or_default();
+            let formats: Vec<_> = written
+                .iter()
+                .filter_map(|one| DateFormat::parse(one))
+                .collect();
+            let are_right = !written.is_empty() && formats.len() == written.len();
+            let is_right = are_right
+                && match field_type {
+                    FieldType::Date => formats.iter().all(DateFormat::is_whole),
+                    FieldType::PartialDate => true,
+                    _ => false,
+                };
+            meanings.push((is_right, Meaning::Dates(formats)));
+        }
+        match meanings.pop() {
+            None => Meaning::Plain,
+            Some((true, meaning)) if meanings.is_empty() => meaning,
+            Some(_) => {
+                let fault = "a field has one of: digits = 1 to 100, codes = { STORED = \"ANSWERED\" } or part \
+                             (type text); yes and no, forms that differ (type boolean); format, with YYYY, \
+                             MM or M, DD or D (type date: all three; a partial-date must have one)";
+                findings.add(start, place, fault.to_owned());
+                Meaning::Plain
+            }
+        }
+    }
 }
 
 /// The sample's values as parameters; optional fields that it leaves out are bound as NULL.
@@ -152,7 +282,7 @@ pub(super) fn sample(
             }
             None => None,
             Some(value) => {
-                let expectation = field.field_type.expectation(field.text.encoding);
+                let expectation = field.rules.expectation(field.field_type);
                 let value = sample_value(&value).ok_or(expectation);
                 value
                     .and_then(|value| field.bind(&value, width))

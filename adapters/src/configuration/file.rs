@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::{MethodKind, Problem, WhenNone};
 use crate::{
+    column::NamePart,
     encoding::{Capitals, Encoding, Undecodable},
     field_type::FieldType,
 };
@@ -84,6 +85,23 @@ pub(super) struct MethodTable {
     pub(super) sample: Option<BTreeMap<Spanned<String>, toml::Value>>,
 }
 
+/// `"X"` or `["X", "Y"]`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestTable {
@@ -91,6 +109,12 @@ pub(super) struct RequestTable {
     #[serde(rename = "type")]
     pub(super) field_type: FieldType,
     pub(super) text: Option<Spanned<TextTable>>,
+    pub(super) digits: Option<u64>,
+    pub(super) codes: Option<BTreeMap<String, String>>,
+    pub(super) yes: Option<OneOrMany>,
+    pub(super) no: Option<OneOrMany>,
+    pub(super) format: Option<OneOrMany>,
+    pub(super) padded_to: Option<u64>,
     #[serde(default = "yes")]
     pub(super) required: bool,
     #[serde(default = "empty")]
@@ -102,9 +126,19 @@ pub(super) struct RequestTable {
 pub(super) struct ReplyTable {
     pub(super) name: Spanned<String>,
     pub(super) column: Option<String>,
+    pub(super) columns: Option<Vec<String>>,
     #[serde(rename = "type")]
     pub(super) field_type: FieldType,
     pub(super) text: Option<Spanned<TextTable>>,
+    #[serde(default)]
+    pub(super) trim: bool,
+    pub(super) absent: Option<OneOrMany>,
+    pub(super) digits: Option<u64>,
+    pub(super) codes: Option<BTreeMap<String, String>>,
+    pub(super) yes: Option<OneOrMany>,
+    pub(super) no: Option<OneOrMany>,
+    pub(super) format: Option<OneOrMany>,
+    pub(super) part: Option<NamePart>,
     #[serde(default = "empty")]
     pub(super) doc: Spanned<String>,
 }

@@ -195,7 +195,7 @@ fn method(
     let doc = findings.doc(&place, table.doc);
     let request = request_fields(findings, &place, table.request, text);
     let reply = reply_fields(findings, &place, start, table.reply, text);
-    let reports = |field: &ReplyField| field.text.undecodable == Undecodable::Report;
+    let reports = |field: &ReplyField| field.rules.text.undecodable == Undecodable::Report;
     let notes = if reply.iter().any(reports) {
         vec![Note::Undecodable]
     } else {

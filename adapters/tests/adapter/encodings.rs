@@ -187,7 +187,7 @@ async fn what_cannot_be_declared_is_said_with_its_line() {
         (
             "HO_TEN IN (:name)",
             "HO_TEN = :name",
-            "several spellings; write COLUMN IN (:name)",
+            "several ways; write COLUMN IN (:name)",
         ),
         (
             "\"tcvn3\", capitals",

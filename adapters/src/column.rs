@@ -1,0 +1,366 @@
+//! What a stored value means: the rules of a column, from cells to the value of a field, and back.
+
+use bytes::Bytes;
+use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage as _, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    date_format::{DateFormat, PartialDate},
+    encoding::{Encoding, TextForm, Undecodable},
+    field_type::{Cell, FieldType},
+};
+
+/// The rules of the column of a field.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ColumnRules {
+    /// How its text is stored.
+    pub text: TextForm,
+    /// Whether spaces at the end are padding.
+    pub trim: bool,
+    /// How many characters a text is padded to, where it is looked for.
+    pub padded_to: Option<usize>,
+    /// What stands for nothing, as text.
+    pub absent: Vec<String>,
+    /// What the value means.
+    pub meaning: Meaning,
+}
+
+/// What a stored value means beyond its type.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Meaning {
+    /// What its type says.
+    #[default]
+    Plain,
+    /// A number of so many digits, which may have lost its leading zeros.
+    Digits(usize),
+    /// One of these: what is stored, and what is answered.
+    Codes(Vec<(String, String)>),
+    /// Forms of yes, and forms of no; what is looked for is the first.
+    YesNo(Vec<String>, Vec<String>),
+    /// A day in one of these formats; what is looked for is in the first.
+    Dates(Vec<DateFormat>),
+    /// A part of a name.
+    Part(NamePart),
+}
+
+/// A part of a Vietnamese name, whose first word is the family name and whose last is the given one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamePart {
+    /// The first word, if there are several.
+    Family,
+    /// The words between.
+    Middle,
+    /// The last word.
+    Given,
+}
+
+/// The value of a field.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Read {
+    /// The value; absent for NULL and what stands for it.
+    pub value: Option<Content>,
+    /// How many of its stored bytes could not be understood.
+    pub undecodable: usize,
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// A value of protobuf.
+    Plain(Value),
+    /// A day as far as it is known, in a message of its own.
+    PartialDate(PartialDate),
+}
+
+/// A cell that is not what its field declares; says the kinds only, never the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What was asked for.
+    pub expected: &'static str,
+    /// What was found: a storage class, or what text is not.
+    pub found: &'static str,
+}
+
+impl Content {
+    /// The value of a field; none if the field is not of such a type.
+    #[must_use]
+    pub fn value(self, field: &FieldDescriptor) -> Option<Value> {
+        let date = match self {
+            Self::Plain(value) => return Some(value),
+            Self::PartialDate(date) => date,
+        };
+        let kind = field.kind();
+        let mut message = DynamicMessage::new(kind.as_message()?.clone());
+        let parts = [
+            ("year", date.year.map(i32::from)),
+            ("month", date.month.map(i32::from)),
+            ("day", date.day.map(i32::from)),
+        ];
+        for (name, part) in parts {
+            if let Some(part) = part {
+                message.set_field(
+                    &message.descriptor().get_field_by_name(name)?,
+                    Value::I32(part),
+                );
+            }
+        }
+        Some(Value::Message(message))
+    }
+}
+
+impl ColumnRules {
+    /// The value of a field; several cells are joined by spaces.
+    ///
+    /// # Errors
+    /// When a cell holds something else than declared.
+    pub fn read(&self, field_type: FieldType, cells: &[Cell]) -> Result<Read, Mismatch> {
+        if let [cell] = cells {
+            return self.read_one(field_type, cell);
+        }
+        let mut words = Vec::with_capacity(cells.len());
+        let mut undecodable = 0;
+        for cell in cells {
+            let read = self.read_one(field_type, cell)?;
+            undecodable += read.undecodable;
+            if let Some(Content::Plain(Value::String(text))) = read.value
+                && !text.trim().is_empty()
+            {
+                words.push(text.trim().to_owned());
+            }
+        }
+        Ok(Read {
+            value: (!words.is_empty()).then(|| plain(Value::String(words.join(" ")))),
+            undecodable,
+        })
+    }
+
+    fn read_one(&self, field_type: FieldType, cell: &Cell) -> Result<Read, Mismatch> {
+        let (text, undecodable) = self.text_of(field_type, cell)?;
+        let stands_for_nothing = |text: &String| self.absent.contains(text);
+        if *cell == Cell::Null || text.as_ref().is_some_and(stands_for_nothing) {
+            return Ok(Read {
+                value: None,
+                undecodable,
+            });
+        }
+        let value = match (&self.meaning, text) {
+            (Meaning::Plain, Some(text)) if matches!(cell, Cell::Text(_) | Cell::Blob(_)) => {
+                field_type
+                    .to_value(&Cell::Text(Bytes::from(text)))
+                    .map(plain)
+            }
+            (Meaning::Plain, _) => field_type.to_value(cell).map(plain),
+            (Meaning::Part(part), Some(text)) => {
+                return Ok(Read {
+                    value: part.of(&text).map(|part| plain(Value::String(part))),
+                    undecodable,
+                });
+            }
+            (meaning, Some(text)) => meaning.read(field_type, &text),
+            (_, None) => None,
+        };
+        match value {
+            Some(value) => Ok(Read {
+                value: Some(value),
+                undecodable,
+            }),
+            None => Err(Mismatch {
+                expected: self.expectation(field_type),
+                found: cell.storage(),
+            }),
+        }
+    }
+
+    /// A cell as text, if it is text or a whole number, and how many bytes of it mean nothing.
+    fn text_of(
+        &self,
+        field_type: FieldType,
+        cell: &Cell,
+    ) -> Result<(Option<String>, usize), Mismatch> {
+        let bytes = match cell {
+            Cell::Integer(number) => return Ok((Some(number.to_string()), 0)),
+            Cell::Text(bytes) => bytes,
+            // Whoever stored bytes of another encoding may have said that they are no text.
+            Cell::Blob(bytes) if self.text.encoding != Encoding::Utf8 => bytes,
+            Cell::Null | Cell::Real(_) | Cell::Blob(_) => return Ok((None, 0)),
+        };
+        if field_type == FieldType::Bytes {
+            return Ok((None, 0));
+        }
+        let decoded = self.text.decode(bytes);
+        if decoded.undecodable > 0 && self.text.undecodable == Undecodable::Strict {
+            return Err(Mismatch {
+                expected: self.text.encoding.expectation(),
+                found: "bytes that mean nothing there",
+            });
+        }
+        let text = match self.trim {
+            true => decoded.text.trim_end_matches(' ').to_owned(),
+            false => decoded.text,
+        };
+        Ok((Some(text), decoded.undecodable))
+    }
+
+    /// What the statement binds for a value: each way in which it may be stored, the commonest first.
+    ///
+    /// # Errors
+    /// What was expected instead, in words.
+    pub fn bind(&self, field_type: FieldType, value: &Value) -> Result<Vec<Cell>, &'static str> {
+        let expected = self.expectation(field_type);
+        match (&self.meaning, value) {
+            (Meaning::Plain, Value::String(text)) if field_type == FieldType::Text => {
+                self.spellings(text).ok_or(expected)
+            }
+            (Meaning::Plain | Meaning::Part(_), value) => {
+                let cell = field_type.to_parameter(value);
+                cell.map(|cell| vec![cell]).ok_or(expected)
+            }
+            (meaning, value) => {
+                let stored = meaning.stored(value).ok_or(expected)?;
+                let spelt: Option<Vec<_>> =
+                    stored.iter().map(|text| self.spellings(text)).collect();
+                Ok(spelt.ok_or(expected)?.concat())
+            }
+        }
+    }
+
+    fn spellings(&self, text: &str) -> Option<Vec<Cell>> {
+        let padding = self.padded_to.unwrap_or(0);
+        let padded = format!("{text:<padding$}");
+        let spellings = self.text.spellings(&padded).ok()?;
+        Some(spellings.into_iter().map(Cell::Text).collect())
+    }
+
+    /// What is asked of a value, for errors; never the value.
+    #[must_use]
+    pub fn expectation(&self, field_type: FieldType) -> &'static str {
+        match self.meaning {
+            Meaning::Plain | Meaning::Part(_) if field_type == FieldType::Text => {
+                self.text.encoding.expectation()
+            }
+            Meaning::Plain | Meaning::Part(_) => field_type.expectation(),
+            Meaning::Digits(_) => "a number of the declared digits",
+            Meaning::Codes(_) => "one of the declared codes",
+            Meaning::YesNo(..) => "one of the declared forms of yes and no",
+            Meaning::Dates(_) if field_type == FieldType::PartialDate => {
+                "a day, or a part of one, in a declared format"
+            }
+            Meaning::Dates(_) => "a day that exists, in a declared format",
+        }
+    }
+}
+
+impl Meaning {
+    fn read(&self, field_type: FieldType, text: &str) -> Option<Content> {
+        match self {
+            Self::Plain | Self::Part(_) => None,
+            Self::Digits(digits) => {
+                let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+                let is_it = is_number && text.len() <= *digits;
+                is_it.then(|| plain(Value::String(format!("{text:0>digits$}"))))
+            }
+            Self::Codes(codes) => {
+                let (_, answered) = codes.iter().find(|(stored, _)| stored == text)?;
+                Some(plain(Value::String(answered.clone())))
+            }
+            Self::YesNo(yes, no) => {
+                let is_one = |forms: &[String]| forms.iter().any(|form| form == text);
+                let truth = is_one(yes);
+                (truth || is_one(no)).then_some(plain(Value::Bool(truth)))
+            }
+            Self::Dates(formats) => {
+                let date = formats.iter().find_map(|format| format.read(text))?;
+                match field_type {
+                    FieldType::PartialDate => Some(Content::PartialDate(date)),
+                    _ => Some(plain(Value::String(date.whole()?.to_string()))),
+                }
+            }
+        }
+    }
+
+    /// How a value may be stored.
+    fn stored(&self, value: &Value) -> Option<Vec<String>> {
+        match (self, value) {
+            (Self::Digits(digits), Value::String(text)) => {
+                let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+                let significant = text.trim_start_matches('0');
+                let significant = if significant.is_empty() {
+                    "0"
+                } else {
+                    significant
+                };
+                let both = || vec![significant.to_owned(), text.clone()];
+                (is_number && text.len() == *digits).then(both)
+            }
+            (Self::Codes(codes), Value::String(text)) => {
+                let stored = codes.iter().filter(|(_, answered)| answered == text);
+                let stored: Vec<_> = stored.map(|(stored, _)| stored.clone()).collect();
+                (!stored.is_empty()).then_some(stored)
+            }
+            (Self::YesNo(yes, no), Value::Bool(truth)) => {
+                Some(if *truth { yes.clone() } else { no.clone() })
+            }
+            (Self::Dates(formats), Value::String(text)) => {
+                let date = FieldType::date(text)?;
+                Some(formats.iter().map(|format| format.write(date)).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// What callers are told of the values, if the type does not say it.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        match self {
+            Self::Digits(digits) => Some(format!("{digits} digits.")),
+            Self::Codes(codes) => {
+                let mut answered: Vec<_> = codes.iter().map(|(_, answered)| &**answered).collect();
+                answered.sort_unstable();
+                answered.dedup();
+                Some(format!("One of: {}.", answered.join(", ")))
+            }
+            Self::Plain | Self::YesNo(..) | Self::Dates(_) | Self::Part(_) => None,
+        }
+    }
+
+    /// In how many ways a value may be stored, at most.
+    #[must_use]
+    pub fn ways(&self) -> usize {
+        match self {
+            Self::Plain | Self::Part(_) => 1,
+            Self::Digits(_) => 2,
+            Self::Codes(codes) => {
+                let same =
+                    |answered: &String| codes.iter().filter(|(_, is)| is == answered).count();
+                codes
+                    .iter()
+                    .map(|(_, answered)| same(answered))
+                    .max()
+                    .unwrap_or(1)
+            }
+            Self::YesNo(yes, no) => yes.len().max(no.len()),
+            Self::Dates(formats) => formats.len(),
+        }
+    }
+}
+
+impl NamePart {
+    fn of(self, name: &str) -> Option<String> {
+        let words: Vec<_> = name.split_whitespace().collect();
+        let part = match (self, words.as_slice()) {
+            (Self::Family, [family, .., _]) => (*family).to_owned(),
+            (Self::Given, [.., given]) => (*given).to_owned(),
+            (Self::Middle, [_, middle @ .., _]) => middle.join(" "),
+            _ => String::new(),
+        };
+        (!part.is_empty()).then_some(part)
+    }
+}
+
+const fn plain(value: Value) -> Content {
+    Content::Plain(value)
+}
+
+#[cfg(test)]
+mod tests;
