@@ -34,6 +34,8 @@ pub struct MethodReport {
     pub parameters: usize,
     /// How many columns it answers.
     pub columns: usize,
+    /// How the database looks for its rows, in its own words.
+    pub plan: Vec<String>,
     /// The sample; absent if there are no parameters to run the statement with.
     pub sample: Option<Sample>,
 }
@@ -111,6 +113,8 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
                 continue;
             }
         };
+        let plan = database.plan(&method.statement).await.map_err(failed)?;
+        let plan = plan.into_iter().map(in_words).collect();
         let sample = match take_sample(&database, method, &positions).await {
             Ok(taken) => taken,
             Err(NoSample::Fault(fault)) => {
@@ -126,10 +130,19 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
             method: method.name.clone(),
             parameters: method.request.len(),
             columns: method.reply.len(),
+            plan,
             sample,
         });
     }
     Ok(report)
+}
+
+/// A step of SQLite's plan (https://www.sqlite.org/eqp.html), and what it costs.
+fn in_words(step: String) -> String {
+    match step.starts_with("SCAN ") && step != "SCAN CONSTANT ROW" {
+        true => format!("{step} (reads all of it)"),
+        false => step,
+    }
 }
 
 enum NoSample {

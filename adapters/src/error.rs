@@ -3,8 +3,8 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    configuration::ConfigurationError, inspection::Misfit, lock::LockError, schema::SchemaError,
-    sqlite::DatabaseError,
+    configuration::ConfigurationError, inspection::Misfit, lock::LockError,
+    registration::NoAddress, schema::SchemaError, sqlite::DatabaseError,
 };
 
 /// The errors of this crate; each says what happened and what to do.
@@ -30,6 +30,9 @@ pub enum Error {
     /// Statements that do not fit the database.
     #[error("the configuration does not fit the database:{}", listing(.0))]
     Misfits(Vec<Misfit>),
+    /// The address cannot be registered.
+    #[error(transparent)]
+    NoAddress(#[from] NoAddress),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; see that nothing else does, and that it may be used here")]
     Listen {

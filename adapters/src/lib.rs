@@ -32,6 +32,7 @@ pub mod inspection;
 pub mod lock;
 pub mod publication;
 pub mod refusal;
+pub mod registration;
 pub mod schema;
 pub mod sqlite;
 pub mod statement;

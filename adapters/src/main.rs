@@ -15,6 +15,7 @@ use adapters::{Adapter, Configuration, Error, check::Report};
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use trust::SubsystemId;
 
 const EXAMPLE: &str = concat!(
     "A whole configuration, population.toml:\n\n",
@@ -53,11 +54,25 @@ enum Command {
     },
     /// Try a configuration on its database and say what does not fit.
     ///
-    /// Prepares every statement, compares parameters and columns, and decodes a sample of each
-    /// method that needs no parameters or has a `sample`. Prints counts and types, never a value.
+    /// Prepares every statement, compares parameters and columns, says how the database would look
+    /// for rows, and decodes a sample of each method that needs no parameters or has a `sample`.
+    /// Prints counts and types, never a value.
     Check {
         /// The configuration (TOML).
         config: PathBuf,
+    },
+    /// Print what hosts the service at its security server: append it to the state file, and apply that.
+    ///
+    /// The adapter must have a fixed port or a Unix socket.
+    Register {
+        /// The configuration (TOML).
+        config: PathBuf,
+        /// The subsystem that offers the service, INSTANCE/CLASS/MEMBER/SUBSYSTEM.
+        #[arg(long)]
+        subsystem: SubsystemId,
+        /// A subsystem that may call it; may be given several times.
+        #[arg(long = "client", value_name = "SUBSYSTEM")]
+        clients: Vec<SubsystemId>,
     },
     /// Print the completions of a shell.
     Completions {
@@ -96,6 +111,11 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut command, "adapter", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Register {
+            config,
+            subsystem,
+            clients,
+        } => register(&config, &subsystem, &clients),
         Command::Serve {
             config,
             address_file,
@@ -152,6 +172,17 @@ fn proto(
     Ok(ExitCode::SUCCESS)
 }
 
+fn register(
+    config: &Path,
+    subsystem: &SubsystemId,
+    clients: &[SubsystemId],
+) -> Result<ExitCode, Error> {
+    let configuration = Configuration::read(config)?;
+    let fragment = adapters::registration::fragment(&configuration, subsystem, clients)?;
+    print!("{fragment}");
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn check(config: &Path) -> Result<ExitCode, Error> {
     let configuration = Configuration::read(config)?;
     let Report { methods, misfits } = adapters::check::check(&configuration).await?;
@@ -164,6 +195,9 @@ async fn check(config: &Path) -> Result<ExitCode, Error> {
             "{}: {} parameters, {} columns",
             method.method, method.parameters, method.columns
         );
+        for step in &method.plan {
+            println!("  plan: {step}");
+        }
         let Some(sample) = method.sample else {
             println!("  no sample: give the method `sample = {{ ... }}` with required parameters");
             continue;

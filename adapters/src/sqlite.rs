@@ -187,6 +187,19 @@ impl Database {
         })
     }
 
+    /// How SQLite would look for the rows of a statement, step by step.
+    pub async fn plan(&self, statement: &Statement) -> Result<Vec<String>, DatabaseError> {
+        let mut reader = self.reader().await?;
+        let asked = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statement.text));
+        let steps = sqlx::query(asked)
+            .fetch_all(&mut reader.connection)
+            .await
+            .map_err(classify)?;
+        self.put_back(reader);
+        let detail = |step: &SqliteRow| step.try_get("detail").map_err(classify);
+        steps.iter().map(detail).collect()
+    }
+
     /// A connection to the file that is at the path now.
     async fn reader(&self) -> Result<Reader, DatabaseError> {
         let permit = Arc::clone(&self.connections)

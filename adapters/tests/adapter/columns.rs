@@ -169,7 +169,9 @@ async fn the_proto_has_the_partial_date_and_check_tries_the_rules() {
     let said = text(&checked.stdout);
     assert_eq!(checked.status.code(), Some(0), "{said}");
     assert!(
-        said.contains("Find: 5 parameters, 9 columns\n  sample of 1 rows\n"),
+        said.contains(
+            "Find: 5 parameters, 9 columns\n  plan: SCAN CD (reads all of it)\n  sample of 1 rows\n"
+        ),
         "{said}"
     );
     assert!(said.contains("    full_name: 3 TEXT\n"), "{said}");

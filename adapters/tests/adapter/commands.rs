@@ -2,7 +2,7 @@
 
 use tonic::transport::Endpoint;
 
-use crate::harness::{CONFIGURATION, Place, RunningAdapter, names, replace, text};
+use crate::harness::{CONFIGURATION, Place, RunningAdapter, SERVICE, names, replace, text};
 
 const DELETING: &str = "WITH x AS (SELECT 1) DELETE FROM unit RETURNING code";
 
@@ -75,10 +75,11 @@ async fn check_reports_types_and_counts_and_no_value() {
     let said = text(&checked.stdout);
     assert_eq!(checked.status.code(), Some(0), "{said}");
     for expected in [
-        "Find: 3 parameters, 6 columns\n  sample of 1 rows\n    id: 1 TEXT\n",
+        "Find: 3 parameters, 6 columns\n  plan: SCAN person (reads all of it)\n  sample of 1 rows\n    id: 1 TEXT\n",
         "    born_on: 1 TEXT\n    alive: 1 INTEGER\n    weight: 1 REAL\n    photo: 1 BLOB\n",
-        "List: 1 parameters, 2 columns\n  no sample: give the method `sample",
-        "Endless: 0 parameters, 1 columns\n  sample of 100 rows\n    i: 100 INTEGER\n",
+        "List: 1 parameters, 2 columns\n  plan: SEARCH unit USING INTEGER PRIMARY KEY (rowid>?)\n  no sample: give the method `sample",
+        "  plan: SCAN CONSTANT ROW\n",
+        "  sample of 100 rows\n    i: 100 INTEGER\n",
         "ready to serve vn.test.v1.Register",
     ] {
         assert!(said.contains(expected), "{expected}\nin\n{said}");
@@ -208,4 +209,46 @@ async fn a_unix_socket_is_served_replaced_if_abandoned_and_removed_at_the_end() 
     assert_eq!(adapter.stop("-TERM").await.code(), Some(0));
     let left = names(adapter.place.folder.path());
     assert!(!left.contains(&"register.sock".to_owned()), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_hosts_the_service_is_printed_for_the_state_file() {
+    let subsystem = "VN/GOV/G30/beds";
+    let clients = ["VN/GOV/H37.02/desk", "VN/GOV/A \"B\"/x"];
+    let asked = [
+        "--subsystem",
+        subsystem,
+        "--client",
+        clients[0],
+        "--client",
+        clients[0],
+    ];
+    let place = Place::new(CONFIGURATION).await;
+    let refused = place.run("register", &asked);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("127.0.0.1:0"), "{refused:?}");
+
+    let fixed = replace(
+        CONFIGURATION,
+        "address = \"127.0.0.1:0\"",
+        "unix = \"the socket\"",
+    );
+    std::fs::write(place.config(), fixed).unwrap();
+    let printed = text(&place.run("register", &asked).stdout);
+    let printed: toml::Table = printed.parse().unwrap();
+    let service = &printed["services"][0];
+    assert_eq!(service["subsystem"].as_str(), Some(subsystem));
+    assert_eq!(service["grpc_service"].as_str(), Some(SERVICE));
+    let socket = format!("unix:{}", place.path("the socket").display());
+    assert_eq!(service["adapter"].as_str(), Some(&*socket));
+    assert_eq!(printed["access_rights"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        printed["access_rights"][0]["client"].as_str(),
+        Some(clients[0])
+    );
+
+    for wrong in ["VN/GOV/G30", clients[1], ""] {
+        let refused = place.run("register", &["--subsystem", wrong]);
+        assert_eq!(refused.status.code(), Some(2), "{wrong}");
+    }
 }
