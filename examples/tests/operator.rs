@@ -507,3 +507,33 @@ fn fetched(address: &str, path: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_adapter_registers_is_applied() {
+    let stage = Stage::set().await;
+    let configuration = stage.directory.path().join("wards.toml");
+    let text = "[service]\nname = \"vn.wards.v1.Wards\"\n[listen]\nunix = \"wards.sock\"\n\
+                [database]\nsqlite = \"wards.db\"\n[[methods]]\nname = \"Count\"\nkind = \"unary\"\n\
+                sql = \"SELECT count(*) AS n FROM wards\"\nreply = [{ name = \"n\", type = \"integer\" }]\n";
+    fs::write(&configuration, text).unwrap();
+    let printed = Command::new(program("adapter").unwrap())
+        .arg("register")
+        .arg(&configuration)
+        .args(["--subsystem", PROVIDER, "--client", CLIENT])
+        .output()
+        .unwrap();
+    assert!(printed.status.success(), "{printed:?}");
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    // The subsystem is there already.
+    let (subsystem, service) = printed.split_once("[[services]]").unwrap();
+    assert!(subsystem.contains("[[subsystems]]"), "{printed}");
+    let provider = stage.federation.server("provider").unwrap();
+    let state = fs::read_to_string(provider.path("state.toml")).unwrap();
+    let file = provider.path("more.toml");
+    fs::write(&file, format!("{state}\n[[services]]{service}")).unwrap();
+    provider.apply_file(&file).await.unwrap();
+    let shown = stage.operate("provider", "show", &[]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("vn.wards.v1.Wards"), "{shown}");
+    stage.federation.stop().await.unwrap();
+}
