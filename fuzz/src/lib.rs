@@ -4,6 +4,7 @@
 //! refused changes nothing. Memory is bounded from outside, by the limits that `fuzz/run` sets.
 
 mod certificates;
+mod columns;
 mod configuration;
 mod files;
 mod logs;
@@ -103,6 +104,8 @@ pub const TARGETS: &[Target] = &[
         servers::adapter_lock,
         servers::adapter_locks,
     ),
+    target("stored_text", columns::stored_text, columns::stored_texts),
+    target("stored_date", columns::stored_date, columns::stored_dates),
     target(
         "adapter_request",
         servers::adapter_request,
