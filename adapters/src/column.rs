@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     date_format::{DateFormat, PartialDate},
-    encoding::{Encoding, TextForm, Undecodable},
+    encoding::{Encoding, SPELLINGS, TextForm, Undecodable},
     field_type::{Cell, FieldType},
 };
 
@@ -118,10 +118,14 @@ impl ColumnRules {
         if let [cell] = cells {
             return self.read_one(field_type, cell);
         }
+        let as_stored = Self {
+            meaning: Meaning::Plain,
+            ..self.clone()
+        };
         let mut words = Vec::with_capacity(cells.len());
         let mut undecodable = 0;
         for cell in cells {
-            let read = self.read_one(field_type, cell)?;
+            let read = as_stored.read_one(field_type, cell)?;
             undecodable += read.undecodable;
             if let Some(Content::Plain(Value::String(text))) = read.value
                 && !text.trim().is_empty()
@@ -129,8 +133,13 @@ impl ColumnRules {
                 words.push(text.trim().to_owned());
             }
         }
+        let joined = (!words.is_empty()).then(|| words.join(" "));
+        let value = match &self.meaning {
+            Meaning::Part(part) => joined.and_then(|joined| part.of(&joined)),
+            _ => joined,
+        };
         Ok(Read {
-            value: (!words.is_empty()).then(|| plain(Value::String(words.join(" ")))),
+            value: value.map(|text| plain(Value::String(text))),
             undecodable,
         })
     }
@@ -220,16 +229,44 @@ impl ColumnRules {
                 let stored = meaning.stored(value).ok_or(expected)?;
                 let spelt: Option<Vec<_>> =
                     stored.iter().map(|text| self.spellings(text)).collect();
-                Ok(spelt.ok_or(expected)?.concat())
+                let mut cells = spelt.ok_or(expected)?.concat();
+                // A number is never equal to its digits where the column has no type.
+                cells.extend(stored.iter().filter_map(|text| whole_number(text)));
+                Ok(cells)
             }
         }
     }
 
+    /// How many cells [`Self::bind`] gives at most.
+    #[must_use]
+    pub fn most_cells(&self, field_type: FieldType) -> usize {
+        let ways = self.meaning.ways();
+        match &self.meaning {
+            Meaning::Plain | Meaning::Part(_) if field_type == FieldType::Text => SPELLINGS,
+            Meaning::Plain | Meaning::Part(_) => 1,
+            // ASCII, which has one spelling; and numbers.
+            Meaning::Digits(_) | Meaning::Dates(_) => 2 * ways,
+            Meaning::Codes(_) | Meaning::YesNo(..) => (SPELLINGS + 1) * ways,
+        }
+    }
+
     fn spellings(&self, text: &str) -> Option<Vec<Cell>> {
-        let padding = self.padded_to.unwrap_or(0);
-        let padded = format!("{text:<padding$}");
-        let spellings = self.text.spellings(&padded).ok()?;
-        Some(spellings.into_iter().map(Cell::Text).collect())
+        let spellings = self.text.spellings(text).ok()?;
+        let padded = spellings.into_iter().map(|spelling| self.padded(spelling));
+        Some(padded.map(Cell::Text).collect())
+    }
+
+    /// With spaces up to the width of its column: letters in Unicode, bytes in other encodings.
+    fn padded(&self, spelling: Bytes) -> Bytes {
+        let length = match std::str::from_utf8(&spelling) {
+            Ok(text) if self.text.encoding == Encoding::Utf8 => text.chars().count(),
+            _ => spelling.len(),
+        };
+        let missing = self.padded_to.unwrap_or(0).saturating_sub(length);
+        if missing == 0 {
+            return spelling;
+        }
+        [&*spelling, &vec![b' '; missing]].concat().into()
     }
 
     /// What is asked of a value, for errors; never the value.
@@ -257,7 +294,10 @@ impl Meaning {
             Self::Plain | Self::Part(_) => None,
             Self::Digits(digits) => {
                 let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-                let is_it = is_number && text.len() <= *digits;
+                // Some of its zeros lost is a form that nobody would look for.
+                let has_all = text.len() == *digits;
+                let has_none = text.len() < *digits && (text == "0" || !text.starts_with('0'));
+                let is_it = is_number && (has_all || has_none);
                 is_it.then(|| plain(Value::String(format!("{text:0>digits$}"))))
             }
             Self::Codes(codes) => {
@@ -356,6 +396,12 @@ impl NamePart {
         };
         (!part.is_empty()).then_some(part)
     }
+}
+
+/// A text as the number that it may be stored as.
+fn whole_number(text: &str) -> Option<Cell> {
+    let number: i64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(Cell::Integer(number))
 }
 
 const fn plain(value: Value) -> Content {

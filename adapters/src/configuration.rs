@@ -11,8 +11,8 @@ use prost_reflect::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    column::ColumnRules,
-    encoding::{Encoding, SPELLINGS},
+    column::{ColumnRules, Meaning},
+    encoding::Encoding,
     field_type::{Cell, FieldType},
     statement::{Field, Statement, Width},
 };
@@ -264,13 +264,15 @@ impl Method {
 impl RequestField {
     /// What its statement must know of it.
     pub fn in_statement(&self) -> Field<'_> {
-        let is_text = self.field_type == FieldType::Text;
+        let meaning = &self.rules.meaning;
+        let has_forms = matches!(meaning, Meaning::Codes(_) | Meaning::YesNo(..));
+        let is_text = self.field_type == FieldType::Text || has_forms;
         let is_bytes = is_text && self.rules.text.encoding != Encoding::Utf8;
-        let ways = self.rules.meaning.ways();
+        let needs_all = has_forms || meaning.ways() > 1 || is_bytes;
         Field {
             name: &self.name,
-            ways: if is_text { ways * SPELLINGS } else { ways },
-            needs_all: ways > 1 || is_bytes,
+            ways: self.rules.most_cells(self.field_type),
+            needs_all,
             is_bytes,
         }
     }

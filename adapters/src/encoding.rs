@@ -165,13 +165,15 @@ impl Encoding {
     /// # Errors
     /// When the encoding has not all its characters.
     pub fn spellings(self, text: &str, capitals: Capitals) -> Result<Vec<Bytes>, Unencodable> {
+        let given = text;
         let text = normal(text);
         let unencodable = |character| Unencodable {
             character,
             encoding: self,
         };
         let spelt = match self {
-            Self::Utf8 => Ok(apart::spellings(&text)),
+            // As it was given, first: a statement that compares with one is meant to compare with that.
+            Self::Utf8 => Ok([vec![given.as_bytes().to_vec()], apart::spellings(&text)].concat()),
             Self::Tcvn3 => capitals::spellings(&text, capitals),
             Self::Utf8OfLatin1OfTcvn3 => capitals::spellings(&text, capitals).map(|spelt| {
                 let as_latin1 =

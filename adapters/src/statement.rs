@@ -89,7 +89,7 @@ impl Statement {
             let position = position(name)?;
             let field = &fields[position];
             let stands_alone = is_list_of_one(&tokens, at);
-            if field.needs_all && !stands_alone && !is_word(next(&tokens, at), "IS") {
+            if field.needs_all && !stands_alone && !is_asked_for_null(&tokens, at) {
                 return Err(StatementFault::OneSpelling(name.to_owned()));
             }
             let width = match stands_alone && field.ways > 1 {
@@ -115,10 +115,11 @@ impl Statement {
                 false => 1,
             };
             let numbers = (before + 1)..=(before + count);
-            // Bytes of another encoding are compared with text as what they are, text.
-            let parameters = numbers.map(|number| match fields[position].is_bytes {
-                true => format!("CAST(?{number} AS TEXT)"),
-                false => format!("?{number}"),
+            // Bytes of another encoding may be stored as text or as bytes, which are never equal.
+            let parameters = numbers.map(|number| match (fields[position].is_bytes, count) {
+                (false, _) => format!("?{number}"),
+                (true, 1) => format!("CAST(?{number} AS TEXT)"),
+                (true, _) => format!("CAST(?{number} AS TEXT), CAST(?{number} AS BLOB)"),
             });
             text.push_str(&parameters.collect::<Vec<_>>().join(", "));
         }
@@ -146,6 +147,7 @@ impl Width {
     /// So many of these values as there are parameters: the last one stands for those that are not there.
     #[must_use]
     pub fn fill(self, mut cells: Vec<Cell>) -> Vec<Cell> {
+        debug_assert!(self == Self::One || cells.len() <= self.count(), "{self:?}");
         let last = cells.last().cloned().unwrap_or(Cell::Null);
         cells.resize(self.count(), last);
         cells
@@ -184,6 +186,18 @@ fn is_list_of_one(tokens: &[(Token, &str)], at: usize) -> bool {
     opens
         && is_word(before.next(), "IN")
         && next(tokens, at).is_some_and(|(_, token)| *token == ")")
+}
+
+/// Whether a parameter is only asked for: `:name IS NULL`, `:name IS NOT NULL`.
+fn is_asked_for_null(tokens: &[(Token, &str)], at: usize) -> bool {
+    let after = tokens.get(at + 1..).unwrap_or_default();
+    let words = after.iter().filter(|(kind, _)| *kind != Token::Blank);
+    let words: Vec<_> = words
+        .take(3)
+        .map(|(_, token)| token.to_uppercase())
+        .collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    matches!(words.as_slice(), ["IS", "NULL", ..] | ["IS", "NOT", "NULL"])
 }
 
 fn next<'a, 'b>(tokens: &'a [(Token, &'b str)], at: usize) -> Option<&'a (Token, &'b str)> {
@@ -290,7 +304,8 @@ mod tests {
         assert_eq!(
             &*statement.text,
             "SELECT a FROM t WHERE (CAST(?2 AS TEXT) IS NULL OR b IN ( CAST(?2 AS TEXT), \
-             CAST(?3 AS TEXT), CAST(?4 AS TEXT), CAST(?5 AS TEXT) )) AND c = ?1 AND d IN (?7, 1) \
+             CAST(?2 AS BLOB), CAST(?3 AS TEXT), CAST(?3 AS BLOB), CAST(?4 AS TEXT), \
+             CAST(?4 AS BLOB), CAST(?5 AS TEXT), CAST(?5 AS BLOB) )) AND c = ?1 AND d IN (?7, 1) \
              AND e IN(?6)"
         );
         assert_eq!(statement.parameter_count(), 7);
@@ -302,6 +317,11 @@ mod tests {
         let one = StatementFault::OneSpelling("b".to_owned());
         assert_eq!(fault("SELECT a FROM t WHERE b = :b"), one);
         assert_eq!(fault("SELECT a FROM t WHERE b IN (:b, 'x')"), one);
+        assert_eq!(fault("SELECT a FROM t WHERE :b IS b"), one);
+        assert_eq!(
+            fault("SELECT a FROM t WHERE :b IS NOT DISTINCT FROM b"),
+            one
+        );
     }
 
     #[test]

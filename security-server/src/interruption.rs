@@ -179,6 +179,8 @@ impl Interrupt {
             outcome
         };
         match tokio::join!(requests, replies) {
+            // Whoever has the whole answer may give up what it had still to ask.
+            (_, Ok(())) => Ok(()),
             ((failed, true), _) => failed,
             (_, answered) => answered,
         }

@@ -33,9 +33,10 @@ fn read_text(rules: &ColumnRules, cell: Cell) -> Option<Option<Value>> {
 
 fn stored(rules: &ColumnRules, field_type: FieldType, value: &Value) -> Vec<String> {
     let cells = rules.bind(field_type, value).unwrap();
-    assert!(cells.len() <= rules.meaning.ways() * crate::encoding::SPELLINGS);
-    let cells = cells.into_iter().map(|cell| match cell {
-        Cell::Text(text) => String::from_utf8(text.into()).unwrap(),
+    assert!(cells.len() <= rules.most_cells(field_type));
+    let cells = cells.into_iter().filter_map(|cell| match cell {
+        Cell::Text(text) => Some(String::from_utf8(text.into()).unwrap()),
+        Cell::Integer(_) => None,
         other => panic!("{other:?}"),
     });
     cells.collect()
@@ -156,6 +157,7 @@ fn lost_leading_zeros_are_put_back_and_looked_for_both_ways() {
         text("-1"),
         Cell::Integer(-1),
         text("0010871234567"),
+        text("01087123456"),
         text("１"),
     ] {
         assert_eq!(read_text(&rules, wrong), None);
@@ -262,4 +264,63 @@ fn names_are_split_and_joined() {
             .read(FieldType::Text, &[text("a"), Cell::Integer(1)])
             .is_err()
     );
+}
+
+#[test]
+fn forms_are_looked_for_in_every_spelling_and_as_numbers() {
+    let rules = meaning(Meaning::YesNo(
+        owned(&["Có", "C", "1"]),
+        owned(&["0", "00"]),
+    ));
+    let yes = stored(&rules, FieldType::Boolean, &Value::Bool(true));
+    assert_eq!(yes, owned(&["Có", "Co\u{301}", "C", "1"]));
+    let yes = rules.bind(FieldType::Boolean, &Value::Bool(true)).unwrap();
+    assert_eq!(yes.last(), Some(&Cell::Integer(1)));
+    let no = rules.bind(FieldType::Boolean, &Value::Bool(false)).unwrap();
+    let zero = [text("0"), text("00"), Cell::Integer(0)];
+    assert_eq!(no, zero);
+    let digits = meaning(Meaning::Digits(3))
+        .bind(FieldType::Text, &string("007"))
+        .unwrap();
+    assert_eq!(digits, [text("7"), text("007"), Cell::Integer(7)]);
+}
+
+#[test]
+fn a_text_is_padded_as_it_is_stored() {
+    let padded = |encoding, value| {
+        let rules = ColumnRules {
+            padded_to: Some(5),
+            text: TextForm {
+                encoding,
+                ..TextForm::default()
+            },
+            ..ColumnRules::default()
+        };
+        let cells = rules.bind(FieldType::Text, &string(value)).unwrap();
+        let bytes = cells.into_iter().map(|cell| match cell {
+            Cell::Text(bytes) => bytes.to_vec(),
+            other => panic!("{other:?}"),
+        });
+        bytes.collect::<Vec<_>>()
+    };
+    let decomposed = "Co\u{301}";
+    assert!(padded(Encoding::Utf8, decomposed).contains(&"Có   ".as_bytes().to_vec()));
+    assert!(padded(Encoding::Utf8, "Có").contains(&"Co\u{301}  ".as_bytes().to_vec()));
+    assert_eq!(padded(Encoding::VniWindows, "Có")[0], b"Co\xf9  ");
+    assert_eq!(padded(Encoding::Tcvn3, decomposed)[0], b"C\xe3   ");
+    assert_eq!(padded(Encoding::Tcvn3, "Cóóóóóó")[0].len(), 7);
+}
+
+#[test]
+fn a_part_is_taken_of_the_joined_name() {
+    let rules = meaning(Meaning::Part(NamePart::Given));
+    let read = rules
+        .read(FieldType::Text, &[text("Nguyễn Thị"), text("Ánh")])
+        .unwrap();
+    assert_eq!(read.value, Some(plain(string("Ánh"))));
+    let rules = meaning(Meaning::Part(NamePart::Family));
+    let read = rules
+        .read(FieldType::Text, &[text("Nguyễn"), text("Ánh")])
+        .unwrap();
+    assert_eq!(read.value, Some(plain(string("Nguyễn"))));
 }

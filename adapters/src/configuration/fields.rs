@@ -52,7 +52,8 @@ fn field_form(
     match (field_type, own) {
         (FieldType::Text, Some(own)) => own,
         (FieldType::Text, None) => otherwise,
-        (_, None) => TextForm::default(),
+        // Of its forms of yes and no, for example.
+        (_, None) => otherwise,
         (_, Some(_)) => {
             let start = table.map_or(0, |table| table.span().start);
             let fault = "only fields of type text have a `text`; remove it";
@@ -165,6 +166,10 @@ pub(super) fn reply_fields(
             absent: table.absent.map(OneOrMany::into_vec).unwrap_or_default(),
             meaning: written.meaning(findings, start, &place, table.field_type),
         };
+        if columns.len() > 1 && !matches!(rules.meaning, Meaning::Plain | Meaning::Part(_)) {
+            let fault = "joined columns are text, of which only a part can be taken";
+            findings.add(start, &place, fault.to_owned());
+        }
         let doc = with_sentence(doc, &rules.meaning);
         fields.push(ReplyField {
             name,

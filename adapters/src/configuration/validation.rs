@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     encoding::{TextForm, Undecodable},
+    field_type::FieldType,
     statement::Statement,
 };
 
@@ -195,7 +196,9 @@ fn method(
     let doc = findings.doc(&place, table.doc);
     let request = request_fields(findings, &place, table.request, text);
     let reply = reply_fields(findings, &place, start, table.reply, text);
-    let reports = |field: &ReplyField| field.rules.text.undecodable == Undecodable::Report;
+    let reports = |field: &ReplyField| {
+        field.field_type == FieldType::Text && field.rules.text.undecodable == Undecodable::Report
+    };
     let notes = if reply.iter().any(reports) {
         vec![Note::Undecodable]
     } else {

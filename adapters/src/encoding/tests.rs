@@ -170,7 +170,9 @@ fn every_spelling_of_every_word_is_read_as_the_word() {
             };
             assert!((1..=SPELLINGS).contains(&spellings.len()));
             let composed = DecomposingNormalizerBorrowed::new_nfd().normalize(name);
-            assert_eq!(spellings, spelt(encoding, &composed), "{encoding:?} {name}");
+            let sorted = |spellings: &[Bytes]| spellings.iter().cloned().collect::<BTreeSet<_>>();
+            let composed = sorted(&spelt(encoding, &composed));
+            assert_eq!(sorted(&spellings), composed, "{encoding:?} {name}");
             for spelling in spellings {
                 let read = decoded(encoding, &spelling);
                 let same = match encoding.needs_capitals() {

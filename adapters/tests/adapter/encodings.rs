@@ -45,12 +45,13 @@ reply = [
 "#;
 
 /// Đặng Thị Ước of Hà Nội; NGUYỄN THỊ ÁNH as a capital font shows it; Hộp of Ea M’Droh, with an apostrophe that
-/// TCVN3 does not have; Đặng Thị Ước once more, kept as bytes.
+/// TCVN3 does not have; Hứa, kept as bytes and not as text.
 const DATABASE: &str = "
 CREATE TABLE CONG_DAN (SO TEXT, HO_TEN TEXT, QUE TEXT);
 INSERT INTO CONG_DAN VALUES
     ('001185123456', CAST(x'a7c66e67205468de20a6ed63' AS TEXT), CAST(x'48b5204ee96920' AS TEXT)),
     ('001285123456', CAST(x'4e475559d44e205448de20b84e48' AS TEXT), NULL),
+    ('001385123456', x'48f861', NULL),
     ('066087123456', CAST(x'48e970' AS TEXT), CAST(x'4561204d9244726f68' AS TEXT));
 CREATE INDEX CONG_DAN_HO_TEN ON CONG_DAN (HO_TEN);
 ";
@@ -88,6 +89,11 @@ async fn a_unicode_name_finds_its_row_however_it_is_written() {
     }
     let found = find(&mut client, "NGUYỄN THỊ ÁNH").await.unwrap();
     assert_eq!(found[1], ("full_name".to_owned(), string("NGUYỄN THỊ ÁNH")));
+    let found = find(&mut client, "Hứa").await.unwrap();
+    assert_eq!(
+        found,
+        named(&[("number", "001385123456"), ("full_name", "Hứa")])
+    );
     let both = [
         ("name", string("Đặng Thị Ước")),
         ("place", string("Hà Nội ")),
@@ -164,7 +170,7 @@ async fn check_says_where_bytes_mean_nothing_and_shows_no_value() {
     let place = Place::over(CONFIGURATION, DATABASE).await;
     assert!(place.run("proto", &[]).status.success());
     let said = text(&place.run("check", &[]).stdout);
-    let stray = "UNDECODABLE reply field native_place: row 3, column QUE: the byte 0x92 at 4 means nothing in \
+    let stray = "UNDECODABLE reply field native_place: row 4, column QUE: the byte 0x92 at 4 means nothing in \
                  the declared encoding (1 in this value)\n";
     assert!(said.contains(stray), "{said}");
     assert!(said.contains("ready to serve"), "{said}");
@@ -176,7 +182,7 @@ async fn check_says_where_bytes_mean_nothing_and_shows_no_value() {
     let said = text(&checked.stdout);
     assert_eq!(checked.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("WRONG method List: reply field native_place: row 3"),
+        said.contains("WRONG method List: reply field native_place: row 4"),
         "{said}"
     );
 }

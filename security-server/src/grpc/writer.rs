@@ -217,7 +217,11 @@ impl MessageWriter {
                     Some(Err(_)) | None => return Poll::Ready(Err(ReaderGone)),
                 }
             }
-            let piece = part.split_to(part.len().min(PIECE));
+            let mut piece = part.split_to(part.len().min(PIECE));
+            // What must wait there holds no more than itself: it may be the end of a large message.
+            if self.stream.capacity() < piece.len() {
+                piece = Bytes::copy_from_slice(&piece);
+            }
             let ends = self.left() == 0 && matches!(self.ending, Some(Ending::Plain));
             self.send(piece, ends)?;
         }

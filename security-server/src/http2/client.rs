@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use trust::Digest;
 
 use super::{
-    line::{Line, Listening, OnLine, SHARED},
+    line::{HEADER_LIST_LIMIT, Line, Listening, OnLine, SHARED},
     received::ReceivedBody,
 };
 use crate::{
@@ -35,6 +35,8 @@ const END_PATIENCE: Duration = Duration::from_millis(200);
 /// So many calls that were given up are remembered for so long: what is still under way to them is no
 /// mistake of the other side, for which a connection is closed.
 const GIVEN_UP: usize = 1024;
+/// So many calls may begin before the other side has said how many it takes: more it would refuse.
+const BEFORE_SETTINGS: usize = 100;
 const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
 
 /// An open connection.
@@ -150,6 +152,8 @@ where
 {
     let (requests, mut connection) = Builder::new()
         .enable_push(false)
+        .initial_max_send_streams(BEFORE_SETTINGS)
+        .max_header_list_size(HEADER_LIST_LIMIT)
         .max_concurrent_reset_streams(GIVEN_UP)
         .reset_stream_duration(GIVEN_UP_FOR)
         .initial_window_size(SHARED.stream)

@@ -11,6 +11,9 @@ use std::{
 use h2::{Ping, PingPong};
 use tokio::time::{Instant, sleep, timeout};
 
+/// What the headers or trailers of a call may measure, unpacked, in bytes.
+pub(super) const HEADER_LIST_LIMIT: u32 = 64 * 1024;
+
 /// Flow-control windows of HTTP/2, in bytes: what waits in them is memory beside the budget.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Windows {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
@@ -38,8 +38,7 @@ impl Body for ReceivedBody {
                 self.stream.flow_control().release_capacity(data.len())?;
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            // A server that has answered wholly says that it reads no further (RFC 9113, 8.1).
-            Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) => Poll::Ready(None),
+            // Also when it is reset without an error: what ended well before is read to its end.
             Some(Err(error)) => Poll::Ready(Some(Err(error))),
             None => {
                 let trailers: Option<HeaderMap> = ready!(self.stream.poll_trailers(context))?;

@@ -15,14 +15,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    line::{Line, Listening, Windows},
+    line::{HEADER_LIST_LIMIT, Line, Listening, Windows},
     received::ReceivedBody,
 };
 use crate::grpc::writer::{MessageWriter, ReaderGone};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-const HEADER_LIST_LIMIT: u32 = 64 * 1024;
 /// A connection is closed, with all its calls, when so many times as many calls as it may have at once
 /// were given up before they were even looked at: callers who go away together, or a slow way, are no
 /// attack yet.

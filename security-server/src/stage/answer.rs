@@ -102,7 +102,7 @@ impl Answers {
         let chunk = envelope(material, &message, share).map_err(gone)?;
         let (writer, trailers) = self.begin().map_err(gone)?;
         if message.header().is_final {
-            let trailers = Some(mem::take(trailers));
+            let trailers = Some(trailers.clone());
             writer.write_last(chunk, trailers).await.map_err(gone)?;
         } else {
             writer.write(chunk).await.map_err(gone)?;
