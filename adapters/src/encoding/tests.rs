@@ -385,3 +385,38 @@ fn whatever_is_stored_is_read_in_normal_form_and_what_is_lost_is_counted() {
         }
     }
 }
+
+/// Whatever is written is read as it was, also where letters and marks stand beside each other.
+#[test]
+fn texts_of_any_letters_and_marks_are_read_as_they_were_written() {
+    let letters: Vec<char> = "dDđĐaAâấặăoOơợuUưiĩyỵVLM.'`?~^(+*\\\\ 1".chars().collect();
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(state >> 40).unwrap()
+    };
+    for _ in 0..5_000 {
+        let length = 1 + next() % 7;
+        let text: String = (0..length)
+            .map(|_| letters[next() % letters.len()])
+            .collect();
+        for encoding in [
+            Encoding::VniWindows,
+            Encoding::Viscii,
+            Encoding::Viqr,
+            Encoding::Windows1258,
+        ] {
+            for spelling in spelt(encoding, &text) {
+                assert_eq!(
+                    decoded(encoding, &spelling),
+                    text,
+                    "{encoding:?} {spelling:x?}"
+                );
+            }
+        }
+    }
+    assert_eq!(spelt(Encoding::Viqr, "dđ\\d")[0], &b"\\ddd\\\\d"[..]);
+    assert_eq!(spelt(Encoding::Viqr, "đd")[0], &b"ddd"[..]);
+}

@@ -45,7 +45,7 @@ pub(super) fn decode(bytes: &[u8], decoded: &mut Decoded) {
                 Some(next) if !STATES.contains(&next) => decoded.push(char::from(next)),
                 _ => decoded.fail(position, 2),
             }
-        } else if matches!((byte, next), (b'D', Some(b'D' | b'd')) | (b'd', Some(b'd'))) {
+        } else if next.is_some_and(|next| joins(byte, next)) {
             read = 2;
             open = Open::Nothing;
             decoded.push(if byte == b'D' { 'Đ' } else { 'đ' });
@@ -89,42 +89,55 @@ pub(super) fn spellings(text: &str) -> Result<Vec<Vec<u8>>, char> {
 }
 
 fn encode(text: &str, horn: u8, second_of_capital: u8) -> Result<Vec<u8>, char> {
-    let mut written = Vec::with_capacity(text.len() * 2);
+    let mut written: Vec<u8> = Vec::with_capacity(text.len() * 2);
+    // The last byte, while it is a letter D that the next could make one letter with.
+    let mut bare = None;
     for character in text.chars() {
-        let is_mark = |byte: u8| {
-            let marks = HATS.iter().map(|(mark, ..)| *mark);
-            byte == b'\\'
-                || marks
-                    .chain(TONES.iter().map(|(mark, _)| *mark))
-                    .any(|mark| mark == byte)
-        };
-        match character {
-            'đ' => written.extend(b"dd"),
-            'Đ' => written.extend([b'D', second_of_capital]),
-            _ if character.is_ascii() => {
-                let byte = u8::try_from(character).map_err(|_| character)?;
-                if byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r') {
-                    return Err(character);
-                }
-                // Two letters that would be read as one.
-                let joins = matches!(
-                    (written.last(), byte),
-                    (Some(b'D'), b'D' | b'd') | (Some(b'd'), b'd')
-                );
-                if (is_mark(byte) && follows_a_vowel(&written)) || byte == b'\\' || joins {
-                    written.push(b'\\');
-                }
-                written.push(byte);
+        if let 'đ' | 'Đ' = character {
+            let pair = match character {
+                'đ' => *b"dd",
+                _ => [b'D', second_of_capital],
+            };
+            if bare.is_some_and(|before| joins(before, pair[0])) {
+                written.insert(written.len() - 1, b'\\');
             }
+            written.extend(pair);
+            bare = None;
+            continue;
+        }
+        let byte = match u8::try_from(character) {
+            Ok(byte) if byte.is_ascii() => byte,
             _ => {
                 let (letter, hat, tone) = letter_and_marks(character, horn).ok_or(character)?;
                 written.push(letter);
                 written.extend(hat);
                 written.extend(tone);
+                bare = None;
+                continue;
             }
+        };
+        if byte.is_ascii_control() && !matches!(byte, b'\t' | b'\n' | b'\r') {
+            return Err(character);
         }
+        let is_escaped = byte == b'\\'
+            || (is_mark(byte) && follows_a_vowel(&written))
+            || bare.is_some_and(|before| joins(before, byte));
+        if is_escaped {
+            written.push(b'\\');
+        }
+        written.push(byte);
+        bare = (!is_escaped && matches!(byte, b'd' | b'D')).then_some(byte);
     }
     Ok(written)
+}
+
+fn is_mark(byte: u8) -> bool {
+    HATS.iter().any(|(mark, ..)| *mark == byte) || TONES.iter().any(|(mark, _)| *mark == byte)
+}
+
+/// Whether two letters are read as one.
+const fn joins(first: u8, second: u8) -> bool {
+    matches!((first, second), (b'D', b'D' | b'd') | (b'd', b'd'))
 }
 
 /// Whether a mark would be put on what stands before.
