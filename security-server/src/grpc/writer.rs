@@ -209,15 +209,16 @@ impl MessageWriter {
 
     fn poll_hand_over(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReaderGone>> {
         while let Some(part) = self.parts.iter_mut().find(|part| !part.is_empty()) {
+            let most = part.len().min(PIECE);
             // Any room will do: what goes beyond it, a piece at most, waits with the connection.
-            self.stream.reserve_capacity(1);
+            self.stream.reserve_capacity(most);
             while self.stream.capacity() == 0 {
                 match ready!(self.stream.poll_capacity(context)) {
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Poll::Ready(Err(ReaderGone)),
                 }
             }
-            let mut piece = part.split_to(part.len().min(PIECE));
+            let mut piece = part.split_to(most);
             // What must wait there holds no more than itself: it may be the end of a large message.
             if self.stream.capacity() < piece.len() {
                 piece = Bytes::copy_from_slice(&piece);
