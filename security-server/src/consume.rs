@@ -64,7 +64,7 @@ async fn consume(
     let request = server.record(exchange, request).await?; //       durable before it leaves
     reply.name_request(exchange.lock().first_request());
     let opening = interrupt.unless(server.call_provider(exchange, request));
-    let (outward, inward) = reply.unless_gone(opening).await?;
+    let (outward, inward) = reply.unless_gone_already(opening).await?;
     interrupt
         .both(
             Box::pin(carry_requests(server, exchange, &interrupt, parts, outward)),

@@ -74,7 +74,7 @@ async fn converse(
 ) -> Result<(), Interruption> {
     let interrupt = Interrupt::new(exchange.deadline, server);
     let calling = interrupt.unless(server.call_adapter(exchange, request));
-    let (to_adapter, answering) = answers.unless_gone(calling).await?;
+    let (to_adapter, answering) = answers.unless_gone_already(calling).await?;
     interrupt
         .both(
             Box::pin(carry_requests(

@@ -79,6 +79,8 @@ pub(crate) struct MessageWriter {
     /// What is not handed to the connection yet, and the memory it holds.
     parts: [Bytes; 2],
     share: Option<Share>,
+    /// Whether it is handed over in several pieces.
+    is_large: bool,
     ending: Option<Ending>,
     is_ended: bool,
     /// Why the stream is reset if the body does not end.
@@ -105,6 +107,7 @@ impl MessageWriter {
             stream,
             parts: [Bytes::new(), Bytes::new()],
             share: None,
+            is_large: false,
             ending: None,
             is_ended: false,
             given_up,
@@ -191,6 +194,7 @@ impl MessageWriter {
     fn take(&mut self, chunk: Chunk, ending: Option<Ending>) {
         let Chunk { lead, rest, share } = chunk;
         self.parts = [lead.freeze(), rest];
+        self.is_large = self.left() > PIECE;
         self.share = share;
         self.ending = ending;
     }
@@ -209,18 +213,17 @@ impl MessageWriter {
 
     fn poll_hand_over(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReaderGone>> {
         while let Some(part) = self.parts.iter_mut().find(|part| !part.is_empty()) {
-            let most = part.len().min(PIECE);
             // Any room will do: what goes beyond it, a piece at most, waits with the connection.
-            self.stream.reserve_capacity(most);
+            self.stream.reserve_capacity(1);
             while self.stream.capacity() == 0 {
                 match ready!(self.stream.poll_capacity(context)) {
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Poll::Ready(Err(ReaderGone)),
                 }
             }
-            let mut piece = part.split_to(most);
-            // What must wait there holds no more than itself: it may be the end of a large message.
-            if self.stream.capacity() < piece.len() {
+            let mut piece = part.split_to(part.len().min(PIECE));
+            // The end of a large message may wait there when nothing else of it is held any more.
+            if self.is_large && part.is_empty() {
                 piece = Bytes::copy_from_slice(&piece);
             }
             let ends = self.left() == 0 && matches!(self.ending, Some(Ending::Plain));

@@ -58,6 +58,25 @@ impl Answers {
         &mut self,
         wait: impl Future<Output = Result<T, E>>,
     ) -> impl Future<Output = Result<T, E>> {
+        self.until_gone(wait, false)
+    }
+
+    /// The same, and nothing is even begun for a consumer that is gone already.
+    ///
+    /// # Errors
+    /// Those of the wait, or `Cancelled`.
+    pub(crate) fn unless_gone_already<T, E: From<Refusal>>(
+        &mut self,
+        wait: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
+        self.until_gone(wait, true)
+    }
+
+    fn until_gone<T, E: From<Refusal>>(
+        &mut self,
+        wait: impl Future<Output = Result<T, E>>,
+        may_be_gone: bool,
+    ) -> impl Future<Output = Result<T, E>> {
         let gone = async {
             match &mut self.state {
                 State::Unanswered(responder) => responder.reader_gone().await,
@@ -65,7 +84,7 @@ impl Answers {
                 State::Gone => {}
             }
         };
-        until(wait, gone, false).map(|outcome| {
+        until(wait, gone, may_be_gone).map(|outcome| {
             outcome.unwrap_or_else(|()| {
                 let what = "the consumer gave up the exchange";
                 Err(Refusal::new(Reason::Cancelled, what).into())

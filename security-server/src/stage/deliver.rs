@@ -91,6 +91,25 @@ impl ReplyWriter {
         &mut self,
         wait: impl Future<Output = Result<T, Interruption>>,
     ) -> impl Future<Output = Result<T, Interruption>> {
+        self.until_gone(wait, false)
+    }
+
+    /// The same, and nothing is even begun for a client that is gone already.
+    ///
+    /// # Errors
+    /// Those of the wait, or `Cancelled`.
+    pub(crate) fn unless_gone_already<T>(
+        &mut self,
+        wait: impl Future<Output = Result<T, Interruption>>,
+    ) -> impl Future<Output = Result<T, Interruption>> {
+        self.until_gone(wait, true)
+    }
+
+    fn until_gone<T>(
+        &mut self,
+        wait: impl Future<Output = Result<T, Interruption>>,
+        may_be_gone: bool,
+    ) -> impl Future<Output = Result<T, Interruption>> {
         let gone = async {
             match &mut self.state {
                 State::Unanswered(responder) => responder.reader_gone().await,
@@ -98,7 +117,7 @@ impl ReplyWriter {
                 State::Answered => std::future::pending().await,
             }
         };
-        until(wait, gone, false)
+        until(wait, gone, may_be_gone)
             .map(|outcome| outcome.unwrap_or_else(|()| Err(Interruption::cancelled())))
     }
 
