@@ -116,16 +116,12 @@ impl ColumnRules {
     /// When a cell holds something else than declared.
     pub fn read(&self, field_type: FieldType, cells: &[Cell]) -> Result<Read, Mismatch> {
         if let [cell] = cells {
-            return self.read_one(field_type, cell);
+            return self.read_one(&self.meaning, field_type, cell);
         }
-        let as_stored = Self {
-            meaning: Meaning::Plain,
-            ..self.clone()
-        };
         let mut words = Vec::with_capacity(cells.len());
         let mut undecodable = 0;
         for cell in cells {
-            let read = as_stored.read_one(field_type, cell)?;
+            let read = self.read_one(&Meaning::Plain, field_type, cell)?;
             undecodable += read.undecodable;
             if let Some(Content::Plain(Value::String(text))) = read.value
                 && !text.trim().is_empty()
@@ -144,7 +140,12 @@ impl ColumnRules {
         })
     }
 
-    fn read_one(&self, field_type: FieldType, cell: &Cell) -> Result<Read, Mismatch> {
+    fn read_one(
+        &self,
+        meaning: &Meaning,
+        field_type: FieldType,
+        cell: &Cell,
+    ) -> Result<Read, Mismatch> {
         let (text, undecodable) = self.text_of(field_type, cell)?;
         let stands_for_nothing = |text: &String| self.absent.contains(text);
         if *cell == Cell::Null || text.as_ref().is_some_and(stands_for_nothing) {
@@ -153,7 +154,7 @@ impl ColumnRules {
                 undecodable,
             });
         }
-        let value = match (&self.meaning, text) {
+        let value = match (meaning, text) {
             (Meaning::Plain, Some(text)) if matches!(cell, Cell::Text(_) | Cell::Blob(_)) => {
                 field_type
                     .to_value(&Cell::Text(Bytes::from(text)))
@@ -235,6 +236,18 @@ impl ColumnRules {
                 Ok(cells)
             }
         }
+    }
+
+    /// A form of the configuration that the encoding of the column cannot hold, so that no value has it.
+    #[must_use]
+    pub fn unencodable_form(&self) -> Option<&str> {
+        let cannot = |form: &&String| self.text.spellings(form).is_err();
+        let form = match &self.meaning {
+            Meaning::Codes(codes) => codes.iter().map(|(stored, _)| stored).find(cannot),
+            Meaning::YesNo(yes, no) => yes.iter().chain(no).find(cannot),
+            Meaning::Plain | Meaning::Digits(_) | Meaning::Dates(_) | Meaning::Part(_) => None,
+        };
+        form.map(String::as_str)
     }
 
     /// How many cells [`Self::bind`] gives at most.

@@ -104,6 +104,17 @@ impl TextForm {
 }
 
 impl Encoding {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Utf8,
+        Self::Tcvn3,
+        Self::Utf8OfLatin1OfTcvn3,
+        Self::VniWindows,
+        Self::Viscii,
+        Self::Viqr,
+        Self::Windows1258,
+    ];
+
     /// What a text in it is called, for errors.
     #[must_use]
     pub const fn expectation(self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    slice,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -181,18 +182,22 @@ impl ServedMethod {
         let mut message = DynamicMessage::new(self.reply.clone());
         let mut undecodable = Vec::new();
         for column in &self.columns {
-            // A column may answer several fields, so it is copied: the bytes are shared.
-            let cell = |position: &usize| row.get(*position).cloned().unwrap_or(Cell::Null);
-            let cells: Vec<_> = column.positions.iter().map(cell).collect();
-            let read = column
-                .rules
-                .read(column.field_type, &cells)
-                .map_err(|mismatch| Refusal::Value {
-                    field: column.descriptor.name().to_owned(),
-                    row: number,
-                    expected: mismatch.expected,
-                    found: mismatch.found,
-                })?;
+            let cell = |position: &usize| row.get(*position).unwrap_or(&Cell::Null);
+            let read = match column.positions.as_slice() {
+                [one] => column
+                    .rules
+                    .read(column.field_type, slice::from_ref(cell(one))),
+                several => {
+                    let cells: Vec<_> = several.iter().map(cell).cloned().collect();
+                    column.rules.read(column.field_type, &cells)
+                }
+            };
+            let read = read.map_err(|mismatch| Refusal::Value {
+                field: column.descriptor.name().to_owned(),
+                row: number,
+                expected: mismatch.expected,
+                found: mismatch.found,
+            })?;
             if read.undecodable > 0 && column.rules.text.undecodable == Undecodable::Report {
                 undecodable.push(Value::String(column.descriptor.name().to_owned()));
             }

@@ -5,16 +5,6 @@ use adapters::{
     encoding::{Capitals, Encoding, SPELLINGS},
 };
 
-const ENCODINGS: [Encoding; 7] = [
-    Encoding::Utf8,
-    Encoding::Tcvn3,
-    Encoding::Utf8OfLatin1OfTcvn3,
-    Encoding::VniWindows,
-    Encoding::Viscii,
-    Encoding::Viqr,
-    Encoding::Windows1258,
-];
-
 const CAPITALS: [Capitals; 4] = [
     Capitals::AsStored,
     Capitals::Upper,
@@ -41,7 +31,7 @@ pub fn stored_text(bytes: &[u8]) {
     let [encoding, capitals, bytes @ ..] = bytes else {
         return;
     };
-    let encoding = ENCODINGS[usize::from(*encoding) % ENCODINGS.len()];
+    let encoding = Encoding::ALL[usize::from(*encoding) % Encoding::ALL.len()];
     let capitals = CAPITALS[usize::from(*capitals) % CAPITALS.len()];
     let read = encoding.decode(bytes, capitals);
     assert_eq!(read.undecodable > 0, read.first_undecodable.is_some());

@@ -324,3 +324,17 @@ fn a_part_is_taken_of_the_joined_name() {
         .unwrap();
     assert_eq!(read.value, Some(plain(string("Nguyễn"))));
 }
+
+#[test]
+fn a_form_that_the_column_cannot_hold_is_a_fault_of_the_configuration() {
+    let rules = |encoding| ColumnRules {
+        text: TextForm {
+            encoding,
+            ..TextForm::default()
+        },
+        meaning: Meaning::YesNo(owned(&["Có", "\u{2713}"]), owned(&["K"])),
+        ..ColumnRules::default()
+    };
+    assert_eq!(rules(Encoding::Utf8).unencodable_form(), None);
+    assert_eq!(rules(Encoding::Tcvn3).unencodable_form(), Some("\u{2713}"));
+}

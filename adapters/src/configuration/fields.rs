@@ -51,8 +51,7 @@ fn field_form(
     let own = text_form(findings, &format!("{place} text"), table);
     match (field_type, own) {
         (FieldType::Text, Some(own)) => own,
-        (FieldType::Text, None) => otherwise,
-        // Of its forms of yes and no, for example.
+        // Also of what is no text: its forms of yes and no, for example.
         (_, None) => otherwise,
         (_, Some(_)) => {
             let start = table.map_or(0, |table| table.span().start);
@@ -100,6 +99,7 @@ pub(super) fn request_fields(
             meaning: written.meaning(findings, start, &place, field_type),
             ..ColumnRules::default()
         };
+        findings.forms(start, &place, &rules);
         let doc = with_sentence(doc, &rules.meaning);
         fields.push(RequestField {
             name,
@@ -170,6 +170,7 @@ pub(super) fn reply_fields(
             let fault = "joined columns are text, of which only a part can be taken";
             findings.add(start, &place, fault.to_owned());
         }
+        findings.forms(start, &place, &rules);
         let doc = with_sentence(doc, &rules.meaning);
         fields.push(ReplyField {
             name,

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use toml::Spanned;
 
 use super::{Problem, file, validation::SUBJECT_MARK};
-use crate::field_type::FieldType;
+use crate::{column::ColumnRules, field_type::FieldType};
 
 /// The problems found so far, and what is needed to say where they stand.
 pub(super) struct Findings<'a> {
@@ -35,6 +35,13 @@ impl Findings<'_> {
                 place,
                 "the name is used twice; rename one".to_owned(),
             );
+        }
+    }
+
+    pub(super) fn forms(&mut self, position: usize, place: &str, rules: &ColumnRules) {
+        if let Some(form) = rules.unencodable_form() {
+            let fault = format!("{form:?} is no {}", rules.text.encoding.expectation());
+            self.add(position, place, fault);
         }
     }
 

@@ -78,7 +78,7 @@ impl Evidence {
 
 /// Whether TCVN3 has both the letter and its capital.
 fn keeps_case(letter: char) -> bool {
-    capital(letter).is_some_and(|capital| TCVN3.byte(capital).is_some())
+    letter.is_ascii_alphabetic() || "ĂÂÊÔƠƯĐăâêôơưđ".contains(letter)
 }
 
 fn capital(letter: char) -> Option<char> {

@@ -13,16 +13,6 @@ use super::*;
 const LETTERS: &str = include_str!("../../tests/data/vni-and-viqr.tsv");
 const UNITS: &str = include_str!("../../tests/data/administrative-units.csv");
 
-const ALL: [Encoding; 7] = [
-    Encoding::Utf8,
-    Encoding::Tcvn3,
-    Encoding::Utf8OfLatin1OfTcvn3,
-    Encoding::VniWindows,
-    Encoding::Viscii,
-    Encoding::Viqr,
-    Encoding::Windows1258,
-];
-
 /// Letter, VNI and VIQR.
 fn letters() -> Vec<(char, Vec<u8>, Vec<u8>)> {
     let lines = LETTERS.lines().filter(|line| !line.starts_with('#'));
@@ -161,7 +151,7 @@ fn whole_names_are_what_glibc_says() {
 fn every_spelling_of_every_word_is_read_as_the_word() {
     let words: BTreeSet<_> = names().iter().flat_map(|name| name.split(' ')).collect();
     assert!(words.len() > 1000);
-    for encoding in ALL {
+    for encoding in Encoding::ALL {
         let mut unencodable = 0;
         for name in words.iter().copied() {
             let Ok(spellings) = encoding.spellings(name, Capitals::AsStored) else {
@@ -365,7 +355,7 @@ fn what_is_shown_as_capitals_is_looked_for_as_it_is_commonly_typed() {
 
 #[test]
 fn whatever_is_stored_is_read_in_normal_form_and_what_is_lost_is_counted() {
-    for encoding in ALL {
+    for encoding in Encoding::ALL {
         for pair in 0..=u16::MAX {
             let bytes = pair.to_be_bytes();
             let decoded = encoding.decode(&bytes, Capitals::Name);

@@ -35,9 +35,9 @@ const END_PATIENCE: Duration = Duration::from_millis(200);
 /// So many calls that were given up are remembered for so long: what is still under way to them is no
 /// mistake of the other side, for which a connection is closed.
 const GIVEN_UP: usize = 1024;
+const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
 /// So many calls may begin before the other side has said how many it takes: more it would refuse.
 const BEFORE_SETTINGS: usize = 100;
-const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
 
 /// An open connection.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ pub(crate) struct Connection {
 /// A call that is not answered yet. Dropped, it is given up.
 pub(crate) struct Answering {
     response: ResponseFuture,
-    line: Option<OnLine>,
+    line: OnLine,
     connection: Connection,
 }
 
@@ -83,7 +83,7 @@ impl Connection {
         let writer = MessageWriter::of_request(stream);
         let answering = Answering {
             response,
-            line: Some(self.line.enter()),
+            line: self.line.enter(),
             connection: self.clone(),
         };
         // The other side may have as many calls as it wants: then this one waits for its turn.
@@ -126,9 +126,8 @@ impl Answering {
     pub(crate) async fn response(&mut self) -> Result<Response<ReceivedBody>, h2::Error> {
         let response = (&mut self.response).await?;
         self.connection.answered.store(true, Ordering::Relaxed);
-        let line = self.line.take();
-        let line = line.unwrap_or_else(|| self.connection.line.enter());
-        line.heard();
+        self.line.heard();
+        let line = self.connection.line.enter();
         Ok(response.map(|stream| ReceivedBody::new(stream, line)))
     }
 
