@@ -19,12 +19,12 @@ use tonic_health::{
 
 use crate::{
     configuration::{Configuration, Listen, Method, Note},
+    database::Database,
     error::Error,
-    inspection::{Misfit, Unfit, positions},
+    inspection::{Fit, Misfit, Unfit, fit, open_for_reading},
     lock::Lock,
     method_service::{MethodService, Parameter, ReplyColumn, ServedMethod},
     schema::Schema,
-    sqlite::Database,
 };
 
 /// How long calls in progress may take to end once the adapter is told to stop.
@@ -38,7 +38,7 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Adapter {
     configuration: Configuration,
     schema: Schema,
-    database: Arc<Database>,
+    database: Database,
     methods: Vec<Arc<ServedMethod>>,
 }
 
@@ -77,26 +77,22 @@ impl Adapter {
         lock.require_cover(&lock_path, &configuration)?;
         let schema = Schema::write(&configuration, &lock)?;
         let failed = |source| Error::Database {
-            path: configuration.database.sqlite.clone(),
+            database: configuration.database.source.to_string(),
             source,
         };
-        let database = Arc::new(
-            Database::open(&configuration.database)
-                .await
-                .map_err(failed)?,
-        );
+        let database = open_for_reading(&configuration).await?;
         let admission = Arc::new(Semaphore::new(configuration.limits.concurrent_calls));
         let mut methods = Vec::new();
         let mut misfits = Vec::new();
         for method in &configuration.methods {
-            match positions(method, &database).await {
-                Ok(positions) => {
+            match fit(method, &database).await {
+                Ok(fit) => {
                     let served = served_method(
                         &configuration,
                         &schema,
                         method,
-                        &positions,
-                        Arc::clone(&database),
+                        fit,
+                        database.clone(),
                         Arc::clone(&admission),
                     )?;
                     methods.push(Arc::new(served));
@@ -199,7 +195,7 @@ impl BoundAdapter {
         let service = self.adapter.configuration.service.to_string();
         let streams = self.adapter.configuration.limits.concurrent_calls;
         let mut health = Health {
-            database: Arc::clone(&self.adapter.database),
+            database: self.adapter.database.clone(),
             reporter,
             service,
             serving: None,
@@ -267,8 +263,8 @@ fn served_method(
     configuration: &Configuration,
     schema: &Schema,
     method: &Method,
-    positions: &[Vec<usize>],
-    database: Arc<Database>,
+    fit: Fit,
+    database: Database,
     admission: Arc<Semaphore>,
 ) -> Result<ServedMethod, Error> {
     let package = &configuration.service.package;
@@ -289,10 +285,10 @@ fn served_method(
     let columns = method
         .reply
         .iter()
-        .zip(positions)
+        .zip(fit.positions)
         .filter_map(|(field, positions)| {
             Some(ReplyColumn {
-                positions: positions.clone(),
+                positions,
                 descriptor: reply.get_field_by_name(&field.name)?,
                 field_type: field.field_type,
                 rules: field.rules.clone(),
@@ -305,6 +301,7 @@ fn served_method(
         method: method.clone(),
         request,
         reply,
+        statement: fit.statement,
         database,
         limits: configuration.limits,
         admission,
@@ -330,7 +327,7 @@ async fn remove_abandoned_socket(path: &std::path::Path) -> std::io::Result<()> 
 
 /// What the health service says, by asking the database now and then.
 struct Health {
-    database: Arc<Database>,
+    database: Database,
     reporter: HealthReporter,
     service: String,
     serving: Option<bool>,

@@ -1,20 +1,23 @@
 //! What `adapter check` finds out: statements that fit, and a sample that decodes.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     configuration::{Configuration, Method, ReplyField},
+    database::{Database, DatabaseError},
     encoding::Undecodable,
     error::Error,
     field_type::{Cell, FieldType},
-    inspection::{Misfit, Unfit, positions},
-    sqlite::{Database, DatabaseError},
+    inspection::{Fit, Misfit, Unfit, fit, open_for_reading},
 };
 
 /// The most rows that a sample decodes.
 const SAMPLE_ROWS: u64 = 100;
+
+/// The longest that a sample may take, however long its method may.
+const SAMPLE_TIME: Duration = Duration::from_secs(10);
 
 /// What was found, method by method; counts and types only, never a value.
 #[derive(Debug)]
@@ -34,8 +37,8 @@ pub struct MethodReport {
     pub parameters: usize,
     /// How many columns it answers.
     pub columns: usize,
-    /// How the database looks for its rows, in its own words.
-    pub plan: Vec<String>,
+    /// How the database looks for its rows, in its own words; none if it must have values to say so.
+    pub plan: Option<Vec<String>>,
     /// The sample; absent if there are no parameters to run the statement with.
     pub sample: Option<Sample>,
 }
@@ -84,16 +87,11 @@ impl fmt::Display for Stray {
 
 /// Opens the database and tries every method.
 pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
-    let path = || configuration.database.sqlite.clone();
     let failed = |source| Error::Database {
-        path: path(),
+        database: configuration.database.source.to_string(),
         source,
     };
-    let database = Arc::new(
-        Database::open(&configuration.database)
-            .await
-            .map_err(failed)?,
-    );
+    let database = open_for_reading(configuration).await?;
     let mut report = Report {
         methods: Vec::new(),
         misfits: Vec::new(),
@@ -105,17 +103,21 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
                 fault,
             });
         };
-        let positions = match positions(method, &database).await {
-            Ok(positions) => positions,
+        let fit = match fit(method, &database).await {
+            Ok(fit) => fit,
             Err(Unfit::Database(error)) => return Err(failed(error)),
             Err(Unfit::Faults(faults)) => {
                 faults.into_iter().for_each(misfit);
                 continue;
             }
         };
-        let plan = database.plan(&method.statement).await.map_err(failed)?;
-        let plan = plan.into_iter().map(in_words).collect();
-        let sample = match take_sample(&database, method, &positions).await {
+        let values = method.sample.as_deref();
+        let values = values.or_else(|| method.request.is_empty().then_some(&[][..]));
+        let plan = database
+            .plan(&fit.statement, values)
+            .await
+            .map_err(failed)?;
+        let sample = match take_sample(&database, method, &fit).await {
             Ok(taken) => taken,
             Err(NoSample::Fault(fault)) => {
                 misfit(fault);
@@ -137,36 +139,28 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// A step of SQLite's plan (https://www.sqlite.org/eqp.html), and what it costs.
-fn in_words(step: String) -> String {
-    match step.starts_with("SCAN ") && step != "SCAN CONSTANT ROW" {
-        true => format!("{step} (reads all of it)"),
-        false => step,
-    }
-}
-
 enum NoSample {
     Fault(String),
     Database(DatabaseError),
 }
 
 async fn take_sample(
-    database: &Arc<Database>,
+    database: &Database,
     method: &Method,
-    positions: &[Vec<usize>],
+    fit: &Fit,
 ) -> Result<Option<Sample>, NoSample> {
     let parameters = match &method.sample {
         Some(sample) => sample.clone(),
         None if method.request.iter().any(|field| field.required) => return Ok(None),
-        None => vec![Cell::Null; method.statement.parameter_count()],
+        None => vec![Cell::Null; method.statement.value_count()],
     };
     let admission = Arc::new(Semaphore::new(1));
     let admission = admission
         .acquire_owned()
         .await
-        .map_err(|_closed| NoSample::Database(DatabaseError::Stopped))?;
-    let deadline = Instant::now() + method.timeout;
-    let mut rows = database.query(&method.statement, parameters, deadline, admission);
+        .map_err(|_closed| NoSample::Fault("the check itself was stopped".to_owned()))?;
+    let deadline = Instant::now() + method.timeout.min(SAMPLE_TIME);
+    let mut rows = database.query(&fit.statement, parameters, deadline, admission);
     let mut sample = Sample {
         rows: 0,
         fields: method
@@ -181,8 +175,11 @@ async fn take_sample(
             break;
         };
         sample.rows += 1;
-        for ((field, positions), (_, counts)) in
-            method.reply.iter().zip(positions).zip(&mut sample.fields)
+        for ((field, positions), (_, counts)) in method
+            .reply
+            .iter()
+            .zip(&fit.positions)
+            .zip(&mut sample.fields)
         {
             let cell = |position: &usize| row.get(*position).cloned().unwrap_or(Cell::Null);
             let cells: Vec<_> = positions.iter().map(cell).collect();

@@ -190,6 +190,10 @@ impl ColumnRules {
     ) -> Result<(Option<String>, usize), Mismatch> {
         let bytes = match cell {
             Cell::Integer(number) => return Ok((Some(number.to_string()), 0)),
+            // Digits are the same in every encoding.
+            Cell::Decimal(digits) => {
+                return Ok((Some(String::from_utf8_lossy(digits).into_owned()), 0));
+            }
             Cell::Text(bytes) => bytes,
             // Whoever stored bytes of another encoding may have said that they are no text.
             Cell::Blob(bytes) if self.text.encoding != Encoding::Utf8 => bytes,

@@ -17,11 +17,13 @@ use crate::{
     statement::{Field, Statement, Width},
 };
 
+mod database;
 mod fields;
 mod file;
 mod findings;
 mod validation;
 
+pub use database::{DatabaseSettings, PasswordPlace, ServerAddress, ServerSettings, Source};
 pub(crate) use validation::SUBJECT_MARK;
 
 /// The configuration of one adapter: one service over one database.
@@ -59,19 +61,6 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
-}
-
-/// How the database is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabaseSettings {
-    /// The SQLite file.
-    pub sqlite: PathBuf,
-    /// How many statements run at once.
-    pub connections: usize,
-    /// How long a statement waits for a lock that another program holds.
-    pub lock_timeout: Duration,
-    /// The memory that SQLite may take in this program, all connections together.
-    pub memory_bytes: u64,
 }
 
 /// What one caller may cost.
@@ -273,6 +262,7 @@ impl RequestField {
             name: &self.name,
             ways: self.rules.most_cells(self.field_type),
             needs_all,
+            is_text,
             is_bytes,
         }
     }

@@ -3,8 +3,8 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    configuration::ConfigurationError, inspection::Misfit, lock::LockError,
-    registration::NoAddress, schema::SchemaError, sqlite::DatabaseError,
+    configuration::ConfigurationError, database::DatabaseError, inspection::Misfit,
+    lock::LockError, registration::NoAddress, schema::SchemaError,
 };
 
 /// The errors of this crate; each says what happened and what to do.
@@ -20,12 +20,23 @@ pub enum Error {
     #[error(transparent)]
     Schema(#[from] SchemaError),
     /// The database, as a whole.
-    #[error("{}", path.display())]
+    #[error("{database}")]
     Database {
-        /// The file.
-        path: PathBuf,
+        /// Which one.
+        database: String,
         /// What is wrong with it.
         source: DatabaseError,
+    },
+    /// The account may do more than its methods.
+    #[error(
+        "{database}: the account of the adapter {what}, and its methods only read; give it an account that may \
+         read and nothing else (GRANT SELECT), so that no mistake can change the register"
+    )]
+    MayWrite {
+        /// Which database.
+        database: String,
+        /// What it may do.
+        what: String,
     },
     /// Statements that do not fit the database.
     #[error("the configuration does not fit the database:{}", listing(.0))]

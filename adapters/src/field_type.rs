@@ -15,6 +15,8 @@ pub enum Cell {
     Integer(i64),
     /// A floating-point number.
     Real(f64),
+    /// A number in decimal digits, with a fraction or beyond 64 bits.
+    Decimal(Bytes),
     /// Text, in the encoding of the database.
     Text(Bytes),
     /// Bytes without a meaning.
@@ -28,6 +30,7 @@ impl Cell {
             Self::Null => "NULL",
             Self::Integer(_) => "INTEGER",
             Self::Real(_) => "REAL",
+            Self::Decimal(_) => "DECIMAL",
             Self::Text(_) => "TEXT",
             Self::Blob(_) => "BLOB",
         }
@@ -109,6 +112,15 @@ impl FieldType {
             (Self::Integer, Cell::Integer(number)) => Some(Value::I64(*number)),
             (Self::Boolean, Cell::Integer(0)) => Some(Value::Bool(false)),
             (Self::Boolean, Cell::Integer(1)) => Some(Value::Bool(true)),
+            (Self::Text, Cell::Decimal(digits)) => utf8(digits).map(Value::String),
+            (Self::Integer, Cell::Decimal(digits)) => whole(digits).map(Value::I64),
+            (Self::Boolean, Cell::Decimal(digits)) => self.to_value(&Cell::Integer(
+                whole(digits).filter(|number| matches!(number, 0 | 1))?,
+            )),
+            (Self::Double, Cell::Decimal(digits)) => {
+                let number: f64 = utf8(digits)?.parse().ok()?;
+                number.is_finite().then_some(Value::F64(number))
+            }
             (Self::Double, Cell::Real(number)) => Some(Value::F64(*number)),
             (Self::Double, Cell::Integer(number)) => exact_double(*number).map(Value::F64),
             (Self::Bytes, Cell::Blob(bytes)) => Some(Value::Bytes(bytes.clone())),
@@ -140,6 +152,16 @@ impl FieldType {
 
 fn utf8(text: &Bytes) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
+}
+
+/// A number without a fraction: behind its point are zeros only.
+fn whole(digits: &Bytes) -> Option<i64> {
+    let digits = str::from_utf8(digits).ok()?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    fraction
+        .bytes()
+        .all(|byte| byte == b'0')
+        .then(|| whole.parse().ok())?
 }
 
 /// Whole numbers that a double holds exactly; others would be changed in silence.

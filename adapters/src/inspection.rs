@@ -1,10 +1,11 @@
 //! Whether the statements of a configuration and its database fit, found before anyone calls.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     configuration::{Configuration, Method},
-    sqlite::{Database, DatabaseError},
+    database::{Database, DatabaseError, Prepared},
+    error::Error,
 };
 
 /// A method that does not fit its database, and what to do about it.
@@ -22,27 +23,32 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Prepares every statement; the errors are those of the database itself.
-pub async fn inspect(
-    configuration: &Configuration,
-    database: &Database,
-) -> Result<Vec<Misfit>, DatabaseError> {
-    let mut misfits = Vec::new();
-    for method in &configuration.methods {
-        let faults = match positions(method, database).await {
-            Ok(_fits) => Vec::new(),
-            Err(Unfit::Faults(faults)) => faults,
-            Err(Unfit::Database(error)) => return Err(error),
-        };
-        misfits.extend(faults.into_iter().map(|fault| Misfit {
-            method: method.name.clone(),
-            fault,
-        }));
+/// Opens the database, with an account that may only read.
+pub(crate) async fn open_for_reading(configuration: &Configuration) -> Result<Database, Error> {
+    let settings = &configuration.database;
+    let failed = |source| Error::Database {
+        database: settings.source.to_string(),
+        source,
+    };
+    let database = Database::open(settings).await.map_err(failed)?;
+    match database.may_write().await.map_err(failed)? {
+        None => Ok(database),
+        Some(what) => Err(Error::MayWrite {
+            database: settings.source.to_string(),
+            what,
+        }),
     }
-    Ok(misfits)
 }
 
-/// Why a statement has no positions.
+/// A statement that fits its method.
+pub(crate) struct Fit {
+    /// As the database has prepared it.
+    pub(crate) statement: Arc<Prepared>,
+    /// The columns of each reply field, in order.
+    pub(crate) positions: Vec<Vec<usize>>,
+}
+
+/// Why a statement does not fit.
 pub(crate) enum Unfit {
     /// The statement and the fields do not fit.
     Faults(Vec<String>),
@@ -50,26 +56,28 @@ pub(crate) enum Unfit {
     Database(DatabaseError),
 }
 
-/// The column positions of each reply field, in order.
-pub(crate) async fn positions(
-    method: &Method,
-    database: &Database,
-) -> Result<Vec<Vec<usize>>, Unfit> {
+/// Has the database prepare the statement of a method, and compares.
+pub(crate) async fn fit(method: &Method, database: &Database) -> Result<Fit, Unfit> {
     let described = database
-        .describe(&method.statement)
+        .prepare(&method.statement)
         .await
         .map_err(|error| match error {
-            DatabaseError::Statement { detail, .. } => {
-                Unfit::Faults(vec![format!("SQLite refuses the SQL text: {detail}")])
+            DatabaseError::Statement { engine, detail, .. } => {
+                Unfit::Faults(vec![format!("{engine} refuses the SQL text: {detail}")])
             }
+            DatabaseError::Denied { detail } => Unfit::Faults(vec![format!(
+                "the database does not let this account read what the SQL text asks for: {detail}"
+            )]),
             other => Unfit::Database(other),
         })?;
-    let mut faults = Vec::new();
+    let mut faults = described.faults.clone();
     if described.writes {
         faults.push("the SQL text writes; an adapter only reads, write a SELECT".to_owned());
     }
-    if described.parameters > method.statement.parameter_count() {
-        faults.push("the SQL text has parameters that are no request fields".to_owned());
+    let mut first = 0;
+    for (field, width) in method.request.iter().zip(&method.statement.widths) {
+        faults.extend(described.misfit(first, field));
+        first += width.count();
     }
     let mut positions = Vec::with_capacity(method.reply.len());
     for field in &method.reply {
@@ -94,7 +102,10 @@ pub(crate) async fn positions(
         }
     }
     if faults.is_empty() {
-        Ok(positions)
+        Ok(Fit {
+            statement: Arc::new(described),
+            positions,
+        })
     } else {
         Err(Unfit::Faults(faults))
     }

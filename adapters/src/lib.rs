@@ -1,6 +1,6 @@
 //! Make a legacy database answer as a gRPC service, by configuration only.
 //!
-//! One TOML file names a SQLite database and, for each method, one SQL text whose parameters are
+//! One TOML file names a database (SQLite, PostgreSQL or MariaDB) and, for each method, one SQL text whose parameters are
 //! the request fields and whose columns are the reply fields. There is no code for a service:
 //!
 //! ```no_run
@@ -24,8 +24,10 @@ mod method_service;
 pub mod check;
 pub mod column;
 pub mod configuration;
+pub mod database;
 pub mod date_format;
 pub mod encoding;
+pub mod engine;
 pub mod error;
 pub mod field_type;
 pub mod inspection;
@@ -34,7 +36,6 @@ pub mod publication;
 pub mod refusal;
 pub mod registration;
 pub mod schema;
-pub mod sqlite;
 pub mod statement;
 
 pub use adapter::{Adapter, Address, BoundAdapter};

@@ -24,7 +24,7 @@ const EXAMPLE: &str = concat!(
 
 /// Make a legacy database answer as a gRPC service, by configuration only.
 ///
-/// A TOML file names a SQLite database and, for each method, one SQL text: its parameters are the
+/// A TOML file names a database (SQLite, PostgreSQL or MariaDB) and, for each method, one SQL text: its parameters are the
 /// request fields, its columns the reply fields. Write it, then run `proto`, `check` and `serve`.
 #[derive(Debug, Parser)]
 #[command(name = "adapter", version, after_long_help = EXAMPLE)]
@@ -186,17 +186,17 @@ fn register(
 async fn check(config: &Path) -> Result<ExitCode, Error> {
     let configuration = Configuration::read(config)?;
     let Report { methods, misfits } = adapters::check::check(&configuration).await?;
-    println!(
-        "{}: opened for reading",
-        configuration.database.sqlite.display()
-    );
+    println!("{}: opened for reading", configuration.database.source);
     for method in methods {
         println!(
             "{}: {} parameters, {} columns",
             method.method, method.parameters, method.columns
         );
-        for step in &method.plan {
+        for step in method.plan.iter().flatten() {
             println!("  plan: {step}");
+        }
+        if method.plan.is_none() {
+            println!("  no plan: this database plans for values; give the method a `sample`");
         }
         let Some(sample) = method.sample else {
             println!("  no sample: give the method `sample = {{ ... }}` with required parameters");

@@ -30,10 +30,10 @@ use crate::{
     codec::DynamicCodec,
     column::ColumnRules,
     configuration::{Limits, Method, MethodKind, RequestField, WhenNone},
+    database::{Database, DatabaseError, Prepared, Rows},
     encoding::Undecodable,
     field_type::{Cell, FieldType},
     refusal::Refusal,
-    sqlite::{Database, Rows},
     statement::Width,
 };
 
@@ -47,7 +47,8 @@ pub(crate) struct ServedMethod {
     pub(crate) reply: MessageDescriptor,
     /// Where the names of fields go that could not all be understood.
     pub(crate) undecodable: Option<FieldDescriptor>,
-    pub(crate) database: Arc<Database>,
+    pub(crate) database: Database,
+    pub(crate) statement: Arc<Prepared>,
     pub(crate) limits: Limits,
     pub(crate) admission: Arc<Semaphore>,
 }
@@ -81,10 +82,10 @@ impl ServedMethod {
         let parameters = self.parameters(request.get_ref())?;
         let mut rows = self
             .database
-            .query(&self.method.statement, parameters, deadline, admission);
-        let row = rows.next().await?.ok_or(Refusal::NoRecord)?;
+            .query(&self.statement, parameters, deadline, admission);
+        let row = self.next_row(&mut rows).await?.ok_or(Refusal::NoRecord)?;
         let mut count = 1;
-        while rows.next().await?.is_some() {
+        while self.next_row(&mut rows).await?.is_some() {
             count += 1;
             if count > self.method.max_rows {
                 return Err(Refusal::SeveralRecords {
@@ -106,8 +107,8 @@ impl ServedMethod {
         let parameters = self.parameters(request.get_ref())?;
         let mut rows = self
             .database
-            .query(&self.method.statement, parameters, deadline, admission);
-        let first = match rows.next().await? {
+            .query(&self.statement, parameters, deadline, admission);
+        let first = match self.next_row(&mut rows).await? {
             Some(row) => Some(self.reply(row, 1)?),
             None if self.method.when_none == WhenNone::NotFound => return Err(Refusal::NoRecord),
             None => None,
@@ -120,10 +121,31 @@ impl ServedMethod {
         rows: &mut Rows,
         sent: u64,
     ) -> Result<Option<DynamicMessage>, Refusal> {
-        match rows.next().await? {
+        match self.next_row(rows).await? {
             None => Ok(None),
             Some(_) if sent >= self.method.max_rows => Err(Refusal::RowLimit(self.method.max_rows)),
             Some(row) => self.reply(row, sent + 1).map(Some),
+        }
+    }
+
+    async fn next_row(&self, rows: &mut Rows) -> Result<Option<Vec<Cell>>, Refusal> {
+        rows.next().await.map_err(|error| match error {
+            DatabaseError::Parameter { value, expected } => self.refused_value(value, expected),
+            error => error.into(),
+        })
+    }
+
+    /// A value that the database cannot hold is a mistake in the request field that it comes from.
+    fn refused_value(&self, value: usize, expected: &'static str) -> Refusal {
+        let mut end = 0;
+        let mut parameters = self.parameters.iter();
+        let found = parameters.find(|parameter| {
+            end += parameter.width.count();
+            value < end
+        });
+        Refusal::Invalid {
+            field: found.map_or_else(String::new, |found| found.field.name.clone()),
+            expected,
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::sqlite::DatabaseError;
+use crate::database::DatabaseError;
 
 /// The domain of the `google.rpc.ErrorInfo` that comes with every refusal.
 pub const DOMAIN: &str = "lienthong.adapter";
@@ -60,12 +60,14 @@ pub enum Refusal {
     DatabaseUnavailable,
     /// Another program keeps the database locked.
     DatabaseLocked,
+    /// The database does not let the adapter in, or not to what is asked for.
+    DatabaseDenied,
     /// The database is damaged or not what was configured.
     DatabaseDamaged,
     /// The statement needs more memory than allowed.
     Memory,
     /// The database refuses the statement, with its own code.
-    Statement(i32),
+    Statement(String),
     /// Reading stopped without an answer.
     Stopped,
 }
@@ -133,6 +135,7 @@ impl Refusal {
             Self::Value { .. } => (Code::Internal, "VALUE_UNREADABLE"),
             Self::DatabaseUnavailable => (Code::Unavailable, "DATABASE_UNAVAILABLE"),
             Self::DatabaseLocked => (Code::Unavailable, "DATABASE_LOCKED"),
+            Self::DatabaseDenied => (Code::Internal, "DATABASE_DENIED"),
             Self::DatabaseDamaged => (Code::Internal, "DATABASE_DAMAGED"),
             Self::Memory => (Code::ResourceExhausted, "MEMORY"),
             Self::Statement(_) => (Code::Internal, "STATEMENT_FAILED"),
@@ -191,6 +194,11 @@ impl Refusal {
             Self::DatabaseLocked => {
                 "the register's database is locked by another program; try again shortly".to_owned()
             }
+            Self::DatabaseDenied => {
+                "the register's database does not let this service read what is asked for; its operator must \
+                 act, trying again does not help"
+                    .to_owned()
+            }
             Self::DatabaseDamaged => {
                 "the register's database cannot be read; its operator must act, trying again does \
                  not help"
@@ -219,9 +227,13 @@ impl From<DatabaseError> for Refusal {
             DatabaseError::Locked => Self::DatabaseLocked,
             DatabaseError::Deadline => Self::Deadline,
             DatabaseError::Memory => Self::Memory,
-            DatabaseError::Damaged { .. } | DatabaseError::Encoding { .. } => Self::DatabaseDamaged,
+            DatabaseError::Denied { .. } => Self::DatabaseDenied,
+            DatabaseError::Damaged { .. } | DatabaseError::Unsupported { .. } => {
+                Self::DatabaseDamaged
+            }
             DatabaseError::Statement { code, .. } => Self::Statement(code),
-            DatabaseError::Stopped => Self::Stopped,
+            DatabaseError::Parameter { value, .. } => Self::Statement(format!("value {value}")),
+            DatabaseError::Stopped { .. } => Self::Stopped,
         }
     }
 }

@@ -1,19 +1,46 @@
 //! One SQL text of a method: a single reading statement whose values are bound, never written in.
 
-use std::sync::Arc;
+use std::ops::Range;
 
-use crate::field_type::Cell;
+use crate::{engine::Engine, field_type::Cell};
 
-/// A statement with its named parameters replaced by numbered ones.
+mod dialect;
+mod tokens;
+
+pub use dialect::{Bind, Bound, Form};
+use tokens::{Token, tokens};
+
+/// A statement cut into the SQL as it was written and the places where values are bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// The text for the engine, with numbered parameters: those of the first request field, of the second…
-    pub text: Arc<str>,
-    /// How many parameters each request field has.
+    pieces: Vec<Piece>,
+    /// How many values each request field has, in order.
     pub widths: Vec<Width>,
 }
 
-/// How many parameters a request field is bound to.
+/// A part of a statement. Values are counted through all request fields, from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    /// SQL as it was written.
+    Sql(String),
+    /// A value by itself.
+    One { value: usize, is_bytes: bool },
+    /// A value that is only asked for: `:name IS NULL`.
+    Asked { value: usize, is_bytes: bool },
+    /// `COLUMN IN (:name)`: one of several values.
+    OneOf {
+        /// The column, if it is one and no expression.
+        column: Option<String>,
+        /// What was written before the values, the column included.
+        before: String,
+        values: Range<usize>,
+        is_bytes: bool,
+        /// What was written behind the values.
+        after: String,
+    },
+}
+
+/// How many values of a request field are bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Width {
     /// Its value.
@@ -31,6 +58,8 @@ pub struct Field<'a> {
     pub ways: usize,
     /// Whether a value is to be looked for in all of them.
     pub needs_all: bool,
+    /// Whether it is compared with text.
+    pub is_text: bool,
     /// Whether it is bound as bytes of text that is not in UTF-8.
     pub is_bytes: bool,
 }
@@ -65,6 +94,18 @@ pub enum StatementFault {
         "the SQL parameter :{0} may be stored in several ways; write COLUMN IN (:{0}), which looks for all"
     )]
     OneSpelling(String),
+    /// A comparison that is not of bytes.
+    #[error(
+        "MariaDB may take different letters for the same; write COLUMN IN (:{0}), with the parameter alone in the \
+         list, which compares bytes"
+    )]
+    Collation(String),
+    /// Something else than a column is compared with a list.
+    #[error(
+        "what :{0} is looked for in is no column; write COLUMN IN (:{0}) with the name of a column, and for \
+         the contrary NOT (COLUMN IN (:{0}))"
+    )]
+    NoColumn(String),
     /// A request field without its parameter.
     #[error("the request field {0:?} is not used in the SQL text; use :{0} or remove the field")]
     Unused(String),
@@ -74,77 +115,120 @@ impl Statement {
     /// Reads a SQL text whose parameters are exactly the given request fields.
     ///
     /// Quotations and comments are passed over, so that a colon inside them is no parameter.
-    pub fn parse(sql: &str, fields: &[Field<'_>]) -> Result<Self, StatementFault> {
-        let tokens = tokens(sql)?;
-        let position = |name: &str| {
-            let found = fields.iter().position(|field| field.name == name);
-            found.ok_or_else(|| StatementFault::NoField(name.to_owned()))
-        };
-        let mut widths = vec![None; fields.len()];
+    pub fn parse(sql: &str, fields: &[Field<'_>], engine: Engine) -> Result<Self, StatementFault> {
+        let tokens = tokens(sql, engine)?;
+        let widths = widths(&tokens, fields, engine)?;
+        let mut pieces = Vec::new();
+        let mut sql_from = 0;
         for (at, (kind, token)) in tokens.iter().enumerate() {
             if *kind != Token::Parameter {
                 continue;
             }
-            let name = token.trim_start_matches(':');
-            let position = position(name)?;
-            let field = &fields[position];
-            let stands_alone = is_list_of_one(&tokens, at);
-            if field.needs_all && !stands_alone && !is_asked_for_null(&tokens, at) {
-                return Err(StatementFault::OneSpelling(name.to_owned()));
-            }
-            let width = match stands_alone && field.ways > 1 {
-                true => Width::Ways(field.ways),
-                false => Width::One,
+            let position = position(token, fields)?;
+            let Field { name, is_bytes, .. } = fields[position];
+            let first: usize = widths[..position].iter().map(|width| width.count()).sum();
+            let (sql_until, piece) = match list_of_one(&tokens, at) {
+                Some(list) if widths[position] != Width::One => {
+                    let column = list.column.map(|column| written(&tokens[column]));
+                    if column.is_none() && engine == Engine::MariaDb {
+                        return Err(StatementFault::NoColumn(name.to_owned()));
+                    }
+                    let piece = Piece::OneOf {
+                        column,
+                        before: written(&tokens[list.tokens.start..at]),
+                        values: first..(first + widths[position].count()),
+                        is_bytes,
+                        after: written(&tokens[at + 1..list.tokens.end]),
+                    };
+                    (list.tokens, piece)
+                }
+                _ => {
+                    let value = first;
+                    let piece = match is_asked_for_null(&tokens, at) {
+                        true => Piece::Asked { value, is_bytes },
+                        false => Piece::One { value, is_bytes },
+                    };
+                    (at..(at + 1), piece)
+                }
             };
-            widths[position] = widths[position].max(Some(width));
+            pieces.push(Piece::Sql(written(&tokens[sql_from..sql_until.start])));
+            pieces.push(piece);
+            sql_from = sql_until.end;
         }
-        if let Some(unused) = widths.iter().position(Option::is_none) {
-            return Err(StatementFault::Unused(fields[unused].name.to_owned()));
-        }
-        let widths: Vec<Width> = widths.into_iter().flatten().collect();
-        let mut text = String::with_capacity(sql.len());
-        for (at, (kind, token)) in tokens.iter().enumerate() {
-            if *kind != Token::Parameter {
-                text.push_str(token);
-                continue;
-            }
-            let position = position(token.trim_start_matches(':'))?;
-            let before: usize = widths[..position].iter().map(|width| width.count()).sum();
-            let count = match is_list_of_one(&tokens, at) {
-                true => widths[position].count(),
-                false => 1,
-            };
-            let numbers = (before + 1)..=(before + count);
-            // Bytes of another encoding may be stored as text or as bytes, which are never equal.
-            let parameters = numbers.map(|number| match (fields[position].is_bytes, count) {
-                (false, _) => format!("?{number}"),
-                (true, 1) => format!("CAST(?{number} AS TEXT)"),
-                (true, _) => format!("CAST(?{number} AS TEXT), CAST(?{number} AS BLOB)"),
-            });
-            text.push_str(&parameters.collect::<Vec<_>>().join(", "));
-        }
-        Ok(Self {
-            text: text.into(),
-            widths,
-        })
+        pieces.push(Piece::Sql(written(&tokens[sql_from..])));
+        Ok(Self { pieces, widths })
     }
 
-    /// How many parameters the statement binds.
+    /// For each value, whether it is one of several forms in which it may be stored.
+    pub fn forms(&self) -> impl Iterator<Item = bool> {
+        let widths = self.widths.iter();
+        widths.flat_map(|width| std::iter::repeat_n(*width != Width::One, width.count()))
+    }
+
+    /// How many values the statement binds.
     #[must_use]
-    pub fn parameter_count(&self) -> usize {
+    pub fn value_count(&self) -> usize {
         self.widths.iter().map(|width| width.count()).sum()
     }
 }
 
+/// How many values each field has, judged by all the places where its parameter stands.
+fn widths(
+    tokens: &[(Token, &str)],
+    fields: &[Field<'_>],
+    engine: Engine,
+) -> Result<Vec<Width>, StatementFault> {
+    let mut widths = vec![None; fields.len()];
+    for (at, (kind, token)) in tokens.iter().enumerate() {
+        if *kind != Token::Parameter {
+            continue;
+        }
+        let position = position(token, fields)?;
+        let field = &fields[position];
+        let name = || field.name.to_owned();
+        let stands_alone = list_of_one(tokens, at).is_some();
+        if !stands_alone && !is_asked_for_null(tokens, at) {
+            if field.needs_all {
+                return Err(StatementFault::OneSpelling(name()));
+            }
+            if field.is_text && engine == Engine::MariaDb && !is_cast_to_bytes(tokens, at) {
+                return Err(StatementFault::Collation(name()));
+            }
+        }
+        let width = match stands_alone && field.ways > 1 {
+            true => Width::Ways(field.ways),
+            false => Width::One,
+        };
+        widths[position] = widths[position].max(Some(width));
+    }
+    match widths.iter().position(Option::is_none) {
+        Some(unused) => Err(StatementFault::Unused(fields[unused].name.to_owned())),
+        None => Ok(widths.into_iter().flatten().collect()),
+    }
+}
+
+/// The field that a parameter stands for.
+fn position(parameter: &str, fields: &[Field<'_>]) -> Result<usize, StatementFault> {
+    let name = parameter.trim_start_matches(':');
+    let found = fields.iter().position(|field| field.name == name);
+    found.ok_or_else(|| StatementFault::NoField(name.to_owned()))
+}
+
+fn written(tokens: &[(Token, &str)]) -> String {
+    tokens.iter().map(|(_, token)| *token).collect()
+}
+
 impl Width {
-    const fn count(self) -> usize {
+    /// How many values that is.
+    #[must_use]
+    pub const fn count(self) -> usize {
         match self {
             Self::One => 1,
             Self::Ways(most) => most,
         }
     }
 
-    /// So many of these values as there are parameters: the last one stands for those that are not there.
+    /// So many of these values as are bound: the last one stands for those that are not there.
     #[must_use]
     pub fn fill(self, mut cells: Vec<Cell>) -> Vec<Cell> {
         debug_assert!(self == Self::One || cells.len() <= self.count(), "{self:?}");
@@ -154,38 +238,51 @@ impl Width {
     }
 }
 
-/// The tokens of one reading statement.
-fn tokens(sql: &str) -> Result<Vec<(Token, &str)>, StatementFault> {
-    let mut reader = Reader { sql, at: 0 };
-    let mut tokens = Vec::new();
-    let mut ended = false;
-    while let Some((kind, token)) = reader.next_token()? {
-        if ended && kind != Token::Blank {
-            return Err(StatementFault::Several);
-        }
-        match kind {
-            Token::End => ended = true,
-            _ => tokens.push((kind, token)),
-        }
-    }
-    let first = tokens.iter().find(|(kind, _)| *kind != Token::Blank);
-    match first.map(|(_, token)| token.to_uppercase()).as_deref() {
-        None => Err(StatementFault::Empty),
-        Some("SELECT" | "WITH" | "VALUES") => Ok(tokens),
-        Some(word) => Err(StatementFault::NotReading(word.to_owned())),
-    }
+/// `COLUMN IN (:name)`, as positions of tokens.
+struct List {
+    /// From the column, or from the IN behind something else, to the closing parenthesis.
+    tokens: Range<usize>,
+    column: Option<Range<usize>>,
 }
 
-/// Whether a parameter stands alone in the list of an IN: `IN (:name)`.
-fn is_list_of_one(tokens: &[(Token, &str)], at: usize) -> bool {
-    let mut before = tokens[..at]
-        .iter()
-        .rev()
-        .filter(|(kind, _)| *kind != Token::Blank);
-    let opens = before.next().is_some_and(|(_, token)| *token == "(");
-    opens
-        && is_word(before.next(), "IN")
-        && next(tokens, at).is_some_and(|(_, token)| *token == ")")
+/// The list in which a parameter stands alone.
+fn list_of_one(tokens: &[(Token, &str)], at: usize) -> Option<List> {
+    let before = |at: usize| previous(tokens, at);
+    let opening = before(at).filter(|opening| tokens[*opening].1 == "(")?;
+    let is_in = |word: &usize| is_word(tokens.get(*word), "IN");
+    let word = before(opening).filter(is_in)?;
+    let closing = following(tokens, at).filter(|closing| tokens[*closing].1 == ")")?;
+    let end = closing + 1;
+    let column = before(word).and_then(|last| column(tokens, last));
+    let start = column.as_ref().map_or(word, |column| column.start);
+    Some(List {
+        tokens: start..end,
+        column,
+    })
+}
+
+/// Words that a condition may follow.
+const BEFORE_A_CONDITION: [&str; 10] = [
+    "WHERE", "AND", "OR", "XOR", "NOT", "ON", "HAVING", "WHEN", "THEN", "ELSE",
+];
+
+/// The name of a column that ends here: `NAME`, `TABLE.NAME`, `SCHEMA.TABLE.NAME`.
+fn column(tokens: &[(Token, &str)], last: usize) -> Option<Range<usize>> {
+    let is_name = |at: usize| match tokens[at] {
+        (Token::Word, word) => !word.eq_ignore_ascii_case("NOT"),
+        (Token::Other, name) => name.starts_with(['"', '`', '[']),
+        _ => false,
+    };
+    let mut start = Some(last).filter(|last| is_name(*last))?;
+    while let Some(dot) = previous(tokens, start).filter(|dot| tokens[*dot].1 == ".") {
+        start = previous(tokens, dot).filter(|qualifier| is_name(*qualifier))?;
+    }
+    // Behind anything else it may be the end of an expression.
+    let begins = previous(tokens, start).is_some_and(|before| match tokens[before] {
+        (Token::Word, word) => BEFORE_A_CONDITION.contains(&word.to_uppercase().as_str()),
+        (_, sign) => matches!(sign, "(" | ","),
+    });
+    begins.then_some(start..(last + 1))
 }
 
 /// Whether a parameter is only asked for: `:name IS NULL`, `:name IS NOT NULL`.
@@ -200,175 +297,32 @@ fn is_asked_for_null(tokens: &[(Token, &str)], at: usize) -> bool {
     matches!(words.as_slice(), ["IS", "NULL", ..] | ["IS", "NOT", "NULL"])
 }
 
-fn next<'a, 'b>(tokens: &'a [(Token, &'b str)], at: usize) -> Option<&'a (Token, &'b str)> {
-    let after = tokens.get(at + 1..).unwrap_or_default();
-    after.iter().find(|(kind, _)| *kind != Token::Blank)
+/// Whether a parameter is compared as bytes by the SQL itself: `BINARY :name`, `CAST(:name AS BINARY)`.
+fn is_cast_to_bytes(tokens: &[(Token, &str)], at: usize) -> bool {
+    let is_before = |word| is_word(previous(tokens, at).map(|at| &tokens[at]), word);
+    let after = following(tokens, at);
+    let as_bytes = after
+        .filter(|after| is_word(tokens.get(*after), "AS"))
+        .and_then(|after| following(tokens, after))
+        .is_some_and(|bytes| is_word(tokens.get(bytes), "BINARY"));
+    is_before("BINARY") || as_bytes
+}
+
+/// The token before one, blanks passed over.
+fn previous(tokens: &[(Token, &str)], at: usize) -> Option<usize> {
+    let is_token = |at: &usize| tokens[*at].0 != Token::Blank;
+    (0..at).rev().find(is_token)
+}
+
+/// The token behind one, blanks passed over.
+fn following(tokens: &[(Token, &str)], at: usize) -> Option<usize> {
+    let is_token = |at: &usize| tokens[*at].0 != Token::Blank;
+    (at + 1..tokens.len()).find(is_token)
 }
 
 fn is_word(token: Option<&(Token, &str)>, word: &str) -> bool {
     token.is_some_and(|(kind, token)| *kind == Token::Word && token.eq_ignore_ascii_case(word))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    Blank,
-    Word,
-    Parameter,
-    End,
-    Other,
-}
-
-struct Reader<'a> {
-    sql: &'a str,
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn next_token(&mut self) -> Result<Option<(Token, &'a str)>, StatementFault> {
-        let rest = &self.sql[self.at..];
-        let Some(first) = rest.chars().next() else {
-            return Ok(None);
-        };
-        let (kind, length) = match first {
-            '\'' => (Token::Other, closed(rest, "'", "a text (')")?),
-            '"' => (Token::Other, closed(rest, "\"", "a quoted name (\")")?),
-            '`' => (Token::Other, closed(rest, "`", "a quoted name (`)")?),
-            '[' => (Token::Other, closed(rest, "]", "a quoted name ([)")?),
-            _ if rest.starts_with("--") => (Token::Blank, rest.find('\n').unwrap_or(rest.len())),
-            _ if rest.starts_with("/*") => {
-                let end = rest[2..]
-                    .find("*/")
-                    .ok_or(StatementFault::Unclosed("a comment (/*)"))?;
-                (Token::Blank, end + 4)
-            }
-            ';' => (Token::End, 1),
-            ':' => match 1 + word_length(&rest[1..]) {
-                1 => return Err(StatementFault::Unnamed(':')),
-                length => (Token::Parameter, length),
-            },
-            '?' | '@' | '$' => return Err(StatementFault::Unnamed(first)),
-            _ if first.is_whitespace() => (Token::Blank, first.len_utf8()),
-            _ if is_of_word(first) => (Token::Word, word_length(rest)),
-            _ => (Token::Other, first.len_utf8()),
-        };
-        self.at += length;
-        Ok(Some((kind, &rest[..length])))
-    }
-}
-
-/// The length of a quotation, both marks included; a doubled mark reads as two quotations.
-fn closed(rest: &str, mark: &str, what: &'static str) -> Result<usize, StatementFault> {
-    rest[1..]
-        .find(mark)
-        .map(|end| end + 2)
-        .ok_or(StatementFault::Unclosed(what))
-}
-
-fn is_of_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_' || !character.is_ascii()
-}
-
-/// `$` may stand inside a name, never at its beginning.
-fn word_length(rest: &str) -> usize {
-    rest.find(|character| !is_of_word(character) && character != '$')
-        .unwrap_or(rest.len())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(name: &str) -> Field<'_> {
-        Field {
-            name,
-            ways: 1,
-            needs_all: false,
-            is_bytes: false,
-        }
-    }
-
-    fn text(name: &str, is_legacy: bool) -> Field<'_> {
-        Field {
-            name,
-            ways: 4,
-            needs_all: is_legacy,
-            is_bytes: is_legacy,
-        }
-    }
-
-    #[test]
-    fn a_text_alone_in_a_list_is_every_spelling_of_it() {
-        let sql = "SELECT a FROM t WHERE (:b IS NULL OR b IN ( :b )) AND c = :c AND d IN (:d, 1) AND e IN(:e)";
-        let fields = [plain("c"), text("b", true), plain("e"), text("d", false)];
-        let statement = Statement::parse(sql, &fields).unwrap();
-        assert_eq!(
-            &*statement.text,
-            "SELECT a FROM t WHERE (CAST(?2 AS TEXT) IS NULL OR b IN ( CAST(?2 AS TEXT), \
-             CAST(?2 AS BLOB), CAST(?3 AS TEXT), CAST(?3 AS BLOB), CAST(?4 AS TEXT), \
-             CAST(?4 AS BLOB), CAST(?5 AS TEXT), CAST(?5 AS BLOB) )) AND c = ?1 AND d IN (?7, 1) \
-             AND e IN(?6)"
-        );
-        assert_eq!(statement.parameter_count(), 7);
-        let cells = vec![Cell::Integer(1), Cell::Integer(2)];
-        let filled = [1, 2, 2, 2].map(Cell::Integer);
-        assert_eq!(statement.widths[1].fill(cells.clone()), filled);
-        assert_eq!(statement.widths[0].fill(cells), [Cell::Integer(1)]);
-        let fault = |sql| Statement::parse(sql, &[text("b", true)]).unwrap_err();
-        let one = StatementFault::OneSpelling("b".to_owned());
-        assert_eq!(fault("SELECT a FROM t WHERE b = :b"), one);
-        assert_eq!(fault("SELECT a FROM t WHERE b IN (:b, 'x')"), one);
-        assert_eq!(fault("SELECT a FROM t WHERE :b IS b"), one);
-        assert_eq!(
-            fault("SELECT a FROM t WHERE :b IS NOT DISTINCT FROM b"),
-            one
-        );
-    }
-
-    #[test]
-    fn parameters_become_numbers_of_their_request_fields() {
-        let sql = "SELECT a FROM t WHERE b = :second AND (:first IS NULL OR c = :first);\n -- end";
-        let statement = Statement::parse(sql, &[plain("first"), plain("second")]).unwrap();
-        assert_eq!(
-            &*statement.text,
-            "SELECT a FROM t WHERE b = ?2 AND (?1 IS NULL OR c = ?1)\n -- end"
-        );
-    }
-
-    #[test]
-    fn colons_in_texts_names_and_comments_are_no_parameters() {
-        let sql = "/* :a */ SELECT ':b''?' AS \":c\", [x:d], `:e`, t$1 -- :f ?\nFROM t";
-        assert_eq!(&*Statement::parse(sql, &[]).unwrap().text, sql);
-    }
-
-    #[test]
-    fn what_is_not_one_reading_statement_is_refused_by_name() {
-        let fault = |sql: &str| Statement::parse(sql, &[]).unwrap_err();
-        assert_eq!(fault(" -- nothing\n"), StatementFault::Empty);
-        assert_eq!(
-            fault("delete from t"),
-            StatementFault::NotReading("DELETE".to_owned())
-        );
-        assert_eq!(
-            fault("PRAGMA query_only=0"),
-            StatementFault::NotReading("PRAGMA".to_owned())
-        );
-        assert_eq!(
-            fault("(SELECT 1)"),
-            StatementFault::NotReading("(".to_owned())
-        );
-        assert_eq!(fault("SELECT 1; DELETE FROM t"), StatementFault::Several);
-        assert_eq!(fault("SELECT 1;;"), StatementFault::Several);
-        assert_eq!(fault("SELECT 'a"), StatementFault::Unclosed("a text (')"));
-        assert_eq!(
-            fault("SELECT 1 /* a"),
-            StatementFault::Unclosed("a comment (/*)")
-        );
-        assert_eq!(fault("SELECT ?"), StatementFault::Unnamed('?'));
-        assert_eq!(fault("SELECT $a"), StatementFault::Unnamed('$'));
-        assert_eq!(fault("SELECT :a"), StatementFault::NoField("a".to_owned()));
-        assert_eq!(
-            Statement::parse("SELECT 1", &[plain("a")]).unwrap_err(),
-            StatementFault::Unused("a".to_owned())
-        );
-    }
-}
+mod tests;

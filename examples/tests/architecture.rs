@@ -43,11 +43,23 @@ const SECOND_STACKS: [&str; 3] = [
 ];
 
 /// What of it is in the graph all the same: the crate, the only one that may bring it, and why.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[(
-    "sha2",
-    "sqlx-core",
-    "digests of migration texts inside sqlx; it sees no message, key or certificate",
-)];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "sha2",
+        "sqlx-core",
+        "digests of migration texts inside sqlx; it sees no message, key or certificate",
+    ),
+    ("sha2", "sqlx-postgres", PASSWORDS),
+    ("hmac", "sqlx-postgres", PASSWORDS),
+    ("hkdf", "sqlx-postgres", PASSWORDS),
+    ("hmac", "hkdf", PASSWORDS),
+    ("md-5", "sqlx-postgres", PASSWORDS),
+    ("sha1", "sqlx-mysql", PASSWORDS),
+    ("sha2", "sqlx-mysql", PASSWORDS),
+];
+
+/// The drivers have no other way; TLS to a database is rustls with aws-lc-rs.
+const PASSWORDS: &str = "what a database asks for to prove a password to it, inside its driver";
 
 /// What has no place in the source of `trust`: it is told the time and handed the bytes.
 const IMPURE: &[&str] = &[

@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct File {
     pub(super) service: ServiceTable,
     pub(super) listen: Spanned<ListenTable>,
-    pub(super) database: DatabaseTable,
+    pub(super) database: Spanned<DatabaseTable>,
     #[serde(default)]
     pub(super) limits: LimitsTable,
     #[serde(default)]
@@ -42,11 +42,26 @@ pub(super) struct ListenTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DatabaseTable {
-    pub(super) sqlite: Spanned<String>,
+    pub(super) sqlite: Option<Spanned<String>>,
+    pub(super) postgresql: Option<Spanned<ServerTable>>,
+    pub(super) mariadb: Option<Spanned<ServerTable>>,
     pub(super) connections: Option<Spanned<u64>>,
     pub(super) lock_timeout: Option<Spanned<String>>,
     pub(super) memory_bytes: Option<Spanned<u64>>,
     pub(super) text: Option<Spanned<TextTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerTable {
+    pub(super) socket: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) ca: Option<String>,
+    pub(super) database: String,
+    pub(super) user: String,
+    pub(super) password_file: Option<String>,
+    pub(super) password_variable: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]

@@ -39,8 +39,8 @@ fn the_example_is_read_with_its_defaults() {
         Listen::Tcp(([127, 0, 0, 1], 0).into())
     );
     assert_eq!(
-        configuration.database.sqlite,
-        Path::new("/etc/adapter/population.db")
+        configuration.database.source.to_string(),
+        "/etc/adapter/population.db"
     );
     assert_eq!(configuration.limits.request_bytes, 1024 * 1024);
     assert_eq!(configuration.limits.reply_bytes, 16 * 1024 * 1024);
@@ -67,7 +67,7 @@ fn the_example_is_read_with_its_defaults() {
 fn an_unknown_key_is_named_with_its_line() {
     let found = problems("connections = 4", "conections = 4");
     assert!(
-        found[0].starts_with("line 13, [database]: unknown field `conections`"),
+        found[0].starts_with("line 16, [database]: unknown field `conections`"),
         "{found:?}"
     );
     let found = problems("timeout = \"30s\"", "timout = \"30s\"");

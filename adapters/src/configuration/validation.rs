@@ -5,14 +5,16 @@ use std::{path::Path, time::Duration};
 use toml::Spanned;
 
 use super::{
-    Configuration, DatabaseSettings, Limits, Listen, Method, MethodKind, Note, Problem, ReplyField,
-    RequestField, ServiceName, WhenNone,
+    Configuration, Limits, Listen, Method, MethodKind, Note, Problem, ReplyField, RequestField,
+    ServiceName, WhenNone,
+    database::database,
     fields::{reply_fields, request_fields, sample, text_form},
     file::{File, ListenTable, MethodTable},
     findings::{Findings, is_field_name, is_type_name},
 };
 use crate::{
     encoding::{TextForm, Undecodable},
+    engine::Engine,
     field_type::FieldType,
     statement::Statement,
 };
@@ -20,7 +22,7 @@ use crate::{
 /// The mark, on its own line of a field's comment, of the field that identifies the person.
 pub(crate) const SUBJECT_MARK: &str = "@data-subject";
 
-const MEBIBYTE: u64 = 1024 * 1024;
+pub(super) const MEBIBYTE: u64 = 1024 * 1024;
 
 pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configuration, Vec<Problem>> {
     let mut findings = Findings {
@@ -31,27 +33,11 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
     let service = service_name(&mut findings, &file.service.name);
     let doc = findings.doc("[service]", file.service.doc);
     let listen = listen(&mut findings, folder, &file.listen);
-    let database = DatabaseSettings {
-        sqlite: folder.join(file.database.sqlite.get_ref()),
-        connections: findings.number(
-            "[database] connections",
-            file.database.connections,
-            4,
-            1..=64,
-        ),
-        lock_timeout: findings.duration(
-            "[database] lock_timeout",
-            file.database.lock_timeout,
-            Duration::from_secs(1),
-            Duration::from_secs(60),
-        ),
-        memory_bytes: findings.number(
-            "[database] memory_bytes",
-            file.database.memory_bytes,
-            128 * MEBIBYTE,
-            8 * MEBIBYTE..=64 * 1024 * MEBIBYTE,
-        ) as u64,
-    };
+    let start_of_database = file.database.span().start;
+    let table = file.database.into_inner();
+    let text_form = text_form(&mut findings, "[database] text", table.text.as_ref());
+    let text_form = text_form.unwrap_or_default();
+    let database = database(&mut findings, folder, start_of_database, table);
     let message_bytes = 1024..=1024 * MEBIBYTE;
     let limits = Limits {
         request_bytes: findings.number(
@@ -73,12 +59,6 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             1..=10_000,
         ),
     };
-    let text_form = text_form(
-        &mut findings,
-        "[database] text",
-        file.database.text.as_ref(),
-    );
-    let text_form = text_form.unwrap_or_default();
     if file.methods.is_empty() {
         findings.add(
             0,
@@ -89,7 +69,10 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
     let mut methods: Vec<Method> = Vec::new();
     for table in file.methods {
         let start = table.name.span().start;
-        if let Some(method) = method(&mut findings, table, text_form) {
+        let engine = database
+            .as_ref()
+            .map_or(Engine::Sqlite, |settings| settings.source.engine());
+        if let Some(method) = method(&mut findings, table, text_form, engine) {
             if methods.iter().any(|earlier| earlier.name == method.name) {
                 let place = format!("method {}", method.name);
                 findings.add(
@@ -101,8 +84,8 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             methods.push(method);
         }
     }
-    match (service, listen, findings.problems.is_empty()) {
-        (Some(service), Some(listen), true) => Ok(Configuration {
+    match (service, listen, database, findings.problems.is_empty()) {
+        (Some(service), Some(listen), Some(database), true) => Ok(Configuration {
             path: path.to_owned(),
             service,
             doc,
@@ -181,6 +164,7 @@ fn method(
     findings: &mut Findings<'_>,
     table: MethodTable,
     text_of_database: TextForm,
+    engine: Engine,
 ) -> Option<Method> {
     let before = findings.problems.len();
     let start = table.name.span().start;
@@ -214,7 +198,7 @@ fn method(
         }
     }
     let fields: Vec<_> = request.iter().map(RequestField::in_statement).collect();
-    let statement = Statement::parse(table.sql.get_ref(), &fields)
+    let statement = Statement::parse(table.sql.get_ref(), &fields, engine)
         .map_err(|fault| findings.add(table.sql.span().start, &place, fault.to_string()));
     let subject = table.subject.and_then(|subject| {
         let field = request

@@ -52,11 +52,17 @@ impl Place {
         Self::over(configuration, DATABASE).await
     }
 
-    /// With a database that this SQL makes.
-    pub async fn over(configuration: &str, sql: &'static str) -> Self {
+    /// With a database elsewhere, or none.
+    pub fn without_database(configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let place = Self { folder };
         std::fs::write(place.config(), configuration).unwrap();
+        place
+    }
+
+    /// With a database that this SQL makes.
+    pub async fn over(configuration: &str, sql: &'static str) -> Self {
+        let place = Self::without_database(configuration);
         let mut connection = place.connection().await;
         sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();

@@ -1,0 +1,159 @@
+//! The database of an adapter, opened for reading only: statements prepared, and rows as a stream.
+
+use std::sync::Arc;
+
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use crate::{
+    column::Meaning,
+    configuration::{DatabaseSettings, RequestField, Source},
+    field_type::Cell,
+    statement::{Bind, Statement},
+};
+
+mod error;
+mod mariadb;
+mod pool;
+mod postgresql;
+mod rows;
+mod sqlite;
+
+pub use error::DatabaseError;
+pub use rows::Rows;
+
+use mariadb::MariaDbDriver;
+use pool::{Driver, Pool};
+use postgresql::{ParameterType, PostgresqlDriver};
+use sqlite::SqliteDriver;
+
+/// A database and the connections that read it.
+#[derive(Debug, Clone)]
+pub struct Database(Connections);
+
+#[derive(Debug, Clone)]
+enum Connections {
+    Sqlite(Arc<Pool<SqliteDriver>>),
+    Postgresql(Arc<Pool<PostgresqlDriver>>),
+    MariaDb(Arc<Pool<MariaDbDriver>>),
+}
+
+/// A statement that its database has prepared, and what it said of it.
+#[derive(Debug)]
+pub struct Prepared {
+    text: Arc<str>,
+    /// What its parameters are bound to, where they have no numbers.
+    binds: Vec<Bind>,
+    /// The types of its parameters, where the database tells them.
+    types: Vec<ParameterType>,
+    /// The names of its columns, in order.
+    pub columns: Vec<String>,
+    /// How many parameters it has.
+    pub parameters: usize,
+    /// Whether it would write.
+    pub writes: bool,
+    /// What else keeps it from being served, and what to do about it.
+    pub faults: Vec<String>,
+}
+
+/// Does the same with each kind of database.
+macro_rules! with_pool {
+    ($database:expr, $pool:ident => $work:expr) => {
+        match &$database.0 {
+            Connections::Sqlite($pool) => $work,
+            Connections::Postgresql($pool) => $work,
+            Connections::MariaDb($pool) => $work,
+        }
+    };
+}
+
+impl Database {
+    /// Opens the database and proves that it can be read.
+    pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        let (places, wait) = (settings.connections, settings.lock_timeout);
+        let connections = match &settings.source {
+            Source::Sqlite { path, memory_bytes } => {
+                let driver = SqliteDriver::new(path.clone(), *memory_bytes, wait);
+                Connections::Sqlite(Arc::new(Pool::new(driver, places)))
+            }
+            Source::Postgresql(server) => {
+                let driver = PostgresqlDriver::new(server, wait)?;
+                Connections::Postgresql(Arc::new(Pool::new(driver, places)))
+            }
+            Source::MariaDb(server) => {
+                let driver = MariaDbDriver::new(server, wait)?;
+                Connections::MariaDb(Arc::new(Pool::new(driver, places)))
+            }
+        };
+        let database = Self(connections);
+        database.probe().await?;
+        Ok(database)
+    }
+
+    /// Proves that the database answers now.
+    pub async fn probe(&self) -> Result<(), DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.probe(session).await).await
+        })
+    }
+
+    /// What this account may do beyond reading, in words; none if it may only read.
+    pub async fn may_write(&self) -> Result<Option<String>, DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.may_write(session).await).await
+        })
+    }
+
+    /// Prepares a statement without running it.
+    pub async fn prepare(&self, statement: &Statement) -> Result<Prepared, DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.prepare(session, statement).await).await
+        })
+    }
+
+    /// How the database would look for the rows, step by step; MariaDB must have values to say so.
+    pub async fn plan(
+        &self,
+        statement: &Prepared,
+        values: Option<&[Cell]>,
+    ) -> Result<Option<Vec<String>>, DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.plan(session, statement, values).await).await
+        })
+    }
+
+    /// Runs a statement until its last row, the deadline, or until the rows are dropped; until
+    /// then it keeps the place of its call.
+    pub fn query(
+        &self,
+        statement: &Arc<Prepared>,
+        values: Vec<Cell>,
+        deadline: Instant,
+        admission: OwnedSemaphorePermit,
+    ) -> Rows {
+        let statement = Arc::clone(statement);
+        with_pool!(self, pool => {
+            Rows::of(Arc::clone(pool), statement, values, deadline, admission)
+        })
+    }
+}
+
+impl Prepared {
+    /// Why a value of a field cannot be bound, if the database says so of the parameter.
+    pub fn misfit(&self, value: usize, field: &RequestField) -> Option<String> {
+        let parameter = self.types.get(value)?;
+        let has_forms = field.rules.meaning != Meaning::Plain;
+        let takes = match has_forms {
+            true => parameter.takes_forms(),
+            false => parameter.takes(field),
+        };
+        let (name, of_type) = (&field.name, parameter.name());
+        let fault = || {
+            format!(
+                "the database compares :{name} with a value of type {of_type}, which a field of type {} cannot be; \
+                 change the field's type, or convert the column in the SQL text",
+                field.field_type.name()
+            )
+        };
+        (!takes).then(fault)
+    }
+}

@@ -1,0 +1,426 @@
+//! A server of MariaDB, asked in read-only transactions, with text as the bytes that are stored.
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, Column, ConnectOptions, Connection, Executor, MySqlConnection, Row,
+    Statement as _, ValueRef,
+    mysql::{MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlRow, MySqlSslMode},
+};
+
+use super::{
+    DatabaseError, Prepared,
+    pool::{Driver, REST, Run},
+};
+use crate::{
+    configuration::{ServerAddress, ServerSettings},
+    engine::Engine,
+    field_type::Cell,
+    statement::{Bind, Form, Statement},
+};
+
+mod values;
+
+/// The server, and how it is connected to.
+pub(super) struct MariaDbDriver {
+    options: MySqlConnectOptions,
+    lock_timeout: Duration,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: MySqlConnection,
+    /// The server's number of it.
+    id: u64,
+    /// What its statements may take, in seconds.
+    time_limit: u64,
+}
+
+impl MariaDbDriver {
+    pub(super) fn new(
+        server: &ServerSettings,
+        lock_timeout: Duration,
+    ) -> Result<Self, DatabaseError> {
+        let options = MySqlConnectOptions::new()
+            .username(&server.user)
+            .database(&server.database)
+            .set_names(false)
+            .pipes_as_concat(false)
+            .no_engine_substitution(false)
+            .timezone(None)
+            .disable_statement_logging();
+        let options = match server.password()? {
+            Some(password) => options.password(&password),
+            None => options,
+        };
+        let options = match &server.address {
+            ServerAddress::Unix(socket) => options.socket(socket).ssl_mode(MySqlSslMode::Disabled),
+            ServerAddress::Tcp {
+                host,
+                port,
+                authority,
+            } => {
+                let options = options.host(host).port(*port);
+                match authority {
+                    None => options.ssl_mode(MySqlSslMode::Disabled),
+                    Some(authority) => options
+                        .ssl_mode(MySqlSslMode::VerifyIdentity)
+                        .ssl_ca(authority),
+                }
+            }
+        };
+        Ok(Self {
+            options,
+            lock_timeout,
+        })
+    }
+
+    /// The character set of the text column that a list of values is looked for in; none if it is no text.
+    async fn character_set(
+        &self,
+        session: &mut Session,
+        statement: &Statement,
+        column: &str,
+    ) -> Result<Result<Option<String>, String>, DatabaseError> {
+        let name = column.rsplit('.').next().unwrap_or(column);
+        let name = name.trim().trim_matches(['`', '"']);
+        // Compared by bytes, since the names are those that stand in the SQL text.
+        let words: BTreeSet<_> = statement.words().collect();
+        let places = vec!["?"; words.len()].join(", ");
+        let asked = format!(
+            "SELECT DISTINCT COALESCE(character_set_name, '') FROM information_schema.columns \
+             WHERE column_name = ? AND (table_schema = DATABASE() OR table_schema IN ({places})) \
+             AND table_name IN ({places})"
+        );
+        let mut query = sqlx::query_scalar(AssertSqlSafe(asked)).bind(name);
+        for word in words.iter().chain(&words) {
+            query = query.bind(*word);
+        }
+        let found: Vec<Vec<u8>> = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        Ok(match found.as_slice() {
+            [one] if one.is_empty() => Ok(None),
+            [one] => Ok(Some(String::from_utf8_lossy(one).into_owned())),
+            [] => Err(format!("no table of the SQL text has a column {name}")),
+            _ => Err(format!(
+                "tables of the SQL text have columns {name} in different character sets, which cannot be told apart; \
+                 use a view that names one of them otherwise"
+            )),
+        })
+    }
+}
+
+/// Without the options, which hold the password.
+impl fmt::Debug for MariaDbDriver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("MariaDbDriver")
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver for MariaDbDriver {
+    type Session = Session;
+
+    async fn connect(&self) -> Result<Session, DatabaseError> {
+        let mut connection = MySqlConnection::connect_with(&self.options)
+            .await
+            .map_err(classify)?;
+        let version: String = sqlx::query_scalar("SELECT CAST(VERSION() AS CHAR)")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(classify)?;
+        if !version.contains("MariaDB") {
+            return Err(DatabaseError::Unsupported {
+                what: format!("the server (version {version})"),
+                remedy: "only MariaDB is read: MySQL has other time limits, and nothing was tried on it",
+            });
+        }
+        // Results are the bytes that are stored, and the SQL text has the quotation marks of the standard.
+        let settings = format!(
+            "SET SESSION character_set_client = utf8mb4, character_set_connection = utf8mb4, \
+             character_set_results = NULL, sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES', \
+             tx_read_only = ON, lock_wait_timeout = {}",
+            self.lock_timeout.as_secs().max(1)
+        );
+        sqlx::raw_sql(AssertSqlSafe(settings))
+            .execute(&mut connection)
+            .await
+            .map_err(classify)?;
+        let id = sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(classify)?;
+        Ok(Session {
+            connection,
+            id,
+            time_limit: 0,
+        })
+    }
+
+    fn is_current(&self, _session: &Session) -> bool {
+        true
+    }
+
+    async fn probe(&self, session: &mut Session) -> Result<(), DatabaseError> {
+        session.connection.ping().await.map_err(classify)
+    }
+
+    async fn may_write(&self, session: &mut Session) -> Result<Option<String>, DatabaseError> {
+        let grants: Vec<Vec<u8>> = sqlx::query_scalar("SHOW GRANTS")
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        let grants = grants.iter().map(|grant| String::from_utf8_lossy(grant));
+        Ok(grants.filter_map(|grant| beyond_reading(&grant)).next())
+    }
+
+    async fn prepare(
+        &self,
+        session: &mut Session,
+        statement: &Statement,
+    ) -> Result<Prepared, DatabaseError> {
+        let mut character_sets = Vec::new();
+        let mut faults = Vec::new();
+        for column in statement.columns_with_lists() {
+            match self.character_set(session, statement, column).await? {
+                Ok(Some(character_set)) => character_sets.push((column, character_set)),
+                Ok(None) => {}
+                Err(fault) => faults.push(fault),
+            }
+        }
+        let character_set = |column: &str| {
+            let mut known = character_sets.iter();
+            known
+                .find(|(known, _)| *known == column)
+                .map(|(_, character_set)| character_set.clone())
+        };
+        let bound = statement.for_mariadb(character_set);
+        let text: Arc<str> = bound.sql.into();
+        // The text is the integrator's and holds no value: parameters are bound.
+        let sql = AssertSqlSafe(Arc::clone(&text));
+        let prepared = (&mut session.connection)
+            .prepare(sqlx::SqlSafeStr::into_sql_str(sql))
+            .await
+            .map_err(classify)?;
+        let columns = prepared.columns().iter();
+        let columns = columns.map(|column| column.name().to_owned()).collect();
+        let parameters = prepared.parameters().and_then(|found| found.right());
+        let parameters = parameters.unwrap_or(0);
+        if parameters != bound.binds.len() {
+            faults.push("the SQL text has parameters that are no request fields".to_owned());
+        }
+        Ok(Prepared {
+            text,
+            binds: bound.binds,
+            types: Vec::new(),
+            columns,
+            parameters: statement.value_count(),
+            writes: false,
+            faults,
+        })
+    }
+
+    /// MariaDB plans for the values that it is given.
+    async fn plan(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        values: Option<&[Cell]>,
+    ) -> Result<Option<Vec<String>>, DatabaseError> {
+        let Some(values) = values else {
+            return Ok(None);
+        };
+        let asked = AssertSqlSafe(format!("EXPLAIN {}", statement.text));
+        let steps = sqlx::query_with(asked, arguments(&statement.binds, values)?)
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        steps
+            .iter()
+            .map(in_words)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    async fn run(&self, session: &mut Session, run: Run<'_>) -> Result<(), DatabaseError> {
+        session.limit_time(run.time).await?;
+        // The text is the integrator's and holds no value: parameters are bound.
+        let text = AssertSqlSafe(Arc::clone(&run.statement.text));
+        let query = sqlx::query_with(text, arguments(&run.statement.binds, run.values)?);
+        let rows = (&mut session.connection).fetch_many(query);
+        run.rows.forward(rows, cells, classify).await
+    }
+
+    /// Another connection of the same account may end this one, whose statement may be busy for long.
+    async fn stop(&self, session: Session) -> Option<Session> {
+        let end = async {
+            let mut other = MySqlConnection::connect_with(&self.options).await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("KILL CONNECTION {}", session.id)))
+                .execute(&mut other)
+                .await?;
+            other.close().await
+        };
+        // If that fails, the statement ends at its own time limit.
+        let _ = tokio::time::timeout(REST, end).await;
+        None
+    }
+}
+
+impl Session {
+    /// What a statement may take at the server, a little more than here: the word "deadline" is ours.
+    async fn limit_time(&mut self, time: Duration) -> Result<(), DatabaseError> {
+        let wanted = (time + Duration::from_millis(500)).as_secs() + 1;
+        if wanted != self.time_limit {
+            sqlx::raw_sql(AssertSqlSafe(format!(
+                "SET SESSION max_statement_time = {wanted}"
+            )))
+            .execute(&mut self.connection)
+            .await
+            .map_err(classify)?;
+            self.time_limit = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// A line of SHOW GRANTS that allows more than to read.
+fn beyond_reading(grant: &str) -> Option<String> {
+    const READING: [&str; 6] = [
+        "USAGE",
+        "SELECT",
+        "SHOW VIEW",
+        "SHOW DATABASES",
+        "PROCESS",
+        "SLAVE MONITOR",
+    ];
+    // A role is granted without ON; what it allows has lines of its own while it is in force.
+    let (privileges, place) = grant.strip_prefix("GRANT ")?.split_once(" ON ")?;
+    let place = place.split(" TO ").next().unwrap_or(place);
+    // SELECT (a, b): a comma within parentheses is none between privileges.
+    let mut depth = 0;
+    let separated = privileges.split(|character| {
+        match character {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        character == ',' && depth == 0
+    });
+    let mut names =
+        separated.map(|privilege| privilege.split('(').next().unwrap_or_default().trim());
+    let more = names.find(|name| !READING.contains(name))?;
+    Some(format!("has the privilege {more} on {place}"))
+}
+
+/// A row of EXPLAIN (https://mariadb.com/kb/en/explain/): the table, how it is read, by which index.
+fn in_words(step: &MySqlRow) -> Result<String, DatabaseError> {
+    let part = |name: &str| {
+        let part: Option<Vec<u8>> = step.try_get_unchecked(name).map_err(classify)?;
+        Ok(part.map(|part| String::from_utf8_lossy(&part).into_owned()))
+    };
+    let (table, how) = (part("table")?, part("type")?);
+    let (key, extra) = (part("key")?, part("Extra")?);
+    let mut words = match (table, how.as_deref(), key) {
+        (Some(table), Some("ALL"), _) => format!("{table}: ALL (reads all of it)"),
+        (Some(table), Some(how), Some(key)) => format!("{table}: {how}, index {key}"),
+        (Some(table), how, _) => format!("{table}: {}", how.unwrap_or("-")),
+        (None, ..) => "no table".to_owned(),
+    };
+    if let Some(extra) = extra.filter(|extra| !extra.is_empty()) {
+        words.push_str(&format!(" ({extra})"));
+    }
+    Ok(words)
+}
+
+fn arguments(binds: &[Bind], values: &[Cell]) -> Result<MySqlArguments, DatabaseError> {
+    let mut arguments = MySqlArguments::default();
+    for bind in binds {
+        let value = values.get(bind.value).ok_or(DatabaseError::of_driver())?;
+        values::bind(&mut arguments, value, bind.form == Form::Bytes)?;
+    }
+    Ok(arguments)
+}
+
+fn cells(row: &MySqlRow) -> Result<Vec<Cell>, DatabaseError> {
+    let cell = |position| {
+        let value = row.try_get_raw(position).map_err(classify)?;
+        match value.is_null() {
+            true => Ok(Cell::Null),
+            false => values::cell(value),
+        }
+    };
+    (0..row.len()).map(cell).collect()
+}
+
+/// What an error of the driver means for a caller; see https://mariadb.com/kb/en/mariadb-error-code-reference/.
+fn classify(error: sqlx::Error) -> DatabaseError {
+    let unavailable = |detail: String| DatabaseError::Unavailable {
+        detail,
+        remedy: "see that the server runs and that its address is right",
+    };
+    let fault = match &error {
+        sqlx::Error::Database(fault) => fault.try_downcast_ref::<MySqlDatabaseError>(),
+        sqlx::Error::Io(fault) => return unavailable(fault.to_string()),
+        sqlx::Error::Tls(fault) => return unavailable(fault.to_string()),
+        _ => None,
+    };
+    let Some(fault) = fault else {
+        return DatabaseError::of_driver();
+    };
+    let detail = fault.message().to_owned();
+    match fault.number() {
+        1969 => DatabaseError::Deadline,
+        1205 | 1213 => DatabaseError::Locked,
+        1037 | 1038 | 1041 => DatabaseError::Memory,
+        1040 | 1053 | 1203 | 1226 | 1317 | 1927 => unavailable(detail),
+        1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 | 1698 => DatabaseError::Denied { detail },
+        126 | 127 | 144 | 145 | 1034 | 1035 | 1194 | 1195 => DatabaseError::Damaged { detail },
+        number => DatabaseError::Statement {
+            engine: Engine::MariaDb.name(),
+            code: number.to_string(),
+            detail,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_that_allows_more_than_to_read_is_named() {
+        for reading in [
+            "GRANT USAGE ON *.* TO `reader`@`%` IDENTIFIED BY PASSWORD '*CAFE'",
+            "GRANT SELECT, SHOW VIEW ON `hotich`.* TO `reader`@`%`",
+            "GRANT SELECT (`SO`, `HO_TEN`) ON `hotich`.`CONG_DAN` TO `reader`@`%`",
+            "GRANT `registrar` TO `reader`@`%`",
+            "SET DEFAULT ROLE NONE FOR `reader`@`%`",
+        ] {
+            assert_eq!(beyond_reading(reading), None, "{reading}");
+        }
+        for (writing, expected) in [
+            (
+                "GRANT ALL PRIVILEGES ON *.* TO `root`@`%`",
+                "ALL PRIVILEGES on *.*",
+            ),
+            (
+                "GRANT SELECT, INSERT ON `hotich`.* TO `a`@`%`",
+                "INSERT on `hotich`.*",
+            ),
+            (
+                "GRANT SELECT (`A`, `B`), UPDATE (`A`) ON `h`.`T` TO `a`@`%`",
+                "UPDATE on `h`.`T`",
+            ),
+            ("GRANT FILE ON *.* TO `a`@`%`", "FILE on *.*"),
+        ] {
+            assert_eq!(
+                beyond_reading(writing),
+                Some(format!("has the privilege {expected}"))
+            );
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! A server of PostgreSQL, asked in read-only transactions, with text as the bytes that are stored.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, Column, ConnectOptions, Connection, Executor, PgConnection, Row, Statement as _,
+    TypeInfo as _,
+    postgres::{PgArguments, PgColumn, PgConnectOptions, PgDatabaseError, PgRow, PgSslMode},
+};
+
+use super::{
+    DatabaseError, Prepared,
+    pool::{Driver, REST, Run},
+};
+use crate::{
+    configuration::{ServerAddress, ServerSettings},
+    engine::Engine,
+    field_type::Cell,
+    statement::{Form, Statement},
+};
+
+mod values;
+
+pub(super) use values::ParameterType;
+
+/// The server, and how it is connected to.
+pub(super) struct PostgresqlDriver {
+    options: PgConnectOptions,
+    lock_timeout: Duration,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: PgConnection,
+    /// The process of the server that answers it.
+    process: i32,
+    /// What its statements may take, in milliseconds.
+    time_limit: u128,
+}
+
+impl PostgresqlDriver {
+    pub(super) fn new(
+        server: &ServerSettings,
+        lock_timeout: Duration,
+    ) -> Result<Self, DatabaseError> {
+        // Nothing is taken from PGHOST, PGPASSWORD, ~/.pgpass and the like: the configuration says it all.
+        let options = PgConnectOptions::new_without_pgpass()
+            .options([("default_transaction_read_only", "on")])
+            .username(&server.user)
+            .password(&server.password()?.unwrap_or_default())
+            .database(&server.database)
+            .application_name("lienthong-adapter")
+            .disable_statement_logging();
+        let options = match &server.address {
+            ServerAddress::Unix(folder) => options.socket(folder).ssl_mode(PgSslMode::Disable),
+            ServerAddress::Tcp {
+                host,
+                port,
+                authority,
+            } => {
+                let options = options.host(host).port(*port);
+                match authority {
+                    None => options.ssl_mode(PgSslMode::Disable),
+                    Some(authority) => options
+                        .ssl_mode(PgSslMode::VerifyFull)
+                        .ssl_root_cert(authority),
+                }
+            }
+        };
+        Ok(Self {
+            options,
+            lock_timeout,
+        })
+    }
+}
+
+/// Without the options, which hold the password.
+impl fmt::Debug for PostgresqlDriver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PostgresqlDriver")
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver for PostgresqlDriver {
+    type Session = Session;
+
+    async fn connect(&self) -> Result<Session, DatabaseError> {
+        let mut connection = PgConnection::connect_with(&self.options)
+            .await
+            .map_err(classify)?;
+        // SQL_ASCII is PostgreSQL's word for bytes as they are: it converts nothing in either direction.
+        // A statement whose caller has gone ends by itself, where the server can see that.
+        let settings = format!(
+            "SET client_encoding = 'SQL_ASCII'; SET default_transaction_read_only = on; \
+             SET standard_conforming_strings = on; SET lock_timeout = {}",
+            self.lock_timeout.as_millis()
+        );
+        sqlx::raw_sql(AssertSqlSafe(settings))
+            .execute(&mut connection)
+            .await
+            .map_err(classify)?;
+        let process = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(classify)?;
+        Ok(Session {
+            connection,
+            process,
+            time_limit: 0,
+        })
+    }
+
+    fn is_current(&self, _session: &Session) -> bool {
+        true
+    }
+
+    async fn probe(&self, session: &mut Session) -> Result<(), DatabaseError> {
+        session.connection.ping().await.map_err(classify)
+    }
+
+    async fn may_write(&self, session: &mut Session) -> Result<Option<String>, DatabaseError> {
+        sqlx::query_scalar(MAY_WRITE)
+            .fetch_optional(&mut session.connection)
+            .await
+            .map_err(classify)
+    }
+
+    async fn prepare(
+        &self,
+        session: &mut Session,
+        statement: &Statement,
+    ) -> Result<Prepared, DatabaseError> {
+        let bound = statement.for_postgresql();
+        let text: Arc<str> = bound.sql.into();
+        // The text is the integrator's and holds no value: parameters are bound.
+        let sql = AssertSqlSafe(Arc::clone(&text));
+        let prepared = (&mut session.connection)
+            .prepare(sqlx::SqlSafeStr::into_sql_str(sql))
+            .await
+            .map_err(classify)?;
+        let columns = prepared.columns().iter();
+        let columns = columns.map(|column| column.name().to_owned()).collect();
+        let unread = prepared.columns().iter();
+        let unread = unread.filter(|column| !values::can_be_read(column.type_info()));
+        let faults = unread.map(unread_column).collect();
+        let types: Vec<_> = match prepared.parameters() {
+            Some(sqlx::Either::Left(types)) => {
+                let forms = statement.forms().chain(std::iter::repeat(false));
+                let types = types.iter().zip(forms);
+                types
+                    .map(|(type_info, is_form)| ParameterType::of(type_info, is_form))
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        let parameters = types.len();
+        let mut faults: Vec<_> = faults;
+        if parameters != bound.binds.len() {
+            faults.push("the SQL text has parameters that are no request fields".to_owned());
+        }
+        let mut prepared = Prepared {
+            text,
+            binds: bound.binds,
+            types,
+            columns,
+            parameters,
+            writes: false,
+            faults,
+        };
+        let writes = |step: &String| WRITING_STEPS.iter().any(|word| step.starts_with(word));
+        prepared.writes = explain(session, &prepared).await?.iter().any(writes);
+        Ok(prepared)
+    }
+
+    async fn plan(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        _values: Option<&[Cell]>,
+    ) -> Result<Option<Vec<String>>, DatabaseError> {
+        let steps = explain(session, statement).await?;
+        Ok(Some(steps.into_iter().map(in_words).collect()))
+    }
+
+    async fn run(&self, session: &mut Session, run: Run<'_>) -> Result<(), DatabaseError> {
+        session.limit_time(run.time).await?;
+        let mut arguments = PgArguments::default();
+        for (bind, of_type) in run.statement.binds.iter().zip(&run.statement.types) {
+            let value = run.values.get(bind.value);
+            let value = value.ok_or(DatabaseError::of_driver())?;
+            match (bind.form, value) {
+                (Form::Presence, Cell::Null) => of_type.bind(&mut arguments, bind.value, value)?,
+                (Form::Presence, _) => {
+                    of_type.bind(&mut arguments, bind.value, &Cell::Integer(1))?;
+                }
+                (Form::Own | Form::Bytes, value) => {
+                    of_type.bind(&mut arguments, bind.value, value)?
+                }
+            }
+        }
+        // The text is the integrator's and holds no value: parameters are bound.
+        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&run.statement.text)), arguments);
+        let rows = (&mut session.connection).fetch_many(query);
+        run.rows.forward(rows, cells, classify).await
+    }
+
+    /// Another connection of the same account may end this one, whose statement may be busy for long.
+    async fn stop(&self, session: Session) -> Option<Session> {
+        let end = async {
+            let mut other = PgConnection::connect_with(&self.options).await?;
+            sqlx::query("SELECT pg_terminate_backend($1)")
+                .bind(session.process)
+                .execute(&mut other)
+                .await?;
+            other.close().await
+        };
+        // If that fails, the statement ends at its own time limit.
+        let _ = tokio::time::timeout(REST, end).await;
+        None
+    }
+}
+
+impl Session {
+    /// What a statement may take at the server, a little more than here: the word "deadline" is ours.
+    async fn limit_time(&mut self, time: Duration) -> Result<(), DatabaseError> {
+        let wanted = (time + Duration::from_millis(500)).as_secs() as u128 * 1000 + 1000;
+        if wanted != self.time_limit {
+            sqlx::raw_sql(AssertSqlSafe(format!("SET statement_timeout = {wanted}")))
+                .execute(&mut self.connection)
+                .await
+                .map_err(classify)?;
+            self.time_limit = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// The generic plan of a statement, as steps of text.
+async fn explain(
+    session: &mut Session,
+    statement: &Prepared,
+) -> Result<Vec<String>, DatabaseError> {
+    let nulls = vec!["NULL"; statement.parameters].join(", ");
+    let nulls = match statement.parameters {
+        0 => String::new(),
+        _ => format!("({nulls})"),
+    };
+    // A name of our own that no statement of the driver has.
+    let asked = format!(
+        "SET plan_cache_mode = force_generic_plan; PREPARE lienthong AS {}\n; EXPLAIN (COSTS OFF) EXECUTE lienthong{nulls}; \
+         DEALLOCATE lienthong; RESET plan_cache_mode",
+        statement.text
+    );
+    let steps = sqlx::raw_sql(AssertSqlSafe(asked))
+        .fetch_all(&mut session.connection)
+        .await
+        .map_err(classify)?;
+    let step = |row: &PgRow| {
+        let step: String = row.try_get(0).map_err(classify)?;
+        Ok(step.trim_start_matches([' ', '-', '>']).to_owned())
+    };
+    steps.iter().map(step).collect()
+}
+
+fn unread_column(column: &PgColumn) -> String {
+    let (name, of_type) = (column.name(), column.type_info().name().to_lowercase());
+    format!(
+        "the column {name} is of type {of_type}, which is not read; write CAST({name} AS text) AS {name}"
+    )
+}
+
+/// Steps of a plan that change something or lock rows.
+const WRITING_STEPS: [&str; 5] = [
+    "Insert on",
+    "Update on",
+    "Delete on",
+    "Merge on",
+    "LockRows",
+];
+
+/// A step of PostgreSQL's plan, and what it costs.
+fn in_words(step: String) -> String {
+    match step.starts_with("Seq Scan") {
+        true => format!("{step} (reads all of it)"),
+        false => step,
+    }
+}
+
+/// What the account may do beyond reading; at most one line.
+const MAY_WRITE: &str = "
+SELECT what FROM (
+    SELECT 1 AS weight, 'is a superuser' AS what FROM pg_roles WHERE rolname = current_user AND rolsuper
+    UNION ALL
+    SELECT 2, 'may write ' || format('%I.%I', nspname, relname)
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relkind IN ('r', 'p', 'v', 'f') AND nspname NOT IN ('pg_catalog', 'information_schema')
+        AND (has_table_privilege(pg_class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+            OR has_any_column_privilege(pg_class.oid, 'INSERT, UPDATE'))
+    UNION ALL
+    SELECT 3, 'may use the sequence ' || format('%I.%I', nspname, relname)
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE CASE relkind WHEN 'S' THEN has_sequence_privilege(pg_class.oid, 'USAGE, UPDATE') END
+    UNION ALL
+    SELECT 4, 'may create tables in the schema ' || quote_ident(nspname)
+    FROM pg_namespace
+    WHERE nspname NOT LIKE 'pg\\_%' AND has_schema_privilege(oid, 'CREATE')
+    UNION ALL
+    SELECT 5, 'may create schemas in the database' WHERE has_database_privilege(current_database(), 'CREATE')
+    UNION ALL
+    SELECT 6, 'is a member of ' || quote_ident(rolname)
+    FROM pg_roles
+    WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_execute_server_program')
+        AND pg_has_role(oid, 'MEMBER')
+) AS found
+ORDER BY weight, what
+LIMIT 1";
+
+fn cells(row: &PgRow) -> Result<Vec<Cell>, DatabaseError> {
+    (0..row.len())
+        .map(|position| values::cell(&row.try_get_raw(position).map_err(classify)?))
+        .collect()
+}
+
+/// What an error of the driver means for a caller; see https://www.postgresql.org/docs/current/errcodes-appendix.html.
+fn classify(error: sqlx::Error) -> DatabaseError {
+    let unavailable = |detail: String| DatabaseError::Unavailable {
+        detail,
+        remedy: "see that the server runs and that its address is right",
+    };
+    let fault = match &error {
+        sqlx::Error::Database(fault) => fault.try_downcast_ref::<PgDatabaseError>(),
+        sqlx::Error::Io(fault) => return unavailable(fault.to_string()),
+        sqlx::Error::Tls(fault) => return unavailable(fault.to_string()),
+        _ => None,
+    };
+    let Some(fault) = fault else {
+        return DatabaseError::of_driver();
+    };
+    let detail = fault.message().to_owned();
+    match fault.code() {
+        "57014" => DatabaseError::Deadline,
+        "55P03" | "40P01" | "40001" => DatabaseError::Locked,
+        "53200" => DatabaseError::Memory,
+        "42501" | "3D000" => DatabaseError::Denied { detail },
+        "XX001" | "XX002" => DatabaseError::Damaged { detail },
+        code if code.starts_with("28") => DatabaseError::Denied { detail },
+        code if ["08", "53", "57"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            unavailable(detail)
+        }
+        code => DatabaseError::Statement {
+            engine: Engine::Postgresql.name(),
+            code: code.to_owned(),
+            detail,
+        },
+    }
+}

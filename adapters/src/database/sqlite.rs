@@ -1,0 +1,283 @@
+//! A file of SQLite, opened for reading only.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sqlx::{
+    AssertSqlSafe, Column, ConnectOptions, Connection, Decode, Executor, Row, Sqlite,
+    SqliteConnection, Statement as _, TypeInfo, ValueRef,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
+};
+
+use super::{
+    DatabaseError, Prepared,
+    pool::{Driver, REST, Run},
+    rows::ROWS_AHEAD,
+};
+use crate::{engine::Engine, field_type::Cell, statement::Statement};
+
+/// Between two looks at the interrupt flag, SQLite runs this many instructions: far below 1 ms.
+const INSTRUCTIONS_BETWEEN_LOOKS: i32 = 2_000;
+
+/// The file, and how it is opened.
+#[derive(Debug)]
+pub(super) struct SqliteDriver {
+    path: PathBuf,
+    options: SqliteConnectOptions,
+}
+
+/// One connection with the means to stop what it runs.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: SqliteConnection,
+    interrupted: Arc<AtomicBool>,
+    file: FileIdentity,
+}
+
+/// Device and inode: a file put in the place of another is another database.
+type FileIdentity = (u64, u64);
+
+impl SqliteDriver {
+    pub(super) fn new(path: PathBuf, memory_bytes: u64, lock_timeout: Duration) -> Self {
+        // `mode=ro` is what forbids writing; query_only says it a second time, to every attached
+        // or temporary database as well.
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .read_only(true)
+            .create_if_missing(false)
+            .busy_timeout(lock_timeout)
+            .row_buffer_size(ROWS_AHEAD)
+            .pragma("query_only", "ON")
+            .pragma("trusted_schema", "OFF")
+            .pragma("hard_heap_limit", memory_bytes.to_string())
+            .disable_statement_logging();
+        Self { path, options }
+    }
+
+    fn file_identity(&self) -> Result<FileIdentity, DatabaseError> {
+        let metadata = fs::metadata(&self.path);
+        let metadata = metadata.map_err(|error: io::Error| unavailable(error.to_string()))?;
+        Ok((metadata.dev(), metadata.ino()))
+    }
+}
+
+impl Driver for SqliteDriver {
+    type Session = Session;
+
+    async fn connect(&self) -> Result<Session, DatabaseError> {
+        let file = self.file_identity()?;
+        let mut connection = SqliteConnection::connect_with(&self.options)
+            .await
+            .map_err(classify)?;
+        let encoding: String = sqlx::query_scalar("PRAGMA encoding")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(classify)?;
+        if encoding != "UTF-8" {
+            return Err(DatabaseError::Unsupported {
+                what: format!("a SQLite database that keeps its text in {encoding}"),
+                remedy: "only UTF-8 is",
+            });
+        }
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&interrupted);
+        connection
+            .lock_handle()
+            .await
+            .map_err(classify)?
+            .set_progress_handler(INSTRUCTIONS_BETWEEN_LOOKS, move || {
+                !flag.load(Ordering::Relaxed)
+            });
+        Ok(Session {
+            connection,
+            interrupted,
+            file,
+        })
+    }
+
+    fn is_current(&self, session: &Session) -> bool {
+        self.file_identity().is_ok_and(|file| file == session.file)
+    }
+
+    async fn probe(&self, session: &mut Session) -> Result<(), DatabaseError> {
+        let asked = sqlx::query("SELECT count(*) FROM sqlite_schema");
+        let answered = asked.execute(&mut session.connection).await;
+        answered.map(|_result| ()).map_err(classify)
+    }
+
+    /// The file itself is opened for reading only.
+    async fn may_write(&self, _session: &mut Session) -> Result<Option<String>, DatabaseError> {
+        Ok(None)
+    }
+
+    async fn prepare(
+        &self,
+        session: &mut Session,
+        statement: &Statement,
+    ) -> Result<Prepared, DatabaseError> {
+        let text: Arc<str> = statement.for_sqlite().into();
+        // The text is the integrator's and holds no value: parameters are bound.
+        let sql = AssertSqlSafe(Arc::clone(&text));
+        let prepared = (&mut session.connection)
+            .prepare(sqlx::SqlSafeStr::into_sql_str(sql))
+            .await
+            .map_err(classify)?;
+        let columns = prepared.columns().iter();
+        let columns = columns.map(|column| column.name().to_owned()).collect();
+        let parameters = prepared.parameters().and_then(|found| found.right());
+        let parameters = parameters.unwrap_or(0);
+        let unknown = parameters > statement.value_count();
+        let fault = "the SQL text has parameters that are no request fields";
+        // `Transaction` with a second operand of 1 opens a write transaction
+        // (https://www.sqlite.org/opcode.html#Transaction).
+        let program = sqlx::query(AssertSqlSafe(format!("EXPLAIN {text}")))
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        let mut writes = false;
+        for instruction in program {
+            let name: String = instruction.try_get("opcode").map_err(classify)?;
+            let operand: i64 = instruction.try_get("p2").map_err(classify)?;
+            writes |= name == "Transaction" && operand != 0;
+        }
+        Ok(Prepared {
+            text,
+            binds: Vec::new(),
+            types: Vec::new(),
+            columns,
+            parameters,
+            writes,
+            faults: unknown.then(|| fault.to_owned()).into_iter().collect(),
+        })
+    }
+
+    async fn plan(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        _values: Option<&[Cell]>,
+    ) -> Result<Option<Vec<String>>, DatabaseError> {
+        let asked = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statement.text));
+        let steps = sqlx::query(asked)
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        let detail = |step: &SqliteRow| step.try_get("detail").map(in_words).map_err(classify);
+        steps.iter().map(detail).collect::<Result<_, _>>().map(Some)
+    }
+
+    async fn run(&self, session: &mut Session, run: Run<'_>) -> Result<(), DatabaseError> {
+        // The text is the integrator's and holds no value: parameters are bound.
+        let text = AssertSqlSafe(Arc::clone(&run.statement.text));
+        let query = sqlx::query_with(text, arguments(run.values)?);
+        let rows = (&mut session.connection).fetch_many(query);
+        run.rows.forward(rows, cells, classify).await
+    }
+
+    async fn stop(&self, mut session: Session) -> Option<Session> {
+        session.interrupted.store(true, Ordering::Relaxed);
+        let rested = tokio::time::timeout(REST, session.connection.ping()).await;
+        session.interrupted.store(false, Ordering::Relaxed);
+        matches!(rested, Ok(Ok(()))).then_some(session)
+    }
+}
+
+/// A step of SQLite's plan (https://www.sqlite.org/eqp.html), and what it costs.
+fn in_words(step: String) -> String {
+    match step.starts_with("SCAN ") && step != "SCAN CONSTANT ROW" {
+        true => format!("{step} (reads all of it)"),
+        false => step,
+    }
+}
+
+fn arguments(values: &[Cell]) -> Result<SqliteArguments, DatabaseError> {
+    use sqlx::Arguments as _;
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        let added = match value {
+            Cell::Null => arguments.add(None::<i64>),
+            Cell::Integer(number) => arguments.add(*number),
+            Cell::Real(number) => arguments.add(*number),
+            // Text of another encoding is bound as bytes, and cast to text by the statement.
+            Cell::Text(text) | Cell::Decimal(text) => match str::from_utf8(text) {
+                Ok(text) => arguments.add(text.to_owned()),
+                Err(_not_utf8) => arguments.add(text.to_vec()),
+            },
+            Cell::Blob(bytes) => arguments.add(bytes.to_vec()),
+        };
+        added.map_err(|_unencodable| DatabaseError::of_driver())?;
+    }
+    Ok(arguments)
+}
+
+/// The cells of a row, copied out of SQLite's memory.
+fn cells(row: &SqliteRow) -> Result<Vec<Cell>, DatabaseError> {
+    let cell = |position| {
+        let value = row.try_get_raw(position).map_err(classify)?;
+        if value.is_null() {
+            return Ok(Cell::Null);
+        }
+        let unreadable = |_| DatabaseError::of_driver();
+        let storage = value.type_info().name().to_owned();
+        Ok(match storage.as_str() {
+            "INTEGER" => Cell::Integer(Decode::<Sqlite>::decode(value).map_err(unreadable)?),
+            "REAL" => Cell::Real(Decode::<Sqlite>::decode(value).map_err(unreadable)?),
+            "TEXT" => Cell::Text(bytes_of(value).map_err(unreadable)?),
+            _ => Cell::Blob(bytes_of(value).map_err(unreadable)?),
+        })
+    };
+    (0..row.len()).map(cell).collect()
+}
+
+/// The bytes as stored, text as well: its encoding is checked where the field is known.
+fn bytes_of(value: sqlx::sqlite::SqliteValueRef<'_>) -> Result<Bytes, sqlx::error::BoxDynError> {
+    <&[u8] as Decode<Sqlite>>::decode(value).map(Bytes::copy_from_slice)
+}
+
+/// What an error of the driver means for a caller; see https://www.sqlite.org/rescode.html.
+fn classify(error: sqlx::Error) -> DatabaseError {
+    let sqlx::Error::Database(fault) = &error else {
+        return match error {
+            sqlx::Error::Io(fault) => unavailable(fault.to_string()),
+            _ => DatabaseError::of_driver(),
+        };
+    };
+    let code = fault
+        .code()
+        .and_then(|code| i32::from_str(&code).ok())
+        .unwrap_or(0);
+    let detail = fault.message().to_owned();
+    match code & 0xff {
+        5 | 6 => DatabaseError::Locked,
+        7 | 18 => DatabaseError::Memory,
+        9 => DatabaseError::Deadline,
+        10 | 14 | 23 => unavailable(detail),
+        11 | 26 => DatabaseError::Damaged { detail },
+        _ => DatabaseError::Statement {
+            engine: Engine::Sqlite.name(),
+            code: code.to_string(),
+            detail,
+        },
+    }
+}
+
+fn unavailable(detail: String) -> DatabaseError {
+    DatabaseError::Unavailable {
+        detail,
+        remedy: "see that the file exists and that this program may read it (in WAL mode, also its -shm and -wal \
+                 files)",
+    }
+}
+
+#[cfg(test)]
+mod tests;

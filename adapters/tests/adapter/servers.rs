@@ -1,0 +1,187 @@
+//! Databases of servers: one for each test, on the servers that `./check` starts, with an account that may only read.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use adapters::{
+    database::{Database, DatabaseError},
+    engine::Engine,
+    field_type::Cell,
+    statement::{Field, Statement},
+};
+
+use sqlx::{
+    AssertSqlSafe, Connection, MySqlConnection, PgConnection, mysql::MySqlConnectOptions,
+    postgres::PgConnectOptions,
+};
+use tokio::{sync::Semaphore, time::Instant};
+
+use crate::harness::HANGS;
+
+/// A database of the PostgreSQL server.
+pub struct Postgresql {
+    socket: String,
+    pub name: String,
+}
+
+/// A database of the MariaDB server.
+pub struct MariaDb {
+    socket: String,
+    pub name: String,
+}
+
+impl Postgresql {
+    /// A database in an encoding of the server's, made by this SQL.
+    pub async fn new(encoding: &str, sql: &str) -> Self {
+        let database = Self {
+            socket: socket("LIENTHONG_POSTGRESQL"),
+            name: name(),
+        };
+        let name = &database.name;
+        let create = format!(
+            "CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        );
+        execute_postgresql(database.connection("postgres").await, &create).await;
+        database.run(sql).await;
+        database
+            .run(&format!(
+                "CREATE ROLE {name} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}"
+            ))
+            .await;
+        database
+    }
+
+    /// What its owner does: the legacy program beside the adapter.
+    pub async fn run(&self, sql: &str) {
+        execute_postgresql(self.owner().await, sql).await;
+    }
+
+    pub async fn owner(&self) -> PgConnection {
+        self.connection(&self.name).await
+    }
+
+    /// The socket of the server.
+    pub fn socket_file(&self) -> PathBuf {
+        PathBuf::from(&self.socket).join(".s.PGSQL.5432")
+    }
+
+    /// The table of a configuration that reads it.
+    pub fn table(&self) -> String {
+        let Self { socket, name } = self;
+        format!(
+            "postgresql = {{ socket = \"{socket}\", database = \"{name}\", user = \"{name}\" }}"
+        )
+    }
+
+    async fn connection(&self, database: &str) -> PgConnection {
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(&self.socket)
+            .port(5432)
+            .username("postgres")
+            .database(database);
+        PgConnection::connect_with(&options).await.unwrap()
+    }
+}
+
+impl MariaDb {
+    /// A database made by this SQL.
+    pub async fn new(sql: &str) -> Self {
+        let database = Self {
+            socket: socket("LIENTHONG_MARIADB"),
+            name: name(),
+        };
+        let name = &database.name;
+        let create = format!(
+            "CREATE DATABASE {name}; CREATE USER {name}; GRANT SELECT ON {name}.* TO {name}"
+        );
+        execute_mariadb(database.connection("mysql").await, &create).await;
+        database.run(sql).await;
+        database
+    }
+
+    /// What its owner does: the legacy program beside the adapter.
+    pub async fn run(&self, sql: &str) {
+        execute_mariadb(self.owner().await, sql).await;
+    }
+
+    pub async fn owner(&self) -> MySqlConnection {
+        self.connection(&self.name).await
+    }
+
+    /// The socket of the server.
+    pub fn socket_file(&self) -> PathBuf {
+        PathBuf::from(&self.socket)
+    }
+
+    /// The table of a configuration that reads it.
+    pub fn table(&self) -> String {
+        let Self { socket, name } = self;
+        format!("mariadb = {{ socket = \"{socket}\", database = \"{name}\", user = \"{name}\" }}")
+    }
+
+    async fn connection(&self, database: &str) -> MySqlConnection {
+        let options = MySqlConnectOptions::new()
+            .socket(&self.socket)
+            .username("root")
+            .database(database);
+        MySqlConnection::connect_with(&options).await.unwrap()
+    }
+}
+
+async fn execute_postgresql(mut connection: PgConnection, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+async fn execute_mariadb(mut connection: MySqlConnection, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+fn socket(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run the tests with ./check, which starts the databases that they need")
+    })
+}
+
+/// One that no other test has, in this process or another.
+fn name() -> String {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    format!("t{}_{number}", std::process::id())
+}
+
+/// All rows of a statement, with the value of its parameter `:v`, if it has one.
+pub async fn all_rows(
+    database: &Database,
+    engine: Engine,
+    sql: &str,
+    value: Option<Cell>,
+) -> Result<Vec<Vec<Cell>>, DatabaseError> {
+    let field = Field {
+        name: "v",
+        ways: 1,
+        needs_all: false,
+        is_text: false,
+        is_bytes: false,
+    };
+    let fields: Vec<_> = value.iter().map(|_| field).collect();
+    let statement = Statement::parse(sql, &fields, engine).unwrap();
+    let prepared = Arc::new(database.prepare(&statement).await?);
+    assert_eq!(prepared.faults, Vec::<String>::new());
+    let admission = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let values = value.into_iter().collect();
+    let mut rows = database.query(&prepared, values, Instant::now() + HANGS, admission);
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().await? {
+        found.push(row);
+    }
+    Ok(found)
+}

@@ -1,0 +1,119 @@
+# Starts a PostgreSQL and a MariaDB of the tests' own (sourced by check, after provide.sh).
+#
+# They keep their files in a folder below /tmp, answer on Unix sockets only, and end with the shell
+# that sourced this, however it ends. Tests find them by LIENTHONG_POSTGRESQL and LIENTHONG_MARIADB,
+# and make a database each.
+
+provide_databases() {
+    # Debian keeps servers where only root looks for programs.
+    export PATH="$PATH:/usr/sbin"
+    local missing
+    missing=$(missing_databases)
+    [ -n "$missing" ] || return 0
+    found apt-get || refuse "Missing: $missing- and there is no apt-get here. Please install them."
+    # Also for root, since Debian would start a PostgreSQL as a service of this machine.
+    say "These packages are unpacked below .private: $missing"
+    unpack_privately $missing || refuse "Could not download and unpack: $missing"
+    extend_paths
+    missing=$(missing_databases)
+    [ -z "$missing" ] || refuse "Still missing after all that: $missing- please install them."
+}
+
+missing_databases() {
+    [ -n "$(postgresql_programs)" ] || printf 'postgresql '
+    found mariadbd && found mariadb-install-db || printf 'mariadb-server-core '
+    found mariadb && found my_print_defaults || printf 'mariadb-client-core '
+}
+
+# Debian keeps the programs of each version in a folder of their own.
+postgresql_programs() {
+    local program
+    for program in {,"$unpacked"}/usr/lib/postgresql/*/bin/postgres; do
+        [ ! -x "$program" ] || { dirname "$program"; return; }
+    done
+}
+
+# Neither server runs as root, and who runs them cannot look into the folders of root.
+make_programs_reachable() {
+    [ "$(id -u)" = 0 ] && [ -d "$unpacked" ] && ! "${servant[@]}" test -x "$unpacked/usr/bin" ||
+        return 0
+    cp -a "$unpacked" "$databases/programs"
+    export PATH="${PATH//$unpacked/$databases/programs}"
+    export LD_LIBRARY_PATH="${LD_LIBRARY_PATH//$unpacked/$databases/programs}"
+    unpacked=$databases/programs
+}
+
+# Who runs the servers: never root.
+servant=()
+[ "$(id -u)" != 0 ] || servant=(setpriv --reuid=nobody --regid=nogroup --clear-groups --no-new-privs --)
+
+start_databases() {
+    databases=$(mktemp -d "${TMPDIR:-/tmp}/lienthong-databases.XXXXXX")
+    chmod 711 "$databases"
+    # What stands at the other end notices when this shell is gone.
+    exec {leash}> >(trap '' INT TERM HUP; cat > /dev/null; end_databases)
+    say 'Starting a PostgreSQL and a MariaDB for the tests'
+    make_programs_reachable
+    local name
+    for name in postgresql mariadb; do
+        mkdir -m 700 "$databases/$name"
+        [ "$(id -u)" != 0 ] || chown nobody:nogroup "$databases/$name"
+        chmod 755 "$databases/$name"
+        start_"$name" > "$databases/$name.log" 2>&1 ||
+            { cat "$databases/$name.log" >&2; refuse "The tests' own $name does not start; see above."; }
+    done
+    export LIENTHONG_POSTGRESQL=$databases/postgresql LIENTHONG_MARIADB=$databases/mariadb/socket
+}
+
+start_postgresql() {
+    local programs folder=$databases/postgresql
+    programs=$(postgresql_programs)
+    "${servant[@]}" "$programs/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --encoding=UTF8 \
+        --locale=C --no-sync
+    # Its files are gone after the tests: nothing has to survive a power cut.
+    serve postgresql "$programs/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= -c fsync=off \
+        -c max_connections=300
+    wait_for postgresql "${servant[@]}" "$programs/pg_isready" --quiet --host="$folder"
+}
+
+start_mariadb() {
+    local folder=$databases/mariadb base
+    base=$(dirname "$(dirname "$(command -v mariadb-install-db)")")
+    local common=(--no-defaults --basedir="$base" --datadir="$folder/data")
+    mkdir "$folder/data"
+    [ "$(id -u)" != 0 ] || chown nobody:nogroup "$folder/data"
+    "${servant[@]}" mariadb-install-db "${common[@]}" --auth-root-authentication-method=normal --skip-test-db
+    serve mariadb mariadbd "${common[@]}" --socket="$folder/socket" --pid-file="$folder/own.pid" \
+        --skip-networking --innodb-flush-log-at-trx-commit=0 --max-connections=300
+    wait_for mariadb "${servant[@]}" mariadb --no-defaults --socket="$folder/socket" --user=root --execute='DO 1'
+}
+
+# Beyond the reach of a Ctrl-C in the terminal, and without the leash.
+serve() {
+    local name=$1
+    shift
+    "${servant[@]}" setsid "$@" {leash}>&- &
+    echo $! > "$databases/$name.pid"
+}
+
+wait_for() {
+    local name=$1 deadline=$((SECONDS + 60))
+    shift
+    until "$@"; do
+        kill -0 "$(cat "$databases/$name.pid")" || return 1
+        [ $SECONDS -lt $deadline ] || return 1
+        read -rt 0.1 <> <(:) || :
+    done
+}
+
+end_databases() {
+    local pid
+    for pid in $(cat "$databases"/*.pid); do kill -QUIT "$pid"; done
+    rm -rf "$databases"
+} 2> /dev/null
+
+mkdir -p "$private"
+( flock 9; provide_databases ) 9> "$private/lock"
+extend_paths
+export PATH="$PATH:/usr/sbin"
+start_databases
