@@ -1,6 +1,6 @@
 # Starts a PostgreSQL and a MariaDB of the tests' own (sourced by check, after provide.sh).
 #
-# They keep their files in a folder below /tmp, answer on Unix sockets only, and end with the shell
+# They keep their files in a folder below /tmp, answer on this machine only, and end with the shell
 # that sourced this, however it ends. Tests find them by LIENTHONG_POSTGRESQL and LIENTHONG_MARIADB,
 # and make a database each.
 
@@ -54,6 +54,7 @@ start_databases() {
     exec {leash}> >(trap '' INT TERM HUP; cat > /dev/null; end_databases)
     say 'Starting a PostgreSQL and a MariaDB for the tests'
     make_programs_reachable
+    make_certificates > "$databases/tls.log" 2>&1 || { cat "$databases/tls.log" >&2; refuse 'openssl makes no certificates'; }
     local name
     for name in postgresql mariadb; do
         mkdir -m 700 "$databases/$name"
@@ -63,17 +64,37 @@ start_databases() {
             { cat "$databases/$name.log" >&2; refuse "The tests' own $name does not start; see above."; }
     done
     export LIENTHONG_POSTGRESQL=$databases/postgresql LIENTHONG_MARIADB=$databases/mariadb/socket
+    export LIENTHONG_DATABASES_CA=$databases/tls/ca.pem
 }
+
+# For the loopback ports, which both have for the tests of TLS: one authority, one server's certificate.
+make_certificates() {
+    local tls=$databases/tls
+    mkdir -m 755 "$tls"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
+        -keyout "$tls/ca.key" -out "$tls/ca.pem"
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost \
+        -keyout "$tls/server.key" -out "$tls/server.csr"
+    openssl x509 -req -in "$tls/server.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -days 2 -out "$tls/server.pem" \
+        -extfile <(printf 'subjectAltName = DNS:localhost')
+    [ "$(id -u)" != 0 ] || chown nobody:nogroup "$tls/server.key"
+    chmod 600 "$tls/server.key"
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 start_postgresql() {
     local programs folder=$databases/postgresql
     programs=$(postgresql_programs)
-    "${servant[@]}" "$programs/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --encoding=UTF8 \
-        --locale=C --no-sync
+    "${servant[@]}" "$programs/initdb" --pgdata="$folder/data" --username=postgres --auth-local=trust \
+        --auth-host=scram-sha-256 --encoding=UTF8 --locale=C --no-sync
+    export LIENTHONG_POSTGRESQL_PORT
+    LIENTHONG_POSTGRESQL_PORT=$(free_port)
     # Its files are gone after the tests: nothing has to survive a power cut.
-    serve postgresql "$programs/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= -c fsync=off \
-        -c max_connections=300
-    wait_for postgresql "${servant[@]}" "$programs/pg_isready" --quiet --host="$folder"
+    serve postgresql "$programs/postgres" -D "$folder/data" -k "$folder" -c listen_addresses=127.0.0.1 \
+        -p "$LIENTHONG_POSTGRESQL_PORT" -c ssl=on -c ssl_cert_file="$databases/tls/server.pem" \
+        -c ssl_key_file="$databases/tls/server.key" -c fsync=off -c max_connections=300
+    wait_for postgresql "${servant[@]}" "$programs/pg_isready" --quiet --host="$folder" --port="$LIENTHONG_POSTGRESQL_PORT"
 }
 
 start_mariadb() {
@@ -83,8 +104,11 @@ start_mariadb() {
     mkdir "$folder/data"
     [ "$(id -u)" != 0 ] || chown nobody:nogroup "$folder/data"
     "${servant[@]}" mariadb-install-db "${common[@]}" --auth-root-authentication-method=normal --skip-test-db
+    export LIENTHONG_MARIADB_PORT
+    LIENTHONG_MARIADB_PORT=$(free_port)
     serve mariadb mariadbd "${common[@]}" --socket="$folder/socket" --pid-file="$folder/own.pid" \
-        --skip-networking --innodb-flush-log-at-trx-commit=0 --max-connections=300
+        --bind-address=127.0.0.1 --port="$LIENTHONG_MARIADB_PORT" --ssl-cert="$databases/tls/server.pem" \
+        --ssl-key="$databases/tls/server.key" --innodb-flush-log-at-trx-commit=0 --max-connections=300
     wait_for mariadb "${servant[@]}" mariadb --no-defaults --socket="$folder/socket" --user=root --execute='DO 1'
 }
 

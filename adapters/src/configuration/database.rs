@@ -59,8 +59,13 @@ pub struct ServerSettings {
 /// Where a database server is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
-    /// A Unix socket: of PostgreSQL its folder, of MariaDB the socket itself.
-    Unix(PathBuf),
+    /// A Unix socket.
+    Unix {
+        /// Of PostgreSQL the folder of its sockets, of MariaDB the socket itself.
+        path: PathBuf,
+        /// Of PostgreSQL: a part of the name of its socket.
+        port: u16,
+    },
     /// A host and port.
     Tcp {
         /// A name or an address.
@@ -182,10 +187,13 @@ fn server(
     };
     let authority = table.ca.map(|ca| folder.join(ca));
     let address = match (table.socket, table.host) {
-        (Some(_), None) if authority.is_some() || table.port.is_some() => {
-            return fault("a Unix socket has no port and no `ca`; remove them".to_owned());
+        (Some(_), None) if authority.is_some() => {
+            return fault("there is no TLS on a Unix socket; remove `ca`".to_owned());
         }
-        (Some(socket), None) => ServerAddress::Unix(folder.join(socket)),
+        (Some(socket), None) => ServerAddress::Unix {
+            path: folder.join(socket),
+            port: table.port.unwrap_or(usual_port),
+        },
         (None, Some(host)) if authority.is_none() && !is_this_machine(&host) => {
             return fault(format!(
                 "{host} is another machine, and records would travel in plaintext; give the certificates by which the \
@@ -230,7 +238,7 @@ impl fmt::Display for Source {
         };
         let (engine, database) = (self.engine().name(), &server.database);
         match &server.address {
-            ServerAddress::Unix(path) => {
+            ServerAddress::Unix { path, .. } => {
                 write!(
                     formatter,
                     "{engine} database {database} at {}",

@@ -67,7 +67,7 @@ fn the_example_is_read_with_its_defaults() {
 fn an_unknown_key_is_named_with_its_line() {
     let found = problems("connections = 4", "conections = 4");
     assert!(
-        found[0].starts_with("line 16, [database]: unknown field `conections`"),
+        found[0].starts_with("line 15, [database]: unknown field `conections`"),
         "{found:?}"
     );
     let found = problems("timeout = \"30s\"", "timout = \"30s\"");
@@ -215,4 +215,65 @@ fn all_problems_are_told_at_once_in_the_error() {
             .to_string()
             .starts_with("population.toml cannot be used:\n  line 9, [listen]: ")
     );
+}
+
+#[test]
+fn a_database_is_one_and_is_reached_safely() {
+    let sqlite = "sqlite = \"population.db\" ";
+    let server = |keys: &str| format!("postgresql = {{ database = \"d\", user = \"u\"{keys} }}\n#");
+    for (keys, expected) in [
+        ("", "give either `socket` or `host`"),
+        (
+            ", socket = \"/s\", host = \"h\"",
+            "give either `socket` or `host`",
+        ),
+        (
+            ", host = \"db.example.vn\"",
+            "db.example.vn is another machine, and records would travel in plaintext",
+        ),
+        (", host = \"10.0.0.1\"", "10.0.0.1 is another machine"),
+        (
+            ", socket = \"/s\", ca = \"c\"",
+            "there is no TLS on a Unix socket",
+        ),
+        (
+            ", socket = \"/s\", password = \"x\"",
+            "unknown field `password`",
+        ),
+        (
+            ", socket = \"/s\", password_file = \"f\", password_variable = \"V\"",
+            "give either `password_file` or `password_variable`",
+        ),
+    ] {
+        assert_problem(sqlite, &server(keys), expected);
+    }
+    assert_problem(
+        sqlite,
+        "#",
+        "give one of `sqlite`, `postgresql` and `mariadb`",
+    );
+    let both = format!("sqlite = \"x.db\"\n{}", server(", socket = \"/s\""));
+    assert_problem(
+        sqlite,
+        &both,
+        "give one of `sqlite`, `postgresql` and `mariadb`",
+    );
+    let expected = "memory_bytes is for SQLite, which works in this program; remove it";
+    assert_problem(sqlite, &server(", socket = \"/s\""), expected);
+
+    let text = EXAMPLE.replacen("memory_bytes = 134217728", "#", 1);
+    let source = |keys: &str| {
+        let parsed = parse(&text.replacen(sqlite, &server(keys), 1)).unwrap();
+        parsed.database.source.to_string()
+    };
+    assert_eq!(
+        source(", socket = \"s\""),
+        "PostgreSQL database d at /etc/adapter/s"
+    );
+    assert_eq!(
+        source(", host = \"::1\""),
+        "PostgreSQL database d at ::1:5432"
+    );
+    let tls = ", host = \"db.example.vn\", port = 1, ca = \"ca.pem\"";
+    assert_eq!(source(tls), "PostgreSQL database d at db.example.vn:1");
 }

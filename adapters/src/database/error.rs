@@ -67,6 +67,22 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// A server cannot be reached.
+    pub(super) const fn no_server(detail: String) -> Self {
+        Self::Unavailable {
+            detail,
+            remedy: "see that the server runs and that its address is right",
+        }
+    }
+
+    /// A server is not known by its certificate.
+    pub(super) const fn unknown_server(detail: String) -> Self {
+        Self::Unavailable {
+            detail,
+            remedy: "see that `ca` holds the authority of its certificate, and that `host` is a name in it",
+        }
+    }
+
     /// The driver says something that has no meaning for a caller.
     pub(super) const fn of_driver() -> Self {
         Self::Stopped {

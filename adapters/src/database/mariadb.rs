@@ -55,7 +55,9 @@ impl MariaDbDriver {
             None => options,
         };
         let options = match &server.address {
-            ServerAddress::Unix(socket) => options.socket(socket).ssl_mode(MySqlSslMode::Disabled),
+            ServerAddress::Unix { path, .. } => {
+                options.socket(path).ssl_mode(MySqlSslMode::Disabled)
+            }
             ServerAddress::Tcp {
                 host,
                 port,
@@ -358,14 +360,10 @@ fn cells(row: &MySqlRow) -> Result<Vec<Cell>, DatabaseError> {
 
 /// What an error of the driver means for a caller; see https://mariadb.com/kb/en/mariadb-error-code-reference/.
 fn classify(error: sqlx::Error) -> DatabaseError {
-    let unavailable = |detail: String| DatabaseError::Unavailable {
-        detail,
-        remedy: "see that the server runs and that its address is right",
-    };
     let fault = match &error {
         sqlx::Error::Database(fault) => fault.try_downcast_ref::<MySqlDatabaseError>(),
-        sqlx::Error::Io(fault) => return unavailable(fault.to_string()),
-        sqlx::Error::Tls(fault) => return unavailable(fault.to_string()),
+        sqlx::Error::Io(fault) => return DatabaseError::no_server(fault.to_string()),
+        sqlx::Error::Tls(fault) => return DatabaseError::unknown_server(fault.to_string()),
         _ => None,
     };
     let Some(fault) = fault else {
@@ -376,7 +374,7 @@ fn classify(error: sqlx::Error) -> DatabaseError {
         1969 => DatabaseError::Deadline,
         1205 | 1213 => DatabaseError::Locked,
         1037 | 1038 | 1041 => DatabaseError::Memory,
-        1040 | 1053 | 1203 | 1226 | 1317 | 1927 => unavailable(detail),
+        1040 | 1053 | 1203 | 1226 | 1317 | 1927 => DatabaseError::no_server(detail),
         1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 | 1698 => DatabaseError::Denied { detail },
         126 | 127 | 144 | 145 | 1034 | 1035 | 1194 | 1195 => DatabaseError::Damaged { detail },
         number => DatabaseError::Statement {

@@ -53,7 +53,10 @@ impl PostgresqlDriver {
             .application_name("lienthong-adapter")
             .disable_statement_logging();
         let options = match &server.address {
-            ServerAddress::Unix(folder) => options.socket(folder).ssl_mode(PgSslMode::Disable),
+            ServerAddress::Unix { path, port } => options
+                .socket(path)
+                .port(*port)
+                .ssl_mode(PgSslMode::Disable),
             ServerAddress::Tcp {
                 host,
                 port,
@@ -326,14 +329,10 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, DatabaseError> {
 
 /// What an error of the driver means for a caller; see https://www.postgresql.org/docs/current/errcodes-appendix.html.
 fn classify(error: sqlx::Error) -> DatabaseError {
-    let unavailable = |detail: String| DatabaseError::Unavailable {
-        detail,
-        remedy: "see that the server runs and that its address is right",
-    };
     let fault = match &error {
         sqlx::Error::Database(fault) => fault.try_downcast_ref::<PgDatabaseError>(),
-        sqlx::Error::Io(fault) => return unavailable(fault.to_string()),
-        sqlx::Error::Tls(fault) => return unavailable(fault.to_string()),
+        sqlx::Error::Io(fault) => return DatabaseError::no_server(fault.to_string()),
+        sqlx::Error::Tls(fault) => return DatabaseError::unknown_server(fault.to_string()),
         _ => None,
     };
     let Some(fault) = fault else {
@@ -351,7 +350,7 @@ fn classify(error: sqlx::Error) -> DatabaseError {
             .iter()
             .any(|class| code.starts_with(class)) =>
         {
-            unavailable(detail)
+            DatabaseError::no_server(detail)
         }
         code => DatabaseError::Statement {
             engine: Engine::Postgresql.name(),

@@ -11,4 +11,5 @@ mod harness;
 mod mariadb;
 mod postgresql;
 mod server_faults;
+mod server_tls;
 mod servers;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use adapters::{
-    configuration::{DatabaseSettings, ServerAddress, ServerSettings, Source},
+    configuration::{DatabaseSettings, ServerSettings, Source},
     database::{Database, DatabaseError},
     engine::Engine,
     field_type::Cell,
@@ -19,7 +19,7 @@ use crate::{
 async fn open(database: &MariaDb) -> Database {
     let settings = DatabaseSettings {
         source: Source::MariaDb(ServerSettings {
-            address: ServerAddress::Unix(database.socket_file()),
+            address: database.address(),
             database: database.name.clone(),
             user: database.name.clone(),
             password: None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adapters::{
-    configuration::{DatabaseSettings, ServerAddress, ServerSettings, Source},
+    configuration::{DatabaseSettings, ServerSettings, Source},
     database::{Database, DatabaseError},
     engine::Engine,
     field_type::Cell,
@@ -16,10 +16,9 @@ use crate::{
 };
 
 async fn open(database: &Postgresql) -> Database {
-    let socket = database.socket_file();
     let settings = DatabaseSettings {
         source: Source::Postgresql(ServerSettings {
-            address: ServerAddress::Unix(socket.parent().unwrap().to_owned()),
+            address: database.address(),
             database: database.name.clone(),
             user: database.name.clone(),
             password: None,

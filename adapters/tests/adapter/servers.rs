@@ -9,6 +9,7 @@ use std::{
 };
 
 use adapters::{
+    configuration::ServerAddress,
     database::{Database, DatabaseError},
     engine::Engine,
     field_type::Cell,
@@ -16,7 +17,8 @@ use adapters::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection, MySqlConnection, PgConnection, mysql::MySqlConnectOptions,
+    AssertSqlSafe, Connection, MySqlConnection, PgConnection,
+    mysql::{MySqlConnectOptions, MySqlSslMode},
     postgres::PgConnectOptions,
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -26,12 +28,14 @@ use crate::harness::HANGS;
 /// A database of the PostgreSQL server.
 pub struct Postgresql {
     socket: String,
+    pub port: u16,
     pub name: String,
 }
 
 /// A database of the MariaDB server.
 pub struct MariaDb {
     socket: String,
+    pub port: u16,
     pub name: String,
 }
 
@@ -39,7 +43,8 @@ impl Postgresql {
     /// A database in an encoding of the server's, made by this SQL.
     pub async fn new(encoding: &str, sql: &str) -> Self {
         let database = Self {
-            socket: socket("LIENTHONG_POSTGRESQL"),
+            socket: variable("LIENTHONG_POSTGRESQL"),
+            port: variable("LIENTHONG_POSTGRESQL_PORT").parse().unwrap(),
             name: name(),
         };
         let name = &database.name;
@@ -67,21 +72,28 @@ impl Postgresql {
 
     /// The socket of the server.
     pub fn socket_file(&self) -> PathBuf {
-        PathBuf::from(&self.socket).join(".s.PGSQL.5432")
+        PathBuf::from(&self.socket).join(format!(".s.PGSQL.{}", self.port))
+    }
+
+    pub fn address(&self) -> ServerAddress {
+        ServerAddress::Unix {
+            path: self.socket.clone().into(),
+            port: self.port,
+        }
     }
 
     /// The table of a configuration that reads it.
     pub fn table(&self) -> String {
-        let Self { socket, name } = self;
+        let Self { socket, port, name } = self;
         format!(
-            "postgresql = {{ socket = \"{socket}\", database = \"{name}\", user = \"{name}\" }}"
+            "postgresql = {{ socket = \"{socket}\", port = {port}, database = \"{name}\", user = \"{name}\" }}"
         )
     }
 
     async fn connection(&self, database: &str) -> PgConnection {
         let options = PgConnectOptions::new_without_pgpass()
             .socket(&self.socket)
-            .port(5432)
+            .port(self.port)
             .username("postgres")
             .database(database);
         PgConnection::connect_with(&options).await.unwrap()
@@ -92,7 +104,8 @@ impl MariaDb {
     /// A database made by this SQL.
     pub async fn new(sql: &str) -> Self {
         let database = Self {
-            socket: socket("LIENTHONG_MARIADB"),
+            socket: variable("LIENTHONG_MARIADB"),
+            port: variable("LIENTHONG_MARIADB_PORT").parse().unwrap(),
             name: name(),
         };
         let name = &database.name;
@@ -118,9 +131,16 @@ impl MariaDb {
         PathBuf::from(&self.socket)
     }
 
+    pub fn address(&self) -> ServerAddress {
+        ServerAddress::Unix {
+            path: self.socket.clone().into(),
+            port: self.port,
+        }
+    }
+
     /// The table of a configuration that reads it.
     pub fn table(&self) -> String {
-        let Self { socket, name } = self;
+        let Self { socket, name, .. } = self;
         format!("mariadb = {{ socket = \"{socket}\", database = \"{name}\", user = \"{name}\" }}")
     }
 
@@ -128,6 +148,7 @@ impl MariaDb {
         let options = MySqlConnectOptions::new()
             .socket(&self.socket)
             .username("root")
+            .ssl_mode(MySqlSslMode::Disabled)
             .database(database);
         MySqlConnection::connect_with(&options).await.unwrap()
     }
@@ -145,7 +166,7 @@ async fn execute_mariadb(mut connection: MySqlConnection, sql: &str) {
     connection.close().await.unwrap();
 }
 
-fn socket(variable: &str) -> String {
+pub fn variable(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run the tests with ./check, which starts the databases that they need")
     })
