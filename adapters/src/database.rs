@@ -1,6 +1,6 @@
 //! The database of an adapter, opened for reading only: statements prepared, and rows as a stream.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -156,4 +156,11 @@ impl Prepared {
         };
         (!takes).then(fault)
     }
+}
+
+/// The certificates (PEM) by which a server is known.
+fn read_authority(path: &Path) -> Result<Vec<u8>, DatabaseError> {
+    std::fs::read(path).map_err(|error| DatabaseError::Denied {
+        detail: format!("ca {}: {error}", path.display()),
+    })
 }

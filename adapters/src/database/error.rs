@@ -1,5 +1,7 @@
 //! What can go wrong in a database; never a value of it.
 
+use std::io;
+
 /// What went wrong in the database; never a value of it.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -12,7 +14,7 @@ pub enum DatabaseError {
         remedy: &'static str,
     },
     /// It does not let this account in, or not to what is asked for.
-    #[error("the database refuses this account: {detail}")]
+    #[error("the database does not let this account in: {detail}")]
     Denied {
         /// What the engine said.
         detail: String,
@@ -72,6 +74,15 @@ impl DatabaseError {
         Self::Unavailable {
             detail,
             remedy: "see that the server runs and that its address is right",
+        }
+    }
+
+    /// The way to a server fails.
+    pub(super) fn of_network(fault: &io::Error) -> Self {
+        match fault.kind() {
+            // What TLS says of a certificate comes as this.
+            io::ErrorKind::InvalidData => Self::unknown_server(fault.to_string()),
+            _ => Self::no_server(fault.to_string()),
         }
     }
 

@@ -11,6 +11,7 @@ use sqlx::{
 use super::{
     DatabaseError, Prepared,
     pool::{Driver, REST, Run},
+    read_authority,
 };
 use crate::{
     configuration::{ServerAddress, ServerSettings},
@@ -68,7 +69,7 @@ impl MariaDbDriver {
                     None => options.ssl_mode(MySqlSslMode::Disabled),
                     Some(authority) => options
                         .ssl_mode(MySqlSslMode::VerifyIdentity)
-                        .ssl_ca(authority),
+                        .ssl_ca_from_pem(read_authority(authority)?),
                 }
             }
         };
@@ -362,7 +363,7 @@ fn cells(row: &MySqlRow) -> Result<Vec<Cell>, DatabaseError> {
 fn classify(error: sqlx::Error) -> DatabaseError {
     let fault = match &error {
         sqlx::Error::Database(fault) => fault.try_downcast_ref::<MySqlDatabaseError>(),
-        sqlx::Error::Io(fault) => return DatabaseError::no_server(fault.to_string()),
+        sqlx::Error::Io(fault) => return DatabaseError::of_network(fault),
         sqlx::Error::Tls(fault) => return DatabaseError::unknown_server(fault.to_string()),
         _ => None,
     };

@@ -11,6 +11,7 @@ use sqlx::{
 use super::{
     DatabaseError, Prepared,
     pool::{Driver, REST, Run},
+    read_authority,
 };
 use crate::{
     configuration::{ServerAddress, ServerSettings},
@@ -67,7 +68,7 @@ impl PostgresqlDriver {
                     None => options.ssl_mode(PgSslMode::Disable),
                     Some(authority) => options
                         .ssl_mode(PgSslMode::VerifyFull)
-                        .ssl_root_cert(authority),
+                        .ssl_root_cert_from_pem(read_authority(authority)?),
                 }
             }
         };
@@ -331,7 +332,7 @@ fn cells(row: &PgRow) -> Result<Vec<Cell>, DatabaseError> {
 fn classify(error: sqlx::Error) -> DatabaseError {
     let fault = match &error {
         sqlx::Error::Database(fault) => fault.try_downcast_ref::<PgDatabaseError>(),
-        sqlx::Error::Io(fault) => return DatabaseError::no_server(fault.to_string()),
+        sqlx::Error::Io(fault) => return DatabaseError::of_network(fault),
         sqlx::Error::Tls(fault) => return DatabaseError::unknown_server(fault.to_string()),
         _ => None,
     };

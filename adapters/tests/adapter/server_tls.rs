@@ -126,13 +126,13 @@ async fn another_server_or_another_password_is_refused() {
                 "localhost",
                 "ca = \"CA\", password_file = \"password\"",
                 "bi mat",
-                "the database refuses this account",
+                "does not let this account in",
             ),
             (
                 "localhost",
                 "ca = \"CA\"",
                 "bí mật",
-                "the database refuses this account",
+                "does not let this account in",
             ),
             (
                 "localhost",
@@ -150,7 +150,7 @@ async fn another_server_or_another_password_is_refused() {
                 "localhost",
                 "ca = \"missing.pem\", password_file = \"password\"",
                 "bí mật",
-                "No such file",
+                "missing.pem: No such file",
             ),
         ] {
             let keys = keys.replace("CA", &ca);
