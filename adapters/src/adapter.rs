@@ -21,7 +21,7 @@ use crate::{
     configuration::{Configuration, Listen, Method, Note},
     database::Database,
     error::Error,
-    inspection::{Fit, Misfit, Unfit, fit, open_for_reading},
+    inspection::{Fit, Misfit, Unfit, fit_method, open_for_reading, open_for_writing},
     lock::Lock,
     method_service::{MethodService, Parameter, ReplyColumn, ServedMethod},
     schema::Schema,
@@ -80,12 +80,14 @@ impl Adapter {
             database: configuration.database.source.to_string(),
             source,
         };
+        let writers = open_for_writing(&configuration).await?;
         let database = open_for_reading(&configuration).await?;
+        let engine = configuration.database.source.engine();
         let admission = Arc::new(Semaphore::new(configuration.limits.concurrent_calls));
         let mut methods = Vec::new();
         let mut misfits = Vec::new();
         for method in &configuration.methods {
-            match fit(method, &database).await {
+            match fit_method(method, &database, writers.as_ref(), engine).await {
                 Ok(fit) => {
                     let served = served_method(
                         &configuration,
@@ -302,6 +304,7 @@ fn served_method(
         request,
         reply,
         statement: fit.statement,
+        write: fit.write,
         database,
         limits: configuration.limits,
         admission,

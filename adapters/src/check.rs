@@ -10,7 +10,7 @@ use crate::{
     encoding::Undecodable,
     error::Error,
     field_type::{Cell, FieldType},
-    inspection::{Fit, Misfit, Unfit, fit, open_for_reading},
+    inspection::{Fit, Misfit, Unfit, fit_method, open_for_reading, open_for_writing},
 };
 
 /// The most rows that a sample decodes.
@@ -91,7 +91,9 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
         database: configuration.database.source.to_string(),
         source,
     };
+    let writers = open_for_writing(configuration).await?;
     let database = open_for_reading(configuration).await?;
+    let engine = configuration.database.source.engine();
     let mut report = Report {
         methods: Vec::new(),
         misfits: Vec::new(),
@@ -103,7 +105,7 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
                 fault,
             });
         };
-        let fit = match fit(method, &database).await {
+        let fit = match fit_method(method, &database, writers.as_ref(), engine).await {
             Ok(fit) => fit,
             Err(Unfit::Database(error)) => return Err(failed(error)),
             Err(Unfit::Faults(faults)) => {

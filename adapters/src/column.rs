@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     date_format::{DateFormat, PartialDate},
-    encoding::{Encoding, SPELLINGS, TextForm, Undecodable},
+    encoding::{Encoding, SPELLINGS, TextForm, Undecodable, normal},
     field_type::{Cell, FieldType},
 };
 
@@ -242,6 +242,36 @@ impl ColumnRules {
         }
     }
 
+    /// What is stored for a value: the first of its forms, which must be read as the same value again.
+    ///
+    /// # Errors
+    /// What was expected instead, in words.
+    pub fn store(&self, field_type: FieldType, value: &Value) -> Result<Cell, &'static str> {
+        let expected = self.expectation(field_type);
+        let (value, is_plain_text) = match (&self.meaning, value) {
+            (Meaning::Plain, Value::String(text)) if field_type == FieldType::Text => {
+                (Value::String(normal(text)), true)
+            }
+            _ => (value.clone(), false),
+        };
+        let cell = self
+            .bind(field_type, &value)?
+            .into_iter()
+            .next()
+            .ok_or(expected)?;
+        if let (true, Cell::Text(bytes)) = (is_plain_text, &cell) {
+            let read = self.text.decode(bytes);
+            let read = match self.padded_to {
+                Some(_) => read.text.trim_end_matches(' ').to_owned(),
+                None => read.text,
+            };
+            if Value::String(read) != value {
+                return Err("text that the column holds so that it is read as the same again");
+            }
+        }
+        Ok(cell)
+    }
+
     /// A form of the configuration that the encoding of the column cannot hold, so that no value has it.
     #[must_use]
     pub fn unencodable_form(&self) -> Option<&str> {
@@ -347,7 +377,7 @@ impl Meaning {
                 } else {
                     significant
                 };
-                let both = || vec![significant.to_owned(), text.clone()];
+                let both = || vec![text.clone(), significant.to_owned()];
                 (is_number && text.len() == *digits).then(both)
             }
             (Self::Codes(codes), Value::String(text)) => {

@@ -22,9 +22,11 @@ mod fields;
 mod file;
 mod findings;
 mod validation;
+mod write;
 
 pub use database::{DatabaseSettings, PasswordPlace, ServerAddress, ServerSettings, Source};
 pub(crate) use validation::SUBJECT_MARK;
+pub use write::{Once, Step, Write};
 
 /// The configuration of one adapter: one service over one database.
 #[derive(Debug, Clone)]
@@ -83,8 +85,10 @@ pub struct Method {
     pub kind: MethodKind,
     /// The comment of the method in the `.proto`.
     pub doc: String,
-    /// The SQL text.
+    /// The SQL text of the answer.
     pub statement: Statement,
+    /// What is written before; none if the method only reads.
+    pub write: Option<Write>,
     /// The request field that identifies the person whose record is read.
     pub subject: Option<String>,
     /// The answer when no row matches.
@@ -213,6 +217,11 @@ impl Configuration {
         validation::validate(path, text, file)
     }
 
+    /// Whether a method writes.
+    pub fn writes(&self) -> bool {
+        self.methods.iter().any(|method| method.write.is_some())
+    }
+
     /// The lock file with the field numbers, beside the configuration.
     pub fn lock_path(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
@@ -273,6 +282,18 @@ impl RequestField {
     /// What was expected instead, in words.
     pub fn bind(&self, value: &Value, width: Width) -> Result<Vec<Cell>, &'static str> {
         Ok(width.fill(self.rules.bind(self.field_type, value)?))
+    }
+
+    /// The same for a statement that stores it: first what is stored.
+    ///
+    /// # Errors
+    /// What was expected instead, in words.
+    pub fn bind_to_store(&self, value: &Value, width: Width) -> Result<Vec<Cell>, &'static str> {
+        let stored = self.rules.store(self.field_type, value)?;
+        let mut cells = self.bind(value, width)?;
+        cells.retain(|cell| *cell != stored);
+        cells.insert(0, stored);
+        Ok(width.fill(cells))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The database of an adapter, opened for reading only: statements prepared, and rows as a stream.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -8,7 +8,7 @@ use crate::{
     column::Meaning,
     configuration::{DatabaseSettings, RequestField, Source},
     field_type::Cell,
-    statement::{Bind, Statement},
+    statement::{Bind, Form, Purpose, Statement},
 };
 
 mod error;
@@ -17,9 +17,11 @@ mod pool;
 mod postgresql;
 mod rows;
 mod sqlite;
+mod transaction;
 
 pub use error::DatabaseError;
 pub use rows::Rows;
+pub use transaction::Transaction;
 
 use mariadb::MariaDbDriver;
 use pool::{Driver, Pool};
@@ -67,20 +69,28 @@ macro_rules! with_pool {
 }
 
 impl Database {
-    /// Opens the database and proves that it can be read.
+    /// Opens the database for reading and proves that it can be read.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+        Self::open_for(settings, Purpose::Reading).await
+    }
+
+    /// Opens the database for what its connections are for: those that read cannot write.
+    pub async fn open_for(
+        settings: &DatabaseSettings,
+        purpose: Purpose,
+    ) -> Result<Self, DatabaseError> {
         let (places, wait) = (settings.connections, settings.lock_timeout);
         let connections = match &settings.source {
             Source::Sqlite { path, memory_bytes } => {
-                let driver = SqliteDriver::new(path.clone(), *memory_bytes, wait);
+                let driver = SqliteDriver::new(path.clone(), *memory_bytes, wait, purpose);
                 Connections::Sqlite(Arc::new(Pool::new(driver, places)))
             }
             Source::Postgresql(server) => {
-                let driver = PostgresqlDriver::new(server, wait)?;
+                let driver = PostgresqlDriver::new(server, wait, purpose)?;
                 Connections::Postgresql(Arc::new(Pool::new(driver, places)))
             }
             Source::MariaDb(server) => {
-                let driver = MariaDbDriver::new(server, wait)?;
+                let driver = MariaDbDriver::new(server, wait, purpose)?;
                 Connections::MariaDb(Arc::new(Pool::new(driver, places)))
             }
         };
@@ -100,6 +110,13 @@ impl Database {
     pub async fn may_write(&self) -> Result<Option<String>, DatabaseError> {
         with_pool!(self, pool => {
             pool.ask(async |driver, session| driver.may_write(session).await).await
+        })
+    }
+
+    /// Whether no two rows of a table have the same values in these columns, as its indexes say.
+    pub async fn is_unique(&self, table: &str, columns: &[String]) -> Result<bool, DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.is_unique(session, table, columns).await).await
         })
     }
 
@@ -138,9 +155,21 @@ impl Database {
 }
 
 impl Prepared {
+    /// The first value that the type of its parameter cannot hold, and what it can.
+    #[must_use]
+    pub fn unbindable(&self, values: &[Cell]) -> Option<(usize, &'static str)> {
+        let mut bound = self.binds.iter().zip(&self.types);
+        bound.find_map(|(bind, of_type)| {
+            let value = values.get(bind.value)?;
+            let is_bound = bind.form == Form::Presence || of_type.can_be(value);
+            (!is_bound).then(|| (bind.value, of_type.expectation()))
+        })
+    }
+
     /// Why a value of a field cannot be bound, if the database says so of the parameter.
     pub fn misfit(&self, value: usize, field: &RequestField) -> Option<String> {
-        let parameter = self.types.get(value)?;
+        let of_value = |bind: &Bind| bind.value == value && bind.form != Form::Presence;
+        let parameter = self.types.get(self.binds.iter().position(of_value)?)?;
         let has_forms = field.rules.meaning != Meaning::Plain;
         let takes = match has_forms {
             true => parameter.takes_forms(),
@@ -163,4 +192,21 @@ fn read_authority(path: &Path) -> Result<Vec<u8>, DatabaseError> {
     std::fs::read(path).map_err(|error| DatabaseError::Denied {
         detail: format!("ca {}: {error}", path.display()),
     })
+}
+
+/// Whether one of the unique indexes, given as pairs of index and column, is on some of these columns and no other.
+fn covers(found: Vec<(String, Option<String>)>, columns: &[String]) -> bool {
+    let mut indexes: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    for (index, column) in found {
+        indexes.entry(index).or_default().push(column);
+    }
+    let is_among = |column: &Option<String>| {
+        let column = column.as_deref();
+        columns
+            .iter()
+            .any(|wanted| column.is_some_and(|column| column.eq_ignore_ascii_case(wanted)))
+    };
+    indexes
+        .values()
+        .any(|of_index| of_index.iter().all(is_among))
 }

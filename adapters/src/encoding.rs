@@ -228,7 +228,7 @@ impl Decoded {
 }
 
 /// In normal form C.
-fn normal(text: &str) -> String {
+pub(crate) fn normal(text: &str) -> String {
     NFC.normalize(text).into_owned()
 }
 

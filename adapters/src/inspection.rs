@@ -3,9 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    configuration::{Configuration, Method},
+    configuration::{Configuration, Method, Once, Write},
     database::{Database, DatabaseError, Prepared},
+    engine::Engine,
     error::Error,
+    key_table::{self, KeyTable},
+    statement::{Purpose, Statement},
+    writing::{ServedOnce, ServedStep, ServedWrite},
 };
 
 /// A method that does not fit its database, and what to do about it.
@@ -31,6 +35,10 @@ pub(crate) async fn open_for_reading(configuration: &Configuration) -> Result<Da
         source,
     };
     let database = Database::open(settings).await.map_err(failed)?;
+    // One account for all methods: if some write, it may.
+    if configuration.writes() {
+        return Ok(database);
+    }
     match database.may_write().await.map_err(failed)? {
         None => Ok(database),
         Some(what) => Err(Error::MayWrite {
@@ -40,12 +48,14 @@ pub(crate) async fn open_for_reading(configuration: &Configuration) -> Result<Da
     }
 }
 
-/// A statement that fits its method.
+/// A method that fits its database.
 pub(crate) struct Fit {
     /// As the database has prepared it.
     pub(crate) statement: Arc<Prepared>,
     /// The columns of each reply field, in order.
     pub(crate) positions: Vec<Vec<usize>>,
+    /// What is written before; none if the method only reads.
+    pub(crate) write: Option<ServedWrite>,
 }
 
 /// Why a statement does not fit.
@@ -56,29 +66,36 @@ pub(crate) enum Unfit {
     Database(DatabaseError),
 }
 
-/// Has the database prepare the statement of a method, and compares.
-pub(crate) async fn fit(method: &Method, database: &Database) -> Result<Fit, Unfit> {
-    let described = database
-        .prepare(&method.statement)
-        .await
-        .map_err(|error| match error {
-            DatabaseError::Statement { engine, detail, .. } => {
-                Unfit::Faults(vec![format!("{engine} refuses the SQL text: {detail}")])
-            }
-            DatabaseError::Denied { detail } => Unfit::Faults(vec![format!(
-                "the database does not let this account read what the SQL text asks for: {detail}"
-            )]),
-            other => Unfit::Database(other),
-        })?;
+/// Has the database prepare the statements of a method, and compares.
+pub(crate) async fn fit_method(
+    method: &Method,
+    database: &Database,
+    writers: Option<&Database>,
+    engine: Engine,
+) -> Result<Fit, Unfit> {
+    let answer = fit_answer(method, database).await;
+    let (Some(write), Some(writers)) = (&method.write, writers) else {
+        return answer;
+    };
+    match (answer, fit_write(method, write, writers, engine).await) {
+        (Ok(fit), Ok(write)) => Ok(Fit {
+            write: Some(write),
+            ..fit
+        }),
+        (Err(Unfit::Faults(one)), Err(Unfit::Faults(other))) => {
+            Err(Unfit::Faults([one, other].concat()))
+        }
+        (Err(unfit), _) | (_, Err(unfit)) => Err(unfit),
+    }
+}
+
+async fn fit_answer(method: &Method, database: &Database) -> Result<Fit, Unfit> {
+    let described = prepared(&method.statement, database).await?;
     let mut faults = described.faults.clone();
     if described.writes {
         faults.push("the SQL text writes; an adapter only reads, write a SELECT".to_owned());
     }
-    let mut first = 0;
-    for (field, width) in method.request.iter().zip(&method.statement.widths) {
-        faults.extend(described.misfit(first, field));
-        first += width.count();
-    }
+    faults.extend(misfits(method, &described));
     let mut positions = Vec::with_capacity(method.reply.len());
     for field in &method.reply {
         let mut of_field = Vec::with_capacity(field.columns.len());
@@ -105,10 +122,122 @@ pub(crate) async fn fit(method: &Method, database: &Database) -> Result<Fit, Unf
         Ok(Fit {
             statement: Arc::new(described),
             positions,
+            write: None,
         })
     } else {
         Err(Unfit::Faults(faults))
     }
+}
+
+/// Opens the connections of the methods that write, if there are any; before those that read, since only who may write can
+/// finish what was interrupted by a crash.
+pub(crate) async fn open_for_writing(
+    configuration: &Configuration,
+) -> Result<Option<Database>, Error> {
+    if !configuration.writes() {
+        return Ok(None);
+    }
+    let settings = &configuration.database;
+    let opened = Database::open_for(settings, Purpose::Writing).await;
+    opened.map(Some).map_err(|source| Error::Database {
+        database: settings.source.to_string(),
+        source,
+    })
+}
+
+/// Has the database prepare what a method writes, and proves that a repeated call can be known.
+pub(crate) async fn fit_write(
+    method: &Method,
+    write: &Write,
+    database: &Database,
+    engine: Engine,
+) -> Result<ServedWrite, Unfit> {
+    let mut faults = Vec::new();
+    let mut steps = Vec::with_capacity(write.steps.len());
+    for step in &write.steps {
+        match prepared(&step.statement, database).await {
+            Ok(statement) => {
+                faults.extend(of_step(&step.name, statement.faults.clone()));
+                faults.extend(of_step(&step.name, misfits(method, &statement)));
+                steps.push(ServedStep {
+                    name: step.name.clone(),
+                    statement,
+                    rows: step.rows,
+                });
+            }
+            Err(Unfit::Faults(more)) => faults.extend(of_step(&step.name, more)),
+            Err(other) => return Err(other),
+        }
+    }
+    let answer = prepared(&method.statement, database).await?;
+    let once = match &write.once {
+        Once::Key { .. } => match KeyTable::prepare(database, engine).await {
+            Ok(table) => Some(ServedOnce::Key(Box::new(table))),
+            Err(DatabaseError::Statement { detail, .. } | DatabaseError::Denied { detail }) => {
+                faults.push(format!(
+                    "calls that are repeated are known by a table of the adapter's, which cannot be used ({detail}); let \
+                     the owner of the database make it, and grant SELECT, INSERT and UPDATE on it:\n{}",
+                    key_table::definition(engine)
+                ));
+                None
+            }
+            Err(other) => return Err(Unfit::Database(other)),
+        },
+        Once::NaturalKey { table, columns } => {
+            if !database
+                .is_unique(table, columns)
+                .await
+                .map_err(Unfit::Database)?
+            {
+                faults.push(format!(
+                    "natural_key: the table {table} has no unique index on {}, so that a repeated call could write twice; \
+                     let the owner make one, or use `idempotency_key`",
+                    columns.join(", ")
+                ));
+            }
+            Some(ServedOnce::NaturalKey)
+        }
+    };
+    match once {
+        Some(once) if faults.is_empty() => Ok(ServedWrite {
+            database: database.clone(),
+            steps,
+            answer: Arc::new(answer),
+            once,
+        }),
+        _ => Err(Unfit::Faults(faults)),
+    }
+}
+
+fn of_step(name: &str, faults: Vec<String>) -> impl Iterator<Item = String> {
+    faults
+        .into_iter()
+        .map(move |fault| format!("step {name}: {fault}"))
+}
+
+/// A statement as the database has prepared it, or why it does not.
+async fn prepared(statement: &Statement, database: &Database) -> Result<Prepared, Unfit> {
+    let prepared = database.prepare(statement).await;
+    prepared.map_err(|error| match error {
+        DatabaseError::Statement { engine, detail, .. } => {
+            Unfit::Faults(vec![format!("{engine} refuses the SQL text: {detail}")])
+        }
+        DatabaseError::Denied { detail } => Unfit::Faults(vec![format!(
+            "the database does not let this account do what the SQL text asks for: {detail}"
+        )]),
+        other => Unfit::Database(other),
+    })
+}
+
+/// Values of request fields that the database compares with another type.
+fn misfits(method: &Method, statement: &Prepared) -> Vec<String> {
+    let mut first = 0;
+    let mut faults = Vec::new();
+    for (field, width) in method.request.iter().zip(&method.statement.widths) {
+        faults.extend(statement.misfit(first, field));
+        first += width.count();
+    }
+    faults
 }
 
 /// Where the statement has a column.

@@ -20,6 +20,7 @@ mod adapter;
 mod call_record;
 mod codec;
 mod method_service;
+mod writing;
 
 pub mod check;
 pub mod column;
@@ -31,6 +32,7 @@ pub mod engine;
 pub mod error;
 pub mod field_type;
 pub mod inspection;
+pub mod key_table;
 pub mod lock;
 pub mod publication;
 pub mod refusal;

@@ -74,6 +74,15 @@ enum Command {
         #[arg(long = "client", value_name = "SUBSYSTEM")]
         clients: Vec<SubsystemId>,
     },
+    /// Print the SQL of the one table that methods with an `idempotency_key` need.
+    ///
+    /// It keeps which calls were carried out and what they were answered, so that a call that is repeated changes nothing
+    /// twice. The owner of the database runs it, and grants SELECT, INSERT and UPDATE on the table to the account of the
+    /// adapter. Rows may be deleted once nobody repeats their calls any more.
+    Ddl {
+        /// The configuration (TOML).
+        config: PathBuf,
+    },
     /// Print the completions of a shell.
     Completions {
         /// Which shell.
@@ -111,6 +120,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut command, "adapter", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Ddl { config } => ddl(&config),
         Command::Register {
             config,
             subsystem,
@@ -180,6 +190,13 @@ fn register(
     let configuration = Configuration::read(config)?;
     let fragment = adapters::registration::fragment(&configuration, subsystem, clients)?;
     print!("{fragment}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ddl(config: &Path) -> Result<ExitCode, Error> {
+    let configuration = Configuration::read(config)?;
+    let engine = configuration.database.source.engine();
+    print!("{}", adapters::key_table::definition(engine));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,17 +24,20 @@ use tonic::{
     metadata::MetadataMap,
     server::{Grpc, ServerStreamingService, UnaryService},
 };
+use trust::Digest;
 
 use crate::{
     call_record::CallRecord,
     codec::DynamicCodec,
     column::ColumnRules,
-    configuration::{Limits, Method, MethodKind, RequestField, WhenNone},
-    database::{Database, DatabaseError, Prepared, Rows},
+    configuration::{Limits, Method, MethodKind, Once, RequestField, WhenNone},
+    database::{Database, Prepared, Rows},
     encoding::Undecodable,
     field_type::{Cell, FieldType},
+    key_table::{CallKey, LONGEST_CONSUMER, LONGEST_KEY},
     refusal::Refusal,
     statement::Width,
+    writing::{ServedWrite, WriteCall},
 };
 
 /// A method with everything that answering it takes; made once, shared by its calls.
@@ -49,6 +52,8 @@ pub(crate) struct ServedMethod {
     pub(crate) undecodable: Option<FieldDescriptor>,
     pub(crate) database: Database,
     pub(crate) statement: Arc<Prepared>,
+    /// What is written before the answer; none if the method only reads.
+    pub(crate) write: Option<ServedWrite>,
     pub(crate) limits: Limits,
     pub(crate) admission: Arc<Semaphore>,
 }
@@ -83,9 +88,9 @@ impl ServedMethod {
         let mut rows = self
             .database
             .query(&self.statement, parameters, deadline, admission);
-        let row = self.next_row(&mut rows).await?.ok_or(Refusal::NoRecord)?;
+        let row = rows.next().await?.ok_or(Refusal::NoRecord)?;
         let mut count = 1;
-        while self.next_row(&mut rows).await?.is_some() {
+        while rows.next().await?.is_some() {
             count += 1;
             if count > self.method.max_rows {
                 return Err(Refusal::SeveralRecords {
@@ -108,7 +113,7 @@ impl ServedMethod {
         let mut rows = self
             .database
             .query(&self.statement, parameters, deadline, admission);
-        let first = match self.next_row(&mut rows).await? {
+        let first = match rows.next().await? {
             Some(row) => Some(self.reply(row, 1)?),
             None if self.method.when_none == WhenNone::NotFound => return Err(Refusal::NoRecord),
             None => None,
@@ -121,18 +126,11 @@ impl ServedMethod {
         rows: &mut Rows,
         sent: u64,
     ) -> Result<Option<DynamicMessage>, Refusal> {
-        match self.next_row(rows).await? {
+        match rows.next().await? {
             None => Ok(None),
             Some(_) if sent >= self.method.max_rows => Err(Refusal::RowLimit(self.method.max_rows)),
             Some(row) => self.reply(row, sent + 1).map(Some),
         }
-    }
-
-    async fn next_row(&self, rows: &mut Rows) -> Result<Option<Vec<Cell>>, Refusal> {
-        rows.next().await.map_err(|error| match error {
-            DatabaseError::Parameter { value, expected } => self.refused_value(value, expected),
-            error => error.into(),
-        })
     }
 
     /// A value that the database cannot hold is a mistake in the request field that it comes from.
@@ -190,14 +188,88 @@ impl ServedMethod {
             if field.required && value.as_str().is_some_and(str::is_empty) {
                 return Err(Refusal::Missing(field.name.clone()));
             }
-            let bound = field.bind(&value, parameter.width);
+            let bound = match self.write {
+                Some(_) => field.bind_to_store(&value, parameter.width),
+                None => field.bind(&value, parameter.width),
+            };
             bound.map_err(|expected| Refusal::Invalid {
                 field: field.name.clone(),
                 expected,
             })
         };
         let bound: Result<Vec<_>, _> = self.parameters.iter().map(cells).collect();
-        Ok(bound?.concat())
+        let values = bound?.concat();
+        let mut statements = self.statements();
+        match statements.find_map(|statement| statement.unbindable(&values)) {
+            Some((value, expected)) => Err(self.refused_value(value, expected)),
+            None => Ok(values),
+        }
+    }
+
+    /// All that the values are bound to.
+    fn statements(&self) -> impl Iterator<Item = &Prepared> {
+        let steps = self.write.iter().flat_map(|write| &write.steps);
+        steps.map(|step| &step.statement).chain([&*self.statement])
+    }
+
+    /// Carries out what a method writes; a caller who goes away does not end it midway.
+    async fn write_one(
+        self: &Arc<Self>,
+        request: &Request<Bytes>,
+    ) -> Result<DynamicMessage, Refusal> {
+        let deadline = self.deadline(request.metadata());
+        let admission = self.admit()?;
+        let values = self.parameters(request.get_ref())?;
+        let key = self.call_key(request)?;
+        let reply = self.reply.clone();
+        let served = Arc::clone(self);
+        let carried_out = tokio::spawn(async move {
+            let call = WriteCall {
+                values,
+                key,
+                reply,
+                deadline,
+            };
+            let write = served.write.as_ref().ok_or(Refusal::Stopped)?;
+            let done = write.carry_out(&call, |row| served.reply(row, 1)).await;
+            drop(admission);
+            done
+        });
+        // A task that ends without a word may have ended anywhere.
+        carried_out.await.unwrap_or(Err(Refusal::OutcomeUnknown))
+    }
+
+    /// What a call is known by, if its method is one that has a key.
+    fn call_key(&self, request: &Request<Bytes>) -> Result<Option<(String, CallKey)>, Refusal> {
+        let Some(Once::Key { field }) = self.method.write.as_ref().map(|write| &write.once) else {
+            return Ok(None);
+        };
+        let message = DynamicMessage::decode(self.request.clone(), request.get_ref().clone())
+            .map_err(|_undecodable| Refusal::Unreadable)?;
+        let key = message.get_field_by_name(field);
+        let key = key.as_deref().and_then(Value::as_str).unwrap_or_default();
+        if key.len() > LONGEST_KEY || key.contains('\0') {
+            return Err(Refusal::Invalid {
+                field: field.clone(),
+                expected: "text of at most 200 bytes without the character 0",
+            });
+        }
+        let consumer = request.metadata().get("x-road-client");
+        let consumer = consumer
+            .and_then(|consumer| consumer.to_str().ok())
+            .unwrap_or_default();
+        if consumer.len() > LONGEST_CONSUMER {
+            return Err(Refusal::Unreadable);
+        }
+        // Encoded again, in the order of the fields: clients may write them in another.
+        let canonical = message.encode_to_vec();
+        let key = CallKey {
+            method: self.method.name.clone(),
+            consumer: consumer.to_owned(),
+            key: key.to_owned(),
+            request: *Digest::of(&canonical).as_bytes(),
+        };
+        Ok(Some((field.clone(), key)))
     }
 
     fn reply(&self, row: Vec<Cell>, number: u64) -> Result<DynamicMessage, Refusal> {
@@ -258,7 +330,11 @@ impl UnaryService<Bytes> for MethodService {
         let served = Arc::clone(&self.0);
         Box::pin(async move {
             let mut record = CallRecord::begin(&served.method.name, request.metadata());
-            match served.answer_one(&request).await {
+            let answered = match served.write {
+                Some(_) => served.write_one(&request).await,
+                None => served.answer_one(&request).await,
+            };
+            match answered {
                 Ok(reply) => {
                     record.row();
                     record.answered();

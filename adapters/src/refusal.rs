@@ -56,6 +56,25 @@ pub enum Refusal {
         /// The storage class found.
         found: &'static str,
     },
+    /// What a step would store is there already.
+    Conflict(String),
+    /// A step breaks a rule of the database.
+    Constraint(String),
+    /// A step changed another number of rows than it must.
+    StepRows {
+        /// The step.
+        step: String,
+        /// How many it must change.
+        wanted: u64,
+        /// How many it would have changed.
+        changed: u64,
+    },
+    /// The key was used for another request.
+    KeyReused(String),
+    /// It is not known whether it was done.
+    OutcomeUnknown,
+    /// A step has ended the transaction by itself.
+    NotWhole,
     /// The database cannot be reached.
     DatabaseUnavailable,
     /// Another program keeps the database locked.
@@ -82,7 +101,11 @@ impl Refusal {
     pub fn retry(&self) -> bool {
         matches!(
             self,
-            Self::Busy(_) | Self::DatabaseUnavailable | Self::DatabaseLocked | Self::Stopped
+            Self::Busy(_)
+                | Self::DatabaseUnavailable
+                | Self::DatabaseLocked
+                | Self::Stopped
+                | Self::OutcomeUnknown
         )
     }
 
@@ -95,6 +118,21 @@ impl Refusal {
         match self {
             Self::Missing(field) | Self::Invalid { field, .. } => {
                 add("field", field.clone());
+            }
+            Self::KeyReused(field) => {
+                add("field", field.clone());
+            }
+            Self::Conflict(step) | Self::Constraint(step) => {
+                add("step", step.clone());
+            }
+            Self::StepRows {
+                step,
+                wanted,
+                changed,
+            } => {
+                add("step", step.clone());
+                add("wanted", wanted.to_string());
+                add("changed", changed.to_string());
             }
             Self::SeveralRecords { count, exact } => {
                 add("count", count.to_string());
@@ -133,6 +171,12 @@ impl Refusal {
             Self::Busy(_) => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
             Self::Deadline => (Code::DeadlineExceeded, "DEADLINE"),
             Self::Value { .. } => (Code::Internal, "VALUE_UNREADABLE"),
+            Self::Conflict(_) => (Code::AlreadyExists, "CONFLICT"),
+            Self::Constraint(_) => (Code::FailedPrecondition, "CONSTRAINT"),
+            Self::StepRows { .. } => (Code::FailedPrecondition, "STEP_ROWS"),
+            Self::KeyReused(_) => (Code::FailedPrecondition, "KEY_REUSED"),
+            Self::OutcomeUnknown => (Code::Unavailable, "OUTCOME_UNKNOWN"),
+            Self::NotWhole => (Code::Internal, "NOT_WHOLE"),
             Self::DatabaseUnavailable => (Code::Unavailable, "DATABASE_UNAVAILABLE"),
             Self::DatabaseLocked => (Code::Unavailable, "DATABASE_LOCKED"),
             Self::DatabaseDenied => (Code::Internal, "DATABASE_DENIED"),
@@ -188,6 +232,32 @@ impl Refusal {
                 "record {row} of the answer holds {found} where the field {field} is {expected}; \
                  the register's operator must correct the record or the configuration"
             ),
+            Self::Conflict(step) => format!(
+                "nothing was changed: what the step {step} would store is in the register already"
+            ),
+            Self::Constraint(step) => format!(
+                "nothing was changed: a rule of the register forbids what the step {step} would store"
+            ),
+            Self::StepRows {
+                step,
+                wanted,
+                changed,
+            } => format!(
+                "nothing was changed: the step {step} fits {changed} records of the register where it must fit {wanted}"
+            ),
+            Self::KeyReused(field) => format!(
+                "nothing was changed: the value of {field} has named another request before; give each thing its own"
+            ),
+            Self::OutcomeUnknown => {
+                "it is not known whether the register was changed; repeat the same call with the same key, which \
+                 changes nothing twice"
+                    .to_owned()
+            }
+            Self::NotWhole => {
+                "the register has kept a part of what was asked, because a statement of its own ended the \
+                 transaction; its operator must act, do not repeat the call"
+                    .to_owned()
+            }
             Self::DatabaseUnavailable => {
                 "the register's database cannot be reached; try again later".to_owned()
             }
@@ -232,6 +302,8 @@ impl From<DatabaseError> for Refusal {
                 Self::DatabaseDamaged
             }
             DatabaseError::Statement { code, .. } => Self::Statement(code),
+            DatabaseError::Conflict { .. } => Self::Conflict(String::new()),
+            DatabaseError::Constraint { .. } => Self::Constraint(String::new()),
             DatabaseError::Parameter { value, .. } => Self::Statement(format!("value {value}")),
             DatabaseError::Stopped { .. } => Self::Stopped,
         }

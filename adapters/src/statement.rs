@@ -75,6 +75,9 @@ pub enum StatementFault {
         "the SQL text begins with {0:?}; only statements that read are served: SELECT, WITH, VALUES"
     )]
     NotReading(String),
+    /// The first word is not one of a writing statement.
+    #[error("the step begins with {0:?}; a step is INSERT, UPDATE, DELETE or CALL")]
+    NotWriting(String),
     /// Something follows the end of the statement.
     #[error("the SQL text holds more than one statement; keep one for each method")]
     Several,
@@ -111,52 +114,54 @@ pub enum StatementFault {
     Unused(String),
 }
 
+/// What a statement is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It answers rows.
+    Reading,
+    /// It is a step of a method that writes.
+    Writing,
+}
+
 impl Statement {
     /// Reads a SQL text whose parameters are exactly the given request fields.
     ///
     /// Quotations and comments are passed over, so that a colon inside them is no parameter.
     pub fn parse(sql: &str, fields: &[Field<'_>], engine: Engine) -> Result<Self, StatementFault> {
-        let tokens = tokens(sql, engine)?;
-        let widths = widths(&tokens, fields, engine)?;
-        let mut pieces = Vec::new();
-        let mut sql_from = 0;
-        for (at, (kind, token)) in tokens.iter().enumerate() {
-            if *kind != Token::Parameter {
-                continue;
-            }
-            let position = position(token, fields)?;
-            let Field { name, is_bytes, .. } = fields[position];
-            let first: usize = widths[..position].iter().map(|width| width.count()).sum();
-            let (sql_until, piece) = match list_of_one(&tokens, at) {
-                Some(list) if widths[position] != Width::One => {
-                    let column = list.column.map(|column| written(&tokens[column]));
-                    if column.is_none() && engine == Engine::MariaDb {
-                        return Err(StatementFault::NoColumn(name.to_owned()));
-                    }
-                    let piece = Piece::OneOf {
-                        column,
-                        before: written(&tokens[list.tokens.start..at]),
-                        values: first..(first + widths[position].count()),
-                        is_bytes,
-                        after: written(&tokens[at + 1..list.tokens.end]),
-                    };
-                    (list.tokens, piece)
-                }
-                _ => {
-                    let value = first;
-                    let piece = match is_asked_for_null(&tokens, at) {
-                        true => Piece::Asked { value, is_bytes },
-                        false => Piece::One { value, is_bytes },
-                    };
-                    (at..(at + 1), piece)
-                }
-            };
-            pieces.push(Piece::Sql(written(&tokens[sql_from..sql_until.start])));
-            pieces.push(piece);
-            sql_from = sql_until.end;
+        let statements = Self::parse_together(&[(sql, Purpose::Reading)], fields, engine);
+        let mut statements = statements.map_err(|(_first, fault)| fault)?;
+        statements.pop().ok_or(StatementFault::Empty)
+    }
+
+    /// Reads SQL texts that bind the same values, so that each field is a parameter of one of them at least.
+    ///
+    /// # Errors
+    /// The first fault, with the position of its text.
+    pub fn parse_together(
+        texts: &[(&str, Purpose)],
+        fields: &[Field<'_>],
+        engine: Engine,
+    ) -> Result<Vec<Self>, (usize, StatementFault)> {
+        let mut read = Vec::with_capacity(texts.len());
+        let mut widths = vec![None; fields.len()];
+        for (position, (sql, purpose)) in texts.iter().enumerate() {
+            let tokens = tokens(sql, engine, *purpose).map_err(|fault| (position, fault))?;
+            widen(&mut widths, &tokens, fields, (engine, *purpose))
+                .map_err(|fault| (position, fault))?;
+            read.push((tokens, *purpose));
         }
-        pieces.push(Piece::Sql(written(&tokens[sql_from..])));
-        Ok(Self { pieces, widths })
+        if let Some(unused) = widths.iter().position(Option::is_none) {
+            let fault = StatementFault::Unused(fields[unused].name.to_owned());
+            return Err((texts.len() - 1, fault));
+        }
+        let widths: Vec<Width> = widths.into_iter().flatten().collect();
+        let cut = |(position, (tokens, purpose)): (usize, &(Vec<_>, Purpose))| {
+            let pieces = pieces(tokens, fields, &widths, (engine, *purpose));
+            let pieces = pieces.map_err(|fault| (position, fault))?;
+            let widths = widths.clone();
+            Ok(Self { pieces, widths })
+        };
+        read.iter().enumerate().map(cut).collect()
     }
 
     /// For each value, whether it is one of several forms in which it may be stored.
@@ -172,13 +177,64 @@ impl Statement {
     }
 }
 
-/// How many values each field has, judged by all the places where its parameter stands.
-fn widths(
+/// The SQL and the places of values.
+fn pieces(
     tokens: &[(Token, &str)],
     fields: &[Field<'_>],
-    engine: Engine,
-) -> Result<Vec<Width>, StatementFault> {
-    let mut widths = vec![None; fields.len()];
+    widths: &[Width],
+    (engine, purpose): (Engine, Purpose),
+) -> Result<Vec<Piece>, StatementFault> {
+    let mut pieces = Vec::new();
+    let mut sql_from = 0;
+    for (at, (kind, token)) in tokens.iter().enumerate() {
+        if *kind != Token::Parameter {
+            continue;
+        }
+        let position = position(token, fields)?;
+        let Field { name, is_bytes, .. } = fields[position];
+        let first: usize = widths[..position].iter().map(|width| width.count()).sum();
+        let (sql_until, piece) = match list_of_one(tokens, at) {
+            Some(list) if widths[position] != Width::One => {
+                let column = list.column.map(|column| written(&tokens[column]));
+                if column.is_none() && engine == Engine::MariaDb {
+                    return Err(StatementFault::NoColumn(name.to_owned()));
+                }
+                let piece = Piece::OneOf {
+                    column,
+                    before: written(&tokens[list.tokens.start..at]),
+                    values: first..(first + widths[position].count()),
+                    is_bytes,
+                    after: written(&tokens[at + 1..list.tokens.end]),
+                };
+                (list.tokens, piece)
+            }
+            _ => {
+                let value = first;
+                // What is stored is bytes already: MariaDB must not convert it once more.
+                let is_stored = fields[position].is_text && is_stored(tokens, at, purpose);
+                let is_bytes = is_bytes || (is_stored && engine == Engine::MariaDb);
+                let piece = match is_asked_for_null(tokens, at) {
+                    true => Piece::Asked { value, is_bytes },
+                    false => Piece::One { value, is_bytes },
+                };
+                (at..(at + 1), piece)
+            }
+        };
+        pieces.push(Piece::Sql(written(&tokens[sql_from..sql_until.start])));
+        pieces.push(piece);
+        sql_from = sql_until.end;
+    }
+    pieces.push(Piece::Sql(written(&tokens[sql_from..])));
+    Ok(pieces)
+}
+
+/// How many values each field has, judged by all the places where its parameter stands.
+fn widen(
+    widths: &mut [Option<Width>],
+    tokens: &[(Token, &str)],
+    fields: &[Field<'_>],
+    (engine, purpose): (Engine, Purpose),
+) -> Result<(), StatementFault> {
     for (at, (kind, token)) in tokens.iter().enumerate() {
         if *kind != Token::Parameter {
             continue;
@@ -187,7 +243,8 @@ fn widths(
         let field = &fields[position];
         let name = || field.name.to_owned();
         let stands_alone = list_of_one(tokens, at).is_some();
-        if !stands_alone && !is_asked_for_null(tokens, at) {
+        let is_compared = !is_asked_for_null(tokens, at) && !is_stored(tokens, at, purpose);
+        if !stands_alone && is_compared {
             if field.needs_all {
                 return Err(StatementFault::OneSpelling(name()));
             }
@@ -201,10 +258,25 @@ fn widths(
         };
         widths[position] = widths[position].max(Some(width));
     }
-    match widths.iter().position(Option::is_none) {
-        Some(unused) => Err(StatementFault::Unused(fields[unused].name.to_owned())),
-        None => Ok(widths.into_iter().flatten().collect()),
+    Ok(())
+}
+
+/// Whether a parameter is a value to be stored, not one to be looked for: it stands behind no WHERE that still is in force.
+fn is_stored(tokens: &[(Token, &str)], at: usize, purpose: Purpose) -> bool {
+    let mut behind_where = vec![false];
+    for token in &tokens[..at] {
+        match token.1 {
+            "(" => behind_where.push(false),
+            // What a subquery looks for ends with it.
+            ")" => drop(behind_where.pop()),
+            _ if is_word(Some(token), "WHERE") => {
+                behind_where.pop();
+                behind_where.push(true);
+            }
+            _ => {}
+        }
     }
+    purpose == Purpose::Writing && !behind_where.contains(&true)
 }
 
 /// The field that a parameter stands for.

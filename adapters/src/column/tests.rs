@@ -163,9 +163,9 @@ fn lost_leading_zeros_are_put_back_and_looked_for_both_ways() {
         assert_eq!(read_text(&rules, wrong), None);
     }
     let both = stored(&rules, FieldType::Text, &string("001087123456"));
-    assert_eq!(both, owned(&["1087123456", "001087123456"]));
+    assert_eq!(both, owned(&["001087123456", "1087123456"]));
     let zeros = stored(&rules, FieldType::Text, &string("000000000000"));
-    assert_eq!(zeros, owned(&["0", "000000000000"]));
+    assert_eq!(zeros, owned(&["000000000000", "0"]));
     for wrong in ["1087123456", "00108712345x", ""] {
         assert!(
             rules.bind(FieldType::Text, &string(wrong)).is_err(),
@@ -282,7 +282,7 @@ fn forms_are_looked_for_in_every_spelling_and_as_numbers() {
     let digits = meaning(Meaning::Digits(3))
         .bind(FieldType::Text, &string("007"))
         .unwrap();
-    assert_eq!(digits, [text("7"), text("007"), Cell::Integer(7)]);
+    assert_eq!(digits, [text("007"), text("7"), Cell::Integer(7)]);
 }
 
 #[test]

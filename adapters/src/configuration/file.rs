@@ -89,6 +89,10 @@ pub(super) struct MethodTable {
     #[serde(default = "empty")]
     pub(super) doc: Spanned<String>,
     pub(super) sql: Spanned<String>,
+    #[serde(default)]
+    pub(super) steps: Vec<StepTable>,
+    pub(super) idempotency_key: Option<Spanned<String>>,
+    pub(super) natural_key: Option<Spanned<NaturalKeyTable>>,
     pub(super) subject: Option<Spanned<String>>,
     pub(super) text: Option<Spanned<TextTable>>,
     pub(super) when_none: Option<Spanned<WhenNone>>,
@@ -98,6 +102,35 @@ pub(super) struct MethodTable {
     pub(super) request: Vec<RequestTable>,
     pub(super) reply: Vec<ReplyTable>,
     pub(super) sample: Option<BTreeMap<Spanned<String>, toml::Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepTable {
+    pub(super) name: Spanned<String>,
+    pub(super) sql: Spanned<String>,
+    pub(super) rows: Option<RowsOfStep>,
+}
+
+/// `1` or `"any"`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged, expecting = "rows is a number or \"any\"")]
+pub(super) enum RowsOfStep {
+    Exactly(u64),
+    Any(Any),
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Any {
+    Any,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NaturalKeyTable {
+    pub(super) table: String,
+    pub(super) columns: Vec<String>,
 }
 
 /// `"X"` or `["X", "Y"]`.

@@ -11,12 +11,13 @@ use super::{
     fields::{reply_fields, request_fields, sample, text_form},
     file::{File, ListenTable, MethodTable},
     findings::{Findings, is_field_name, is_type_name},
+    write::{Written, outline},
 };
 use crate::{
     encoding::{TextForm, Undecodable},
     engine::Engine,
     field_type::FieldType,
-    statement::Statement,
+    statement::{Purpose, Statement},
 };
 
 /// The mark, on its own line of a field's comment, of the field that identifies the person.
@@ -198,8 +199,33 @@ fn method(
         }
     }
     let fields: Vec<_> = request.iter().map(RequestField::in_statement).collect();
-    let statement = Statement::parse(table.sql.get_ref(), &fields, engine)
-        .map_err(|fault| findings.add(table.sql.span().start, &place, fault.to_string()));
+    let written = Written {
+        start,
+        kind: table.kind,
+        steps: &table.steps,
+        idempotency_key: table.idempotency_key.as_ref(),
+        natural_key: table.natural_key.as_ref(),
+    };
+    let outline = outline(findings, &place, &written, &request);
+    let steps = table.steps.iter().map(|step| &step.sql);
+    let texts: Vec<_> = steps.chain([&table.sql]).collect();
+    let purposed = texts.iter().enumerate().map(|(position, text)| {
+        let is_step = position < table.steps.len();
+        let purpose = if is_step {
+            Purpose::Writing
+        } else {
+            Purpose::Reading
+        };
+        (text.get_ref().as_str(), purpose)
+    });
+    let statements = Statement::parse_together(&purposed.collect::<Vec<_>>(), &fields, engine)
+        .map_err(|(position, fault)| {
+            findings.add(texts[position].span().start, &place, fault.to_string());
+        });
+    let statement = statements.and_then(|mut statements| {
+        let answer = statements.pop().ok_or(())?;
+        Ok((answer, outline.map(|outline| outline.with(statements))))
+    });
     let subject = table.subject.and_then(|subject| {
         let field = request
             .iter()
@@ -243,11 +269,11 @@ fn method(
     );
     let widths = statement
         .as_ref()
-        .map_or(&[][..], |statement| &statement.widths);
+        .map_or(&[][..], |(statement, _)| &statement.widths);
     let sample = table
         .sample
         .map(|written| sample(findings, &place, &request, widths, written));
-    let statement = statement
+    let (statement, write) = statement
         .ok()
         .filter(|_| findings.problems.len() == before)?;
     Some(Method {
@@ -255,6 +281,7 @@ fn method(
         kind: table.kind,
         doc,
         statement,
+        write,
         subject,
         when_none,
         max_rows,

@@ -52,6 +52,18 @@ pub enum DatabaseError {
         /// The engine's message, which may repeat parameters: for `check`, never for a call.
         detail: String,
     },
+    /// What a statement would store is there already.
+    #[error("there is such a row already: {detail}")]
+    Conflict {
+        /// The engine's message, which may repeat values: never for a call.
+        detail: String,
+    },
+    /// What a statement would store breaks a rule of the database.
+    #[error("a rule of the database forbids it: {detail}")]
+    Constraint {
+        /// The engine's message, which may repeat values: never for a call.
+        detail: String,
+    },
     /// A value cannot be of the type that the database has for it.
     #[error("value {value} of the statement cannot be {expected}")]
     Parameter {

@@ -9,15 +9,15 @@ use sqlx::{
 };
 
 use super::{
-    DatabaseError, Prepared,
-    pool::{Driver, REST, Run},
+    DatabaseError, Prepared, covers,
+    pool::{Control, Driver, REST, Run},
     read_authority,
 };
 use crate::{
     configuration::{ServerAddress, ServerSettings},
     engine::Engine,
     field_type::Cell,
-    statement::{Bind, Form, Statement},
+    statement::{Bind, Form, Purpose, Statement},
 };
 
 mod values;
@@ -26,6 +26,7 @@ mod values;
 pub(super) struct MariaDbDriver {
     options: MySqlConnectOptions,
     lock_timeout: Duration,
+    purpose: Purpose,
 }
 
 /// One connection.
@@ -42,6 +43,7 @@ impl MariaDbDriver {
     pub(super) fn new(
         server: &ServerSettings,
         lock_timeout: Duration,
+        purpose: Purpose,
     ) -> Result<Self, DatabaseError> {
         let options = MySqlConnectOptions::new()
             .username(&server.user)
@@ -76,6 +78,7 @@ impl MariaDbDriver {
         Ok(Self {
             options,
             lock_timeout,
+            purpose,
         })
     }
 
@@ -125,6 +128,35 @@ impl fmt::Debug for MariaDbDriver {
     }
 }
 
+impl MariaDbDriver {
+    /// Tables of a statement whose storage engine keeps what was written when the transaction is taken back.
+    async fn tables_that_cannot_roll_back(
+        &self,
+        session: &mut Session,
+        statement: &Statement,
+    ) -> Result<Vec<String>, DatabaseError> {
+        let words: BTreeSet<_> = statement.words().collect();
+        let places = vec!["?"; words.len()].join(", ");
+        let asked = format!(
+            "SELECT CAST(CONCAT('the table ', t.table_name, ' is kept by ', t.engine, ', which cannot take back a \
+             transaction; convert it: ALTER TABLE ', t.table_name, ' ENGINE = InnoDB') AS BINARY) \
+             FROM information_schema.tables AS t JOIN information_schema.engines AS e ON e.engine = t.engine \
+             WHERE e.transactions <> 'YES' AND t.table_name IN ({places}) \
+             AND (t.table_schema = DATABASE() OR t.table_schema IN ({places}))"
+        );
+        let mut query = sqlx::query_scalar(AssertSqlSafe(asked));
+        for word in words.iter().chain(&words) {
+            query = query.bind(*word);
+        }
+        let found: Vec<Vec<u8>> = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        let text = |fault: &Vec<u8>| String::from_utf8_lossy(fault).into_owned();
+        Ok(found.iter().map(text).collect())
+    }
+}
+
 impl Driver for MariaDbDriver {
     type Session = Session;
 
@@ -145,8 +177,12 @@ impl Driver for MariaDbDriver {
         // Results are the bytes that are stored, and the SQL text has the quotation marks of the standard.
         let settings = format!(
             "SET SESSION character_set_client = utf8mb4, character_set_connection = utf8mb4, \
-             character_set_results = NULL, sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES', \
-             tx_read_only = ON, lock_wait_timeout = {}",
+             character_set_results = NULL, sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES', \
+             tx_read_only = {}, lock_wait_timeout = {1}, innodb_lock_wait_timeout = {1}",
+            match self.purpose {
+                Purpose::Reading => "ON",
+                Purpose::Writing => "OFF",
+            },
             self.lock_timeout.as_secs().max(1)
         );
         sqlx::raw_sql(AssertSqlSafe(settings))
@@ -201,6 +237,12 @@ impl Driver for MariaDbDriver {
                 .find(|(known, _)| *known == column)
                 .map(|(_, character_set)| character_set.clone())
         };
+        if self.purpose == Purpose::Writing {
+            faults.extend(
+                self.tables_that_cannot_roll_back(session, statement)
+                    .await?,
+            );
+        }
         let bound = statement.for_mariadb(character_set);
         let text: Arc<str> = bound.sql.into();
         // The text is the integrator's and holds no value: parameters are bound.
@@ -256,6 +298,77 @@ impl Driver for MariaDbDriver {
         let query = sqlx::query_with(text, arguments(&run.statement.binds, run.values)?);
         let rows = (&mut session.connection).fetch_many(query);
         run.rows.forward(rows, cells, classify).await
+    }
+
+    async fn control(
+        &self,
+        session: &mut Session,
+        control: Control,
+        time: Duration,
+    ) -> Result<(), DatabaseError> {
+        let sql = match control {
+            Control::Begin => {
+                session.limit_time(time).await?;
+                "START TRANSACTION READ WRITE"
+            }
+            Control::Commit => "COMMIT",
+            Control::Rollback => "ROLLBACK",
+        };
+        let done = sqlx::raw_sql(sql).execute(&mut session.connection).await;
+        done.map(|_result| ()).map_err(classify)
+    }
+
+    async fn execute(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> Result<u64, DatabaseError> {
+        let text = AssertSqlSafe(Arc::clone(&statement.text));
+        let query = sqlx::query_with(text, arguments(&statement.binds, values)?);
+        let done = query.execute(&mut session.connection).await;
+        done.map(|result| result.rows_affected()).map_err(classify)
+    }
+
+    async fn fetch(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
+        let text = AssertSqlSafe(Arc::clone(&statement.text));
+        let query = sqlx::query_with(text, arguments(&statement.binds, values)?);
+        let rows = query.fetch_all(&mut session.connection).await;
+        rows.map_err(classify)?.iter().map(cells).collect()
+    }
+
+    async fn is_in_transaction(&self, session: &mut Session) -> Result<bool, DatabaseError> {
+        let open: i64 = sqlx::query_scalar("SELECT CAST(@@in_transaction AS SIGNED)")
+            .fetch_one(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        Ok(open != 0)
+    }
+
+    async fn is_unique(
+        &self,
+        session: &mut Session,
+        table: &str,
+        columns: &[String],
+    ) -> Result<bool, DatabaseError> {
+        let asked = "SELECT CAST(index_name AS BINARY), CAST(IF(sub_part IS NULL, column_name, NULL) AS BINARY) \
+                     FROM information_schema.statistics \
+                     WHERE non_unique = 0 AND table_schema = DATABASE() AND table_name = ?";
+        let query = sqlx::query_as(asked).bind(table);
+        let found: Vec<(Vec<u8>, Option<Vec<u8>>)> = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let found = found
+            .into_iter()
+            .map(|(index, column)| (text(index), column.map(text)));
+        Ok(covers(found.collect(), columns))
     }
 
     /// Another connection of the same account may end this one, whose statement may be busy for long.
@@ -374,6 +487,11 @@ fn classify(error: sqlx::Error) -> DatabaseError {
     match fault.number() {
         1969 => DatabaseError::Deadline,
         1205 | 1213 => DatabaseError::Locked,
+        1062 => DatabaseError::Conflict { detail },
+        // 1644: what a trigger or a procedure signals on purpose.
+        1048 | 1216 | 1217 | 1364 | 1451 | 1452 | 1644 | 4025 => {
+            DatabaseError::Constraint { detail }
+        }
         1037 | 1038 | 1041 => DatabaseError::Memory,
         1040 | 1053 | 1203 | 1226 | 1317 | 1927 => DatabaseError::no_server(detail),
         1044 | 1045 | 1049 | 1142 | 1143 | 1227 | 1370 | 1698 => DatabaseError::Denied { detail },

@@ -66,8 +66,54 @@ pub(super) trait Driver: fmt::Debug + Send + Sync + 'static {
         run: Run<'_>,
     ) -> impl Future<Output = Result<(), DatabaseError>> + Send;
 
+    /// Begins, ends or gives up a transaction that writes, whose statements may take this long.
+    fn control(
+        &self,
+        session: &mut Self::Session,
+        control: Control,
+        time: Duration,
+    ) -> impl Future<Output = Result<(), DatabaseError>> + Send;
+
+    /// Runs a statement of a transaction; how many rows it changed.
+    fn execute(
+        &self,
+        session: &mut Self::Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> impl Future<Output = Result<u64, DatabaseError>> + Send;
+
+    /// Runs a statement of a transaction that answers a few rows.
+    fn fetch(
+        &self,
+        session: &mut Self::Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> impl Future<Output = Result<Vec<Vec<Cell>>, DatabaseError>> + Send;
+
+    /// Whether the connection still is in the transaction that it began.
+    fn is_in_transaction(
+        &self,
+        session: &mut Self::Session,
+    ) -> impl Future<Output = Result<bool, DatabaseError>> + Send;
+
+    /// Whether no two rows of a table have the same values in these columns.
+    fn is_unique(
+        &self,
+        session: &mut Self::Session,
+        table: &str,
+        columns: &[String],
+    ) -> impl Future<Output = Result<bool, DatabaseError>> + Send;
+
     /// Stops what a connection still runs; gives it back if it can be used again.
     fn stop(&self, session: Self::Session) -> impl Future<Output = Option<Self::Session>> + Send;
+}
+
+/// What is said of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Control {
+    Begin,
+    Commit,
+    Rollback,
 }
 
 /// One run of a statement.
@@ -83,15 +129,15 @@ pub(super) struct Run<'a> {
 /// The connections.
 #[derive(Debug)]
 pub(super) struct Pool<D: Driver> {
-    driver: D,
+    pub(super) driver: D,
     idle: Mutex<Vec<D::Session>>,
     places: Arc<Semaphore>,
 }
 
 /// A connection taken from the pool, with its place.
 #[derive(Debug)]
-struct Taken<S> {
-    session: S,
+pub(super) struct Taken<S> {
+    pub(super) session: S,
     /// Whether it has served before, so that it may have been closed in the meantime.
     was_kept: bool,
     place: OwnedSemaphorePermit,
@@ -133,7 +179,7 @@ impl<D: Driver> Pool<D> {
     }
 
     /// Only a connection that is at rest comes back; one that failed is dropped instead.
-    fn put_back(&self, taken: Taken<D::Session>) {
+    pub(super) fn put_back(&self, taken: Taken<D::Session>) {
         self.idle().push(taken.session);
         drop(taken.place);
     }
@@ -143,18 +189,23 @@ impl<D: Driver> Pool<D> {
         &self,
         work: impl AsyncFnOnce(&D, &mut D::Session) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
-        let mut taken = self.take().await?;
-        let sign = tokio::time::timeout(REST, self.driver.probe(&mut taken.session)).await;
-        match sign.unwrap_or_else(|_too_long| Err(no_answer())) {
-            Ok(()) => {}
-            Err(DatabaseError::Unavailable { .. }) if taken.was_kept => {
-                taken = self.instead_of(taken).await?;
-            }
-            Err(error) => return Err(error),
-        }
+        let mut taken = self.take_live().await?;
         let answer = work(&self.driver, &mut taken.session).await?;
         self.put_back(taken);
         Ok(answer)
+    }
+
+    /// A connection that has just given a sign of life.
+    pub(super) async fn take_live(&self) -> Result<Taken<D::Session>, DatabaseError> {
+        let mut taken = self.take().await?;
+        let sign = tokio::time::timeout(REST, self.driver.probe(&mut taken.session)).await;
+        match sign.unwrap_or_else(|_too_long| Err(no_answer())) {
+            Ok(()) => Ok(taken),
+            Err(DatabaseError::Unavailable { .. }) if taken.was_kept => {
+                self.instead_of(taken).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs a statement until its last row, its deadline, or until nobody reads the rows.

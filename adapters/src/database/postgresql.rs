@@ -3,21 +3,22 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Column, ConnectOptions, Connection, Executor, PgConnection, Row, Statement as _,
-    TypeInfo as _,
+    AssertSqlSafe, Column, ConnectOptions, Connection, Executor, PgConnection, Postgres, Row,
+    Statement as _, TypeInfo as _,
     postgres::{PgArguments, PgColumn, PgConnectOptions, PgDatabaseError, PgRow, PgSslMode},
+    query::Query,
 };
 
 use super::{
-    DatabaseError, Prepared,
-    pool::{Driver, REST, Run},
+    DatabaseError, Prepared, covers,
+    pool::{Control, Driver, REST, Run},
     read_authority,
 };
 use crate::{
     configuration::{ServerAddress, ServerSettings},
     engine::Engine,
     field_type::Cell,
-    statement::{Form, Statement},
+    statement::{Bind, Form, Purpose, Statement},
 };
 
 mod values;
@@ -28,6 +29,7 @@ pub(super) use values::ParameterType;
 pub(super) struct PostgresqlDriver {
     options: PgConnectOptions,
     lock_timeout: Duration,
+    purpose: Purpose,
 }
 
 /// One connection.
@@ -44,10 +46,10 @@ impl PostgresqlDriver {
     pub(super) fn new(
         server: &ServerSettings,
         lock_timeout: Duration,
+        purpose: Purpose,
     ) -> Result<Self, DatabaseError> {
         // Nothing is taken from PGHOST, PGPASSWORD, ~/.pgpass and the like: the configuration says it all.
         let options = PgConnectOptions::new_without_pgpass()
-            .options([("default_transaction_read_only", "on")])
             .username(&server.user)
             .password(&server.password()?.unwrap_or_default())
             .database(&server.database)
@@ -75,6 +77,7 @@ impl PostgresqlDriver {
         Ok(Self {
             options,
             lock_timeout,
+            purpose,
         })
     }
 }
@@ -96,10 +99,13 @@ impl Driver for PostgresqlDriver {
             .await
             .map_err(classify)?;
         // SQL_ASCII is PostgreSQL's word for bytes as they are: it converts nothing in either direction.
-        // A statement whose caller has gone ends by itself, where the server can see that.
         let settings = format!(
-            "SET client_encoding = 'SQL_ASCII'; SET default_transaction_read_only = on; \
-             SET standard_conforming_strings = on; SET lock_timeout = {}",
+            "SET client_encoding = 'SQL_ASCII'; SET default_transaction_read_only = {}; \
+             SET standard_conforming_strings = on; SET synchronous_commit = on; SET lock_timeout = {}",
+            match self.purpose {
+                Purpose::Reading => "on",
+                Purpose::Writing => "off",
+            },
             self.lock_timeout.as_millis()
         );
         sqlx::raw_sql(AssertSqlSafe(settings))
@@ -152,8 +158,11 @@ impl Driver for PostgresqlDriver {
         let faults = unread.map(unread_column).collect();
         let types: Vec<_> = match prepared.parameters() {
             Some(sqlx::Either::Left(types)) => {
-                let forms = statement.forms().chain(std::iter::repeat(false));
-                let types = types.iter().zip(forms);
+                let forms: Vec<_> = statement.forms().collect();
+                let is_form = |bind: &Bind| {
+                    bind.form != Form::Presence && forms.get(bind.value) == Some(&true)
+                };
+                let types = types.iter().zip(bound.binds.iter().map(is_form));
                 types
                     .map(|(type_info, is_form)| ParameterType::of(type_info, is_form))
                     .collect()
@@ -174,6 +183,16 @@ impl Driver for PostgresqlDriver {
             writes: false,
             faults,
         };
+        // A call has no plan; what it does is for its procedure to say.
+        if prepared
+            .text
+            .trim_start()
+            .get(..4)
+            .is_some_and(|word| word.eq_ignore_ascii_case("CALL"))
+        {
+            prepared.writes = true;
+            return Ok(prepared);
+        }
         let writes = |step: &String| WRITING_STEPS.iter().any(|word| step.starts_with(word));
         prepared.writes = explain(session, &prepared).await?.iter().any(writes);
         Ok(prepared)
@@ -191,24 +210,71 @@ impl Driver for PostgresqlDriver {
 
     async fn run(&self, session: &mut Session, run: Run<'_>) -> Result<(), DatabaseError> {
         session.limit_time(run.time).await?;
-        let mut arguments = PgArguments::default();
-        for (bind, of_type) in run.statement.binds.iter().zip(&run.statement.types) {
-            let value = run.values.get(bind.value);
-            let value = value.ok_or(DatabaseError::of_driver())?;
-            match (bind.form, value) {
-                (Form::Presence, Cell::Null) => of_type.bind(&mut arguments, bind.value, value)?,
-                (Form::Presence, _) => {
-                    of_type.bind(&mut arguments, bind.value, &Cell::Integer(1))?;
-                }
-                (Form::Own | Form::Bytes, value) => {
-                    of_type.bind(&mut arguments, bind.value, value)?
-                }
-            }
-        }
-        // The text is the integrator's and holds no value: parameters are bound.
-        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&run.statement.text)), arguments);
+        let query = query(run.statement, run.values)?;
         let rows = (&mut session.connection).fetch_many(query);
         run.rows.forward(rows, cells, classify).await
+    }
+
+    async fn control(
+        &self,
+        session: &mut Session,
+        control: Control,
+        time: Duration,
+    ) -> Result<(), DatabaseError> {
+        let sql = match control {
+            Control::Begin => {
+                session.limit_time(time).await?;
+                "BEGIN"
+            }
+            Control::Commit => "COMMIT",
+            Control::Rollback => "ROLLBACK",
+        };
+        let done = sqlx::raw_sql(sql).execute(&mut session.connection).await;
+        done.map(|_result| ()).map_err(classify)
+    }
+
+    async fn execute(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> Result<u64, DatabaseError> {
+        let query = query(statement, values)?;
+        let done = query.execute(&mut session.connection).await;
+        done.map(|result| result.rows_affected()).map_err(classify)
+    }
+
+    async fn fetch(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
+        let query = query(statement, values)?;
+        let rows = query.fetch_all(&mut session.connection).await;
+        rows.map_err(classify)?.iter().map(cells).collect()
+    }
+
+    async fn is_in_transaction(&self, _session: &mut Session) -> Result<bool, DatabaseError> {
+        // A procedure that would end the transaction of its caller is refused by PostgreSQL itself.
+        Ok(true)
+    }
+
+    async fn is_unique(
+        &self,
+        session: &mut Session,
+        table: &str,
+        columns: &[String],
+    ) -> Result<bool, DatabaseError> {
+        let asked = "SELECT indexrelid::regclass::text, attname::text FROM pg_index \
+                     CROSS JOIN unnest(indkey) AS number LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = number \
+                     WHERE indisunique AND indimmediate AND indpred IS NULL AND indrelid = to_regclass($1)";
+        let query = sqlx::query_as(asked).bind(table);
+        let found: Vec<(String, Option<String>)> = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        Ok(covers(found, columns))
     }
 
     /// Another connection of the same account may end this one, whose statement may be busy for long.
@@ -240,6 +306,25 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A statement with its values, each in the type that the server has for it.
+fn query<'a>(
+    statement: &Prepared,
+    values: &[Cell],
+) -> Result<Query<'a, Postgres, PgArguments>, DatabaseError> {
+    let mut arguments = PgArguments::default();
+    for (bind, of_type) in statement.binds.iter().zip(&statement.types) {
+        let value = values.get(bind.value).ok_or(DatabaseError::of_driver())?;
+        let value = match (bind.form, value) {
+            (Form::Presence, present) if *present != Cell::Null => &Cell::Integer(1),
+            (_, value) => value,
+        };
+        of_type.bind(&mut arguments, bind.value, value)?;
+    }
+    // The text is the integrator's and holds no value: parameters are bound.
+    let text = AssertSqlSafe(Arc::clone(&statement.text));
+    Ok(sqlx::query_with(text, arguments))
 }
 
 /// The generic plan of a statement, as steps of text.
@@ -345,6 +430,10 @@ fn classify(error: sqlx::Error) -> DatabaseError {
         "55P03" | "40P01" | "40001" => DatabaseError::Locked,
         "53200" => DatabaseError::Memory,
         "42501" | "3D000" => DatabaseError::Denied { detail },
+        "23505" | "23P01" => DatabaseError::Conflict { detail },
+        code if code.starts_with("23") => DatabaseError::Constraint { detail },
+        // What a trigger or a procedure raises on purpose.
+        "P0001" => DatabaseError::Constraint { detail },
         "XX001" | "XX002" => DatabaseError::Damaged { detail },
         code if code.starts_with("28") => DatabaseError::Denied { detail },
         code if ["08", "53", "57"]

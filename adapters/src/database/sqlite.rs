@@ -16,15 +16,19 @@ use bytes::Bytes;
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Connection, Decode, Executor, Row, Sqlite,
     SqliteConnection, Statement as _, TypeInfo, ValueRef,
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
 use super::{
-    DatabaseError, Prepared,
-    pool::{Driver, REST, Run},
+    DatabaseError, Prepared, covers,
+    pool::{Control, Driver, REST, Run},
     rows::ROWS_AHEAD,
 };
-use crate::{engine::Engine, field_type::Cell, statement::Statement};
+use crate::{
+    engine::Engine,
+    field_type::Cell,
+    statement::{Purpose, Statement},
+};
 
 /// Between two looks at the interrupt flag, SQLite runs this many instructions: far below 1 ms.
 const INSTRUCTIONS_BETWEEN_LOOKS: i32 = 2_000;
@@ -48,16 +52,24 @@ pub(super) struct Session {
 type FileIdentity = (u64, u64);
 
 impl SqliteDriver {
-    pub(super) fn new(path: PathBuf, memory_bytes: u64, lock_timeout: Duration) -> Self {
+    pub(super) fn new(
+        path: PathBuf,
+        memory_bytes: u64,
+        lock_timeout: Duration,
+        purpose: Purpose,
+    ) -> Self {
         // `mode=ro` is what forbids writing; query_only says it a second time, to every attached
         // or temporary database as well.
+        let reads = purpose == Purpose::Reading;
         let options = SqliteConnectOptions::new()
             .filename(&path)
-            .read_only(true)
+            .read_only(reads)
             .create_if_missing(false)
             .busy_timeout(lock_timeout)
             .row_buffer_size(ROWS_AHEAD)
-            .pragma("query_only", "ON")
+            .pragma("query_only", if reads { "ON" } else { "OFF" })
+            // What is committed is on the disk, its folder's entry included.
+            .synchronous(SqliteSynchronous::Extra)
             .pragma("trusted_schema", "OFF")
             .pragma("hard_heap_limit", memory_bytes.to_string())
             .disable_statement_logging();
@@ -184,6 +196,69 @@ impl Driver for SqliteDriver {
         run.rows.forward(rows, cells, classify).await
     }
 
+    /// A statement that waits for a lock does so for `lock_timeout`; others cannot be stopped midway but by closing.
+    async fn control(
+        &self,
+        session: &mut Session,
+        control: Control,
+        _time: Duration,
+    ) -> Result<(), DatabaseError> {
+        let sql = match control {
+            // At once with the lock for writing, so that no two wait for each other in the middle.
+            Control::Begin => "BEGIN IMMEDIATE",
+            Control::Commit => "COMMIT",
+            Control::Rollback => "ROLLBACK",
+        };
+        let done = sqlx::raw_sql(sql).execute(&mut session.connection).await;
+        done.map(|_result| ()).map_err(classify)
+    }
+
+    async fn execute(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> Result<u64, DatabaseError> {
+        let text = AssertSqlSafe(Arc::clone(&statement.text));
+        let query = sqlx::query_with(text, arguments(values)?);
+        let done = query.execute(&mut session.connection).await;
+        done.map(|result| result.rows_affected()).map_err(classify)
+    }
+
+    async fn fetch(
+        &self,
+        session: &mut Session,
+        statement: &Prepared,
+        values: &[Cell],
+    ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
+        let text = AssertSqlSafe(Arc::clone(&statement.text));
+        let query = sqlx::query_with(text, arguments(values)?);
+        let rows = query.fetch_all(&mut session.connection).await;
+        rows.map_err(classify)?.iter().map(cells).collect()
+    }
+
+    async fn is_in_transaction(&self, _session: &mut Session) -> Result<bool, DatabaseError> {
+        // Nothing but our own COMMIT ends one: a step is INSERT, UPDATE or DELETE.
+        Ok(true)
+    }
+
+    async fn is_unique(
+        &self,
+        session: &mut Session,
+        table: &str,
+        columns: &[String],
+    ) -> Result<bool, DatabaseError> {
+        let asked = "SELECT i.name, c.name FROM pragma_index_list(?) AS i JOIN pragma_index_info(i.name) AS c \
+                     WHERE i.\"unique\" AND NOT i.partial \
+                     UNION ALL SELECT 'rowid', name FROM pragma_table_info(?) WHERE pk AND lower(type) = 'integer'";
+        let query = sqlx::query_as(asked).bind(table).bind(table);
+        let found: Vec<(String, Option<String>)> = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        Ok(covers(found, columns))
+    }
+
     async fn stop(&self, mut session: Session) -> Option<Session> {
         session.interrupted.store(true, Ordering::Relaxed);
         let rested = tokio::time::timeout(REST, session.connection.ping()).await;
@@ -258,10 +333,17 @@ fn classify(error: sqlx::Error) -> DatabaseError {
         .unwrap_or(0);
     let detail = fault.message().to_owned();
     match code & 0xff {
+        // SQLITE_READONLY_ROLLBACK: whoever was interrupted while writing must finish it.
+        8 if code == 776 => unavailable(format!(
+            "another program was interrupted while it wrote, and must open the file once more ({detail})"
+        )),
         5 | 6 => DatabaseError::Locked,
         7 | 18 => DatabaseError::Memory,
         9 => DatabaseError::Deadline,
         10 | 14 | 23 => unavailable(detail),
+        // SQLITE_CONSTRAINT_UNIQUE, _PRIMARYKEY, _ROWID.
+        19 if matches!(code, 2067 | 1555 | 2579) => DatabaseError::Conflict { detail },
+        19 => DatabaseError::Constraint { detail },
         11 | 26 => DatabaseError::Damaged { detail },
         _ => DatabaseError::Statement {
             engine: Engine::Sqlite.name(),

@@ -1,5 +1,7 @@
 //! A statement as each engine takes it.
 
+use std::cell::RefCell;
+
 use super::{Piece, Statement};
 
 /// A statement in the words of an engine, whose parameters are not just the values.
@@ -53,27 +55,36 @@ impl Statement {
     /// nothing to infer from, so that its presence is a parameter of its own.
     #[must_use]
     pub fn for_postgresql(&self) -> Bound {
-        let own = (0..self.value_count()).map(|value| Bind {
-            value,
-            form: Form::Own,
-        });
-        let mut binds: Vec<_> = own.collect();
-        let parameter = |value: usize, _is_bytes| format!("${}", value + 1);
+        let binds = RefCell::new(Vec::new());
+        // A value that a statement does not use has no number in it: it would have no type.
+        let number = |bind: Bind| {
+            let mut binds = binds.borrow_mut();
+            let known = binds.iter().position(|known| *known == bind);
+            known.map_or_else(
+                || {
+                    binds.push(bind);
+                    binds.len()
+                },
+                |position| position + 1,
+            )
+        };
+        let parameter = |value, _is_bytes| {
+            let form = Form::Own;
+            format!("${}", number(Bind { value, form }))
+        };
         let asked = |value, _is_bytes| {
-            binds.push(Bind {
-                value,
-                form: Form::Presence,
-            });
-            format!("CAST(${} AS boolean)", binds.len())
+            let form = Form::Presence;
+            format!("CAST(${} AS boolean)", number(Bind { value, form }))
         };
         let sql = self.numbered(parameter, asked, parameter);
+        let binds = binds.take();
         Bound { sql, binds }
     }
 
     fn numbered(
         &self,
         one: impl Fn(usize, bool) -> String,
-        mut asked: impl FnMut(usize, bool) -> String,
+        asked: impl Fn(usize, bool) -> String,
         one_of: impl Fn(usize, bool) -> String,
     ) -> String {
         let piece = |piece: &Piece| match piece {

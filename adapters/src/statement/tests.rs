@@ -109,7 +109,7 @@ fn postgresql_has_numbers_casts_and_operators_of_its_own() {
     let statement = Statement::parse(sql, &[plain("f"), text("e", true)], Postgresql).unwrap();
     assert_eq!(
         statement.for_postgresql().sql,
-        "SELECT a::text, b[1], c @> '{}', d ? 'x' FROM t WHERE e IN ($2, $3, $4, $5) AND f = $1 AND g[$1] = 1"
+        "SELECT a::text, b[1], c @> '{}', d ? 'x' FROM t WHERE e IN ($1, $2, $3, $4) AND f = $5 AND g[$5] = 1"
     );
     let optional = "SELECT a FROM t WHERE :b IS NULL OR b IN (:b) OR :f IS NOT NULL AND f = :f";
     let fields = [text("b", true), plain("f")];
@@ -118,14 +118,14 @@ fn postgresql_has_numbers_casts_and_operators_of_its_own() {
         .for_postgresql();
     assert_eq!(
         bound.sql,
-        "SELECT a FROM t WHERE CAST($6 AS boolean) IS NULL OR b IN ($1, $2, $3, $4) OR CAST($7 AS boolean) IS NOT NULL \
-         AND f = $5"
+        "SELECT a FROM t WHERE CAST($1 AS boolean) IS NULL OR b IN ($2, $3, $4, $5) OR CAST($6 AS boolean) IS NOT NULL \
+         AND f = $7"
     );
     let presence = |value| Bind {
         value,
         form: Form::Presence,
     };
-    assert_eq!(bound.binds[5..], [presence(0), presence(4)]);
+    assert_eq!((bound.binds[0], bound.binds[5]), (presence(0), presence(4)));
     let fault = Statement::parse("SELECT $1", &[], Postgresql).unwrap_err();
     assert_eq!(fault, StatementFault::Unnamed('$'));
 }

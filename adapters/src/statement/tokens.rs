@@ -1,10 +1,14 @@
 //! The words of a SQL text: enough to find its parameters and its end, not to understand it.
 
-use super::StatementFault;
+use super::{Purpose, StatementFault};
 use crate::engine::Engine;
 
-/// The tokens of one reading statement.
-pub(super) fn tokens(sql: &str, engine: Engine) -> Result<Vec<(Token, &str)>, StatementFault> {
+/// The tokens of one statement.
+pub(super) fn tokens(
+    sql: &str,
+    engine: Engine,
+    purpose: Purpose,
+) -> Result<Vec<(Token, &str)>, StatementFault> {
     let mut reader = Reader { sql, engine, at: 0 };
     let mut tokens = Vec::new();
     let mut ended = false;
@@ -20,8 +24,12 @@ pub(super) fn tokens(sql: &str, engine: Engine) -> Result<Vec<(Token, &str)>, St
     let first = tokens.iter().find(|(kind, _)| *kind != Token::Blank);
     match first.map(|(_, token)| token.to_uppercase()).as_deref() {
         None => Err(StatementFault::Empty),
-        Some("SELECT" | "WITH" | "VALUES") => Ok(tokens),
-        Some(word) => Err(StatementFault::NotReading(word.to_owned())),
+        Some("SELECT" | "WITH" | "VALUES") if purpose == Purpose::Reading => Ok(tokens),
+        Some("INSERT" | "UPDATE" | "DELETE" | "CALL") if purpose == Purpose::Writing => Ok(tokens),
+        Some(word) => Err(match purpose {
+            Purpose::Reading => StatementFault::NotReading(word.to_owned()),
+            Purpose::Writing => StatementFault::NotWriting(word.to_owned()),
+        }),
     }
 }
 

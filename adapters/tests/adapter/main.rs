@@ -13,3 +13,4 @@ mod postgresql;
 mod server_faults;
 mod server_tls;
 mod servers;
+mod writes;

@@ -422,7 +422,7 @@ async fn what_the_database_refuses_to_tell_or_to_do_is_said_before_anyone_calls(
         database.run("CREATE TABLE secret (id INTEGER)").await;
         let (in_words, other_table) = match &database {
             Database::Postgresql(_) => (
-                "does not let this account read",
+                "does not let this account do",
                 "SELECT id AS name FROM secret WHERE id > 0",
             ),
             Database::MariaDb(own) => {
@@ -433,7 +433,7 @@ async fn what_the_database_refuses_to_tell_or_to_do_is_said_before_anyone_calls(
                 ))
                 .await;
                 (
-                    "does not let this account read",
+                    "does not let this account do",
                     "SELECT id AS name FROM secret WHERE id > 0",
                 )
             }

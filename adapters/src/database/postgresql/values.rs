@@ -145,6 +145,18 @@ impl ParameterType {
         )
     }
 
+    /// Whether a value can be bound to it. A form that the column cannot hold is in no row; a value that it cannot hold is a
+    /// mistake.
+    pub(in crate::database) fn can_be(&self, value: &Cell) -> bool {
+        let is_form_of_other_type = self.is_form && self.kind != Kind::Text;
+        *value == Cell::Null || is_form_of_other_type || written(self.kind, value).is_some()
+    }
+
+    /// What is asked of a value.
+    pub(in crate::database) const fn expectation(&self) -> &'static str {
+        self.kind.expectation()
+    }
+
     /// Adds a value to the arguments of a statement.
     pub(super) fn bind(
         &self,
@@ -152,13 +164,7 @@ impl ParameterType {
         position: usize,
         value: &Cell,
     ) -> Result<(), DatabaseError> {
-        let bytes = match value {
-            Cell::Null => None,
-            value => written(self.kind, value),
-        };
-        // A form that the column cannot hold is in no row; a value that it cannot hold is a mistake.
-        let is_mistake = !self.is_form || self.kind == Kind::Text;
-        if bytes.is_none() && *value != Cell::Null && is_mistake {
+        if !self.can_be(value) {
             return Err(DatabaseError::Parameter {
                 value: position,
                 expected: self.kind.expectation(),
@@ -166,7 +172,7 @@ impl ParameterType {
         }
         let parameter = BinaryParameter {
             oid: self.oid,
-            bytes,
+            bytes: written(self.kind, value),
         };
         let added = arguments.add(parameter);
         added.map_err(|_unencodable| DatabaseError::of_driver())

@@ -1,0 +1,154 @@
+//! What a method writes before it answers, and how it is known that it did so already.
+
+use toml::Spanned;
+
+use super::{
+    MethodKind, RequestField,
+    file::{NaturalKeyTable, RowsOfStep, StepTable},
+    findings::{Findings, is_field_name},
+};
+use crate::{field_type::FieldType, statement::Statement};
+
+/// What a method writes, in one transaction.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// How a call that is repeated is known.
+    pub once: Once,
+}
+
+/// One statement of a method that writes.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name, for callers and operators.
+    pub name: String,
+    /// The statement.
+    pub statement: Statement,
+    /// How many rows it must change; any number if not given.
+    pub rows: Option<u64>,
+}
+
+/// How a call that is repeated is known, so that nothing is done twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Once {
+    /// By a request field; its value and the reply are kept with what is written.
+    Key {
+        /// The request field.
+        field: String,
+    },
+    /// By what is written: the method's own SQL text finds it.
+    NaturalKey {
+        /// The table that is written.
+        table: String,
+        /// Its columns that no two rows have in common.
+        columns: Vec<String>,
+    },
+}
+
+/// What the file says of writing.
+pub(super) struct Written<'a> {
+    /// Where the method stands.
+    pub(super) start: usize,
+    pub(super) kind: MethodKind,
+    pub(super) steps: &'a [StepTable],
+    pub(super) idempotency_key: Option<&'a Spanned<String>>,
+    pub(super) natural_key: Option<&'a Spanned<NaturalKeyTable>>,
+}
+
+/// The names, numbers of rows and key of a method that writes; the statements are parsed with its own.
+pub(super) struct Outline {
+    pub(super) steps: Vec<(String, Option<u64>)>,
+    pub(super) once: Once,
+}
+
+impl Outline {
+    /// With the statements of the steps.
+    pub(super) fn with(self, statements: Vec<Statement>) -> Write {
+        let steps = self.steps.into_iter().zip(statements);
+        let step = |((name, rows), statement)| Step {
+            name,
+            statement,
+            rows,
+        };
+        Write {
+            steps: steps.map(step).collect(),
+            once: self.once,
+        }
+    }
+}
+
+/// What a table says of writing; none if the method only reads.
+pub(super) fn outline(
+    findings: &mut Findings<'_>,
+    place: &str,
+    table: &Written<'_>,
+    request: &[RequestField],
+) -> Option<Outline> {
+    let start = table.start;
+    let mut fault = |start, fault: &str| findings.add(start, place, fault.to_owned());
+    if table.steps.is_empty() {
+        let key = table.idempotency_key.map(|key| key.span().start);
+        if let Some(start) = key.or_else(|| table.natural_key.map(|key| key.span().start)) {
+            let said = "a method that only reads needs no key; remove it, or write `steps`";
+            fault(start, said);
+        }
+        return None;
+    }
+    if table.kind != MethodKind::Unary {
+        fault(start, "a method that writes is unary");
+    }
+    let once = match (table.idempotency_key, table.natural_key) {
+        (Some(key), None) => {
+            let field = request.iter().find(|field| field.name == *key.get_ref());
+            if field.is_none_or(|field| !field.required || field.field_type != FieldType::Text) {
+                let said = "idempotency_key is no required request field of type text; name the one that is the same \
+                            for all attempts at one thing, and for no other";
+                fault(key.span().start, said);
+            }
+            Once::Key {
+                field: key.get_ref().clone(),
+            }
+        }
+        (None, Some(key)) => {
+            if key.get_ref().columns.is_empty() {
+                fault(key.span().start, "natural_key has no columns");
+            }
+            Once::NaturalKey {
+                table: key.get_ref().table.clone(),
+                columns: key.get_ref().columns.clone(),
+            }
+        }
+        _ => {
+            let said = "a method that writes must know a call that is repeated: give either `idempotency_key`, a request \
+                        field, or `natural_key`";
+            fault(start, said);
+            return None;
+        }
+    };
+    let mut steps: Vec<(String, Option<u64>)> = Vec::new();
+    for step in table.steps {
+        let (start, name) = (step.name.span().start, step.name.get_ref());
+        if !is_field_name(&name.replace('-', "_")) || steps.iter().any(|(known, _)| known == name) {
+            let said = "each step has a name of its own, of small letters, digits and hyphens";
+            findings.add(start, place, said.to_owned());
+        }
+        steps.push((name.clone(), rows(step)));
+    }
+    Some(Outline { steps, once })
+}
+
+/// What a CALL says of rows means nothing.
+fn rows(step: &StepTable) -> Option<u64> {
+    let is_call = step
+        .sql
+        .get_ref()
+        .trim_start()
+        .to_uppercase()
+        .starts_with("CALL");
+    match step.rows {
+        Some(RowsOfStep::Exactly(rows)) => Some(rows),
+        Some(RowsOfStep::Any(_)) => None,
+        None => (!is_call).then_some(1),
+    }
+}
