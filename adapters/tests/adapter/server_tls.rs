@@ -100,7 +100,10 @@ async fn a_server_is_reached_over_tls_with_a_password_from_a_file() {
                 .fetch_all(&mut owner)
                 .await
                 .unwrap();
-            assert_eq!(encrypted, [true]);
+            assert!(
+                !encrypted.is_empty() && encrypted.iter().all(|one| *one),
+                "{encrypted:?}"
+            );
         }
     }
 }
