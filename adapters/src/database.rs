@@ -57,6 +57,19 @@ pub struct Prepared {
     pub faults: Vec<String>,
 }
 
+/// A column as the catalogue of the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type in the database's own words.
+    pub type_name: String,
+    /// Whether no two rows have the same value in it.
+    pub is_unique: bool,
+    /// Whether an index begins with it.
+    pub is_indexed: bool,
+}
+
 /// Does the same with each kind of database.
 macro_rules! with_pool {
     ($database:expr, $pool:ident => $work:expr) => {
@@ -120,6 +133,13 @@ impl Database {
         })
     }
 
+    /// The columns of a table; none if there is no such table.
+    pub async fn columns(&self, table: &str) -> Result<Vec<TableColumn>, DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.columns(session, table).await).await
+        })
+    }
+
     /// Prepares a statement without running it.
     pub async fn prepare(&self, statement: &Statement) -> Result<Prepared, DatabaseError> {
         with_pool!(self, pool => {
@@ -151,6 +171,18 @@ impl Database {
         with_pool!(self, pool => {
             Rows::of(Arc::clone(pool), statement, values, deadline, admission)
         })
+    }
+}
+
+impl TableColumn {
+    /// As the queries of the engines answer them.
+    fn of_row((name, type_name, is_unique, is_indexed): (String, String, bool, bool)) -> Self {
+        Self {
+            name,
+            type_name,
+            is_unique,
+            is_indexed,
+        }
     }
 }
 

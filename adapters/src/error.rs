@@ -27,6 +27,16 @@ pub enum Error {
         /// What is wrong with it.
         source: DatabaseError,
     },
+    /// There is no such table.
+    #[error(
+        "{database} has no table or view {table} that this account may see; see its name, and in PostgreSQL its schema"
+    )]
+    NoTable {
+        /// Which database.
+        database: String,
+        /// The table.
+        table: String,
+    },
     /// The account may do more than its methods.
     #[error(
         "{database}: the account of the adapter {what}, and its methods only read; give it an account that may \

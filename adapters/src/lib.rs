@@ -37,6 +37,7 @@ pub mod lock;
 pub mod publication;
 pub mod refusal;
 pub mod registration;
+pub mod scaffold;
 pub mod schema;
 pub mod statement;
 

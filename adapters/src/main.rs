@@ -11,7 +11,7 @@ use std::{
     process::ExitCode,
 };
 
-use adapters::{Adapter, Configuration, Error, check::Report};
+use adapters::{Adapter, Configuration, Error, check::Report, scaffold::Wanted};
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -74,6 +74,23 @@ enum Command {
         #[arg(long = "client", value_name = "SUBSYSTEM")]
         clients: Vec<SubsystemId>,
     },
+    /// Write a first configuration from a table of a database.
+    ///
+    /// Looks at the catalogue and at some rows, and writes one method that finds one record. Every column is commented out but
+    /// the one that is asked by; likely identifiers, padding, lost zeros, dates and text that is no UTF-8 are marked. No value
+    /// is written. The encoding of text is never guessed.
+    New {
+        /// The configuration to be written (TOML); it must not be there yet.
+        config: PathBuf,
+        /// The table or view, in PostgreSQL maybe with its schema.
+        #[arg(long, value_name = "TABLE")]
+        from_table: String,
+        /// The service, for example vn.population.v1.Population; one made of the table's name if not given.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        #[command(flatten)]
+        database: DatabaseArguments,
+    },
     /// Print the SQL of the one table that methods with an `idempotency_key` need.
     ///
     /// It keeps which calls were carried out and what they were answered, so that a call that is repeated changes nothing
@@ -100,6 +117,85 @@ enum Command {
     },
 }
 
+/// The database, as `[database]` has it.
+#[derive(Debug, clap::Args)]
+struct DatabaseArguments {
+    /// A file of SQLite.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["postgresql", "mariadb"],
+          conflicts_with_all = ["postgresql", "mariadb", "socket", "host", "port", "ca", "user", "password_file"])]
+    sqlite: Option<PathBuf>,
+    /// A database of a PostgreSQL server.
+    #[arg(
+        long,
+        value_name = "DATABASE",
+        requires = "user",
+        conflicts_with = "mariadb"
+    )]
+    postgresql: Option<String>,
+    /// A database of a MariaDB server.
+    #[arg(long, value_name = "DATABASE", requires = "user")]
+    mariadb: Option<String>,
+    /// The server's Unix socket; of PostgreSQL the folder of its sockets.
+    #[arg(long, value_name = "PATH", conflicts_with = "host")]
+    socket: Option<PathBuf>,
+    /// The server's host.
+    #[arg(long)]
+    host: Option<String>,
+    /// The server's port.
+    #[arg(long)]
+    port: Option<u16>,
+    /// The certificates (PEM) by which a server on another machine is known.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The account, which should only be able to read.
+    #[arg(long)]
+    user: Option<String>,
+    /// The file with its password.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl DatabaseArguments {
+    /// The lines of `[database]`; paths are absolute, since the configuration may lie in another folder.
+    fn lines(&self) -> String {
+        let path = |path: &PathBuf| {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            toml_text(&absolute.to_string_lossy())
+        };
+        if let Some(file) = &self.sqlite {
+            return format!("sqlite = {}", path(file));
+        }
+        let (engine, database) = match &self.postgresql {
+            Some(database) => ("postgresql", Some(database)),
+            None => ("mariadb", self.mariadb.as_ref()),
+        };
+        let keys = [
+            self.socket
+                .as_ref()
+                .map(|socket| format!("socket = {}", path(socket))),
+            self.host
+                .as_ref()
+                .map(|host| format!("host = {}", toml_text(host))),
+            self.port.map(|port| format!("port = {port}")),
+            self.ca.as_ref().map(|ca| format!("ca = {}", path(ca))),
+            database.map(|database| format!("database = {}", toml_text(database))),
+            self.user
+                .as_ref()
+                .map(|user| format!("user = {}", toml_text(user))),
+            self.password_file
+                .as_ref()
+                .map(|file| format!("password_file = {}", path(file))),
+        ];
+        let keys: Vec<_> = keys.into_iter().flatten().collect();
+        format!("{engine} = {{ {} }}", keys.join(", "))
+    }
+}
+
+/// As a string of TOML.
+fn toml_text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
@@ -120,6 +216,12 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut command, "adapter", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
+        Command::New {
+            config,
+            from_table,
+            service,
+            database,
+        } => run(new(&config, from_table, service, &database)),
         Command::Ddl { config } => ddl(&config),
         Command::Register {
             config,
@@ -190,6 +292,31 @@ fn register(
     let configuration = Configuration::read(config)?;
     let fragment = adapters::registration::fragment(&configuration, subsystem, clients)?;
     print!("{fragment}");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn new(
+    config: &Path,
+    table: String,
+    service: Option<String>,
+    database: &DatabaseArguments,
+) -> Result<ExitCode, Error> {
+    let wanted = Wanted {
+        table,
+        database: database.lines(),
+        service,
+    };
+    let text = adapters::scaffold::first_configuration(config, &wanted).await?;
+    let failed = |source| Error::Write {
+        path: config.to_owned(),
+        source,
+    };
+    let mut file = std::fs::File::create_new(config).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    println!(
+        "{0} is written; now complete it, then run `adapter proto {0}` and `adapter check {0}`",
+        config.display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use super::{
-    DatabaseError, Prepared, covers,
+    DatabaseError, Prepared, TableColumn, covers,
     pool::{Control, Driver, REST, Run},
     read_authority,
 };
@@ -348,6 +348,32 @@ impl Driver for MariaDbDriver {
             .await
             .map_err(classify)?;
         Ok(open != 0)
+    }
+
+    async fn columns(
+        &self,
+        session: &mut Session,
+        table: &str,
+    ) -> Result<Vec<TableColumn>, DatabaseError> {
+        let asked = "SELECT CAST(c.column_name AS BINARY), CAST(c.column_type AS BINARY), \
+                     EXISTS (SELECT 1 FROM information_schema.statistics AS s WHERE s.table_schema = c.table_schema \
+                        AND s.table_name = c.table_name AND s.non_unique = 0 GROUP BY s.index_name \
+                        HAVING GROUP_CONCAT(s.column_name) = c.column_name AND MAX(s.sub_part) IS NULL), \
+                     c.column_key <> '' FROM information_schema.columns AS c \
+                     WHERE c.table_schema = DATABASE() AND c.table_name = ? ORDER BY c.ordinal_position";
+        let query = sqlx::query_as(asked).bind(table);
+        let found: Vec<(Vec<u8>, Vec<u8>, bool, bool)> = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let row =
+            |(name, type_name, unique, indexed)| (text(name), text(type_name), unique, indexed);
+        Ok(found
+            .into_iter()
+            .map(row)
+            .map(TableColumn::of_row)
+            .collect())
     }
 
     async fn is_unique(

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{DatabaseError, Prepared, rows::Outlet};
+use super::{DatabaseError, Prepared, TableColumn, rows::Outlet};
 use crate::{field_type::Cell, statement::Statement};
 
 /// How long a connection may take to come to rest after its call has ended.
@@ -43,6 +43,13 @@ pub(super) trait Driver: fmt::Debug + Send + Sync + 'static {
         &self,
         session: &mut Self::Session,
     ) -> impl Future<Output = Result<Option<String>, DatabaseError>> + Send;
+
+    /// The columns of a table; none if there is no such table.
+    fn columns(
+        &self,
+        session: &mut Self::Session,
+        table: &str,
+    ) -> impl Future<Output = Result<Vec<TableColumn>, DatabaseError>> + Send;
 
     /// Prepares a statement without running it.
     fn prepare(

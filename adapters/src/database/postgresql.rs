@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{
-    DatabaseError, Prepared, covers,
+    DatabaseError, Prepared, TableColumn, covers,
     pool::{Control, Driver, REST, Run},
     read_authority,
 };
@@ -258,6 +258,25 @@ impl Driver for PostgresqlDriver {
     async fn is_in_transaction(&self, _session: &mut Session) -> Result<bool, DatabaseError> {
         // A procedure that would end the transaction of its caller is refused by PostgreSQL itself.
         Ok(true)
+    }
+
+    async fn columns(
+        &self,
+        session: &mut Session,
+        table: &str,
+    ) -> Result<Vec<TableColumn>, DatabaseError> {
+        let asked = "SELECT attname::text, format_type(atttypid, atttypmod), \
+                     EXISTS (SELECT 1 FROM pg_index WHERE indrelid = attrelid AND indisunique AND indpred IS NULL \
+                        AND indnkeyatts = 1 AND indkey[0] = attnum), \
+                     EXISTS (SELECT 1 FROM pg_index WHERE indrelid = attrelid AND indkey[0] = attnum) \
+                     FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
+                     ORDER BY attnum";
+        let query = sqlx::query_as(asked).bind(table);
+        let found = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        Ok(found.into_iter().map(TableColumn::of_row).collect())
     }
 
     async fn is_unique(

@@ -20,7 +20,7 @@ use sqlx::{
 };
 
 use super::{
-    DatabaseError, Prepared, covers,
+    DatabaseError, Prepared, TableColumn, covers,
     pool::{Control, Driver, REST, Run},
     rows::ROWS_AHEAD,
 };
@@ -240,6 +240,26 @@ impl Driver for SqliteDriver {
     async fn is_in_transaction(&self, _session: &mut Session) -> Result<bool, DatabaseError> {
         // Nothing but our own COMMIT ends one: a step is INSERT, UPDATE or DELETE.
         Ok(true)
+    }
+
+    async fn columns(
+        &self,
+        session: &mut Session,
+        table: &str,
+    ) -> Result<Vec<TableColumn>, DatabaseError> {
+        let asked = "SELECT t.name, t.type, \
+                     (t.pk AND (SELECT count(*) FROM pragma_table_info(?1) WHERE pk) = 1) OR EXISTS ( \
+                        SELECT 1 FROM pragma_index_list(?1) AS l WHERE l.\"unique\" AND NOT l.partial \
+                        AND (SELECT group_concat(i.name) FROM pragma_index_info(l.name) AS i) = t.name), \
+                     t.pk = 1 OR EXISTS (SELECT 1 FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i \
+                        WHERE i.seqno = 0 AND i.name = t.name) \
+                     FROM pragma_table_info(?1) AS t ORDER BY t.cid";
+        let query = sqlx::query_as(asked).bind(table);
+        let found = query
+            .fetch_all(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        Ok(found.into_iter().map(TableColumn::of_row).collect())
     }
 
     async fn is_unique(

@@ -9,6 +9,7 @@ mod engines;
 mod faults;
 mod harness;
 mod mariadb;
+mod new;
 mod postgresql;
 mod server_faults;
 mod server_tls;
