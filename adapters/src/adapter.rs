@@ -18,7 +18,7 @@ use tonic_health::{
 };
 
 use crate::{
-    configuration::{Configuration, Listen, Method, Note},
+    configuration::{Configuration, Listen, Method, MethodKind, Note, RECORDS},
     database::Database,
     error::Error,
     inspection::{Fit, Misfit, Unfit, fit_method, open_for_reading, open_for_writing},
@@ -271,7 +271,16 @@ fn served_method(
 ) -> Result<ServedMethod, Error> {
     let package = &configuration.service.package;
     let request = schema.message(package, &method.request_message())?;
-    let reply = schema.message(package, &method.reply_message())?;
+    let reply = schema.message(package, &method.record_message())?;
+    let batch = match method.kind {
+        MethodKind::Batches => {
+            let batch = schema.message(package, &method.reply_message())?;
+            batch
+                .get_field_by_name(RECORDS)
+                .map(|records| (batch, records))
+        }
+        MethodKind::Unary | MethodKind::ServerStreaming => None,
+    };
     let widths = method.statement.widths.iter();
     let parameters = method
         .request
@@ -303,6 +312,7 @@ fn served_method(
         method: method.clone(),
         request,
         reply,
+        batch,
         statement: fit.statement,
         write: fit.write,
         database,

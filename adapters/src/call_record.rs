@@ -32,8 +32,8 @@ impl CallRecord {
         }
     }
 
-    pub(crate) fn row(&mut self) {
-        self.rows += 1;
+    pub(crate) fn add_rows(&mut self, rows: u64) {
+        self.rows += rows;
     }
 
     pub(crate) fn rows(&self) -> u64 {

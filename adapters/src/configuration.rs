@@ -95,6 +95,8 @@ pub struct Method {
     pub when_none: WhenNone,
     /// The most rows of one answer; for a unary method, how far several matches are counted.
     pub max_rows: u64,
+    /// The most rows of one message, if it has many.
+    pub rows_per_message: usize,
     /// The longest a call may take, its streamed reply included.
     pub timeout: Duration,
     /// The parameters.
@@ -115,6 +117,8 @@ pub enum MethodKind {
     Unary,
     /// A stream with a message for each row.
     ServerStreaming,
+    /// A stream of messages with many rows each.
+    Batches,
 }
 
 /// The answer when no row matches.
@@ -250,6 +254,14 @@ impl Method {
         format!("{}Reply", self.name)
     }
 
+    /// The message with the fields of one record: the reply itself, or what a batch has many of.
+    pub fn record_message(&self) -> String {
+        match self.kind {
+            MethodKind::Batches => format!("{}Record", self.name),
+            MethodKind::Unary | MethodKind::ServerStreaming => self.reply_message(),
+        }
+    }
+
     /// The fields of the reply message: name, type and comment.
     pub fn reply_fields(&self) -> impl Iterator<Item = (&str, FieldType, &str)> {
         let columns = self.reply.iter();
@@ -297,6 +309,9 @@ impl RequestField {
     }
 }
 
+/// The field of a batch that holds its records.
+pub const RECORDS: &str = "records";
+
 impl Note {
     /// The name of the field.
     pub const fn field(self) -> &'static str {
@@ -322,6 +337,7 @@ impl MethodKind {
         match self {
             Self::Unary => "unary",
             Self::ServerStreaming => "server-streaming",
+            Self::Batches => "batches",
         }
     }
 }

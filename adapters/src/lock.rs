@@ -283,7 +283,7 @@ impl Lock {
             .revise(&method.request_message(), request, is_new, changes);
         locked
             .reply
-            .revise(&method.reply_message(), reply, is_new, changes);
+            .revise(&method.record_message(), reply, is_new, changes);
     }
 }
 

@@ -47,7 +47,10 @@ pub(crate) struct ServedMethod {
     pub(crate) request: MessageDescriptor,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) columns: Vec<ReplyColumn>,
+    /// One record.
     pub(crate) reply: MessageDescriptor,
+    /// The message with many of them, and its field, if it is one.
+    pub(crate) batch: Option<(MessageDescriptor, FieldDescriptor)>,
     /// Where the names of fields go that could not all be understood.
     pub(crate) undecodable: Option<FieldDescriptor>,
     pub(crate) database: Database,
@@ -121,12 +124,54 @@ impl ServedMethod {
         Ok(Answer { rows, first })
     }
 
-    async fn next_of_stream(
+    /// The next message of a stream, and how many records it has.
+    async fn next_message(
         &self,
-        rows: &mut Rows,
+        answer: &mut Answer,
+        sent: u64,
+    ) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
+        let Some((batch, field)) = &self.batch else {
+            let record = self.next_record(answer, sent).await?;
+            return Ok(record.map(|record| (record, 1)));
+        };
+        let full = BATCH_BYTES.min(self.limits.reply_bytes);
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < self.method.rows_per_message {
+            let Some(record) = self
+                .next_record(answer, sent + records.len() as u64)
+                .await?
+            else {
+                break;
+            };
+            // With its tag and its length.
+            bytes += record.encoded_len() + 6;
+            if bytes > full && !records.is_empty() {
+                answer.first = Some(record);
+                break;
+            }
+            records.push(Value::Message(record));
+        }
+        let count = records.len() as u64;
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut message = DynamicMessage::new(batch.clone());
+        message.set_field(field, Value::List(records));
+        if message.encoded_len() > self.limits.reply_bytes {
+            return Err(Refusal::ReplyTooLarge(self.limits.reply_bytes));
+        }
+        Ok(Some((message, count)))
+    }
+
+    async fn next_record(
+        &self,
+        answer: &mut Answer,
         sent: u64,
     ) -> Result<Option<DynamicMessage>, Refusal> {
-        match rows.next().await? {
+        if let Some(first) = answer.first.take() {
+            return Ok(Some(first));
+        }
+        match answer.rows.next().await? {
             None => Ok(None),
             Some(_) if sent >= self.method.max_rows => Err(Refusal::RowLimit(self.method.max_rows)),
             Some(row) => self.reply(row, sent + 1).map(Some),
@@ -316,9 +361,13 @@ impl ServedMethod {
     }
 }
 
+/// Where a message with many records is full, whatever it may have.
+const BATCH_BYTES: usize = 256 * 1024;
+
 /// An answer that has begun.
 struct Answer {
     rows: Rows,
+    /// A record that was read and not yet sent.
     first: Option<DynamicMessage>,
 }
 
@@ -336,7 +385,7 @@ impl UnaryService<Bytes> for MethodService {
             };
             match answered {
                 Ok(reply) => {
-                    record.row();
+                    record.add_rows(1);
                     record.answered();
                     Ok(Response::new(reply))
                 }
@@ -372,13 +421,9 @@ fn remaining(
     let state = Some((served, answer, record));
     let replies = stream::unfold(state, |state| async move {
         let (served, mut answer, mut record) = state?;
-        let next = match answer.first.take() {
-            Some(first) => Ok(Some(first)),
-            None => served.next_of_stream(&mut answer.rows, record.rows()).await,
-        };
-        match next {
-            Ok(Some(reply)) => {
-                record.row();
+        match served.next_message(&mut answer, record.rows()).await {
+            Ok(Some((reply, rows))) => {
+                record.add_rows(rows);
                 Some((Ok(reply), Some((served, answer, record))))
             }
             Ok(None) => {
@@ -414,7 +459,9 @@ where
                 .max_encoding_message_size(limits.reply_bytes);
             Ok(match service.0.method.kind {
                 MethodKind::Unary => grpc.unary(service, request).await,
-                MethodKind::ServerStreaming => grpc.server_streaming(service, request).await,
+                MethodKind::ServerStreaming | MethodKind::Batches => {
+                    grpc.server_streaming(service, request).await
+                }
             })
         })
     }

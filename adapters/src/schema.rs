@@ -3,7 +3,7 @@
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 use crate::{
-    configuration::{Configuration, Method, MethodKind, SUBJECT_MARK},
+    configuration::{Configuration, Method, MethodKind, RECORDS, SUBJECT_MARK},
     field_type::FieldType,
     lock::{Lock, LockedMessage},
 };
@@ -120,7 +120,7 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
         comment(&mut text, "  ", &answer_in_words(method));
         let stream = match method.kind {
             MethodKind::Unary => "",
-            MethodKind::ServerStreaming => "stream ",
+            MethodKind::ServerStreaming | MethodKind::Batches => "stream ",
         };
         text.push_str(&format!(
             "  rpc {}({}) returns ({stream}{});\n",
@@ -154,7 +154,14 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
             request,
             request_fields,
         )?;
-        message(&mut text, &method.reply_message(), reply, reply_fields)?;
+        message(&mut text, &method.record_message(), reply, reply_fields)?;
+        if method.kind == MethodKind::Batches {
+            text.push_str(&format!(
+                "\nmessage {} {{\n  // In the order of the register.\n  repeated {} {RECORDS} = 1;\n}}\n",
+                method.reply_message(),
+                method.record_message()
+            ));
+        }
     }
     let mut types = configuration.methods.iter().flat_map(Method::reply_fields);
     if types.any(|(_, field_type, _)| field_type == FieldType::PartialDate) {
@@ -169,6 +176,10 @@ fn answer_in_words(method: &Method) -> String {
             "Answers one record; NOT_FOUND if there is none, FAILED_PRECONDITION if several match."
                 .to_owned()
         }
+        MethodKind::Batches => format!(
+            "Answers messages of up to {} records each, {} records at most; RESOURCE_EXHAUSTED if more match.",
+            method.rows_per_message, method.max_rows
+        ),
         MethodKind::ServerStreaming => format!(
             "Answers a message for each record, {} at most; RESOURCE_EXHAUSTED if more match.",
             method.max_rows

@@ -97,6 +97,7 @@ pub(super) struct MethodTable {
     pub(super) text: Option<Spanned<TextTable>>,
     pub(super) when_none: Option<Spanned<WhenNone>>,
     pub(super) max_rows: Option<Spanned<u64>>,
+    pub(super) rows_per_message: Option<Spanned<u64>>,
     pub(super) timeout: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) request: Vec<RequestTable>,

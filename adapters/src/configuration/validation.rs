@@ -243,6 +243,7 @@ fn method(
     let (default_rows, default_timeout) = match table.kind {
         MethodKind::Unary => (100, Duration::from_secs(5)),
         MethodKind::ServerStreaming => (10_000, Duration::from_secs(60)),
+        MethodKind::Batches => (1_000_000, Duration::from_secs(600)),
     };
     let when_none = match (table.kind, table.when_none) {
         (MethodKind::Unary, Some(written)) if *written.get_ref() == WhenNone::Empty => {
@@ -251,7 +252,7 @@ fn method(
             WhenNone::NotFound
         }
         (MethodKind::Unary, _) => WhenNone::NotFound,
-        (MethodKind::ServerStreaming, written) => {
+        (MethodKind::ServerStreaming | MethodKind::Batches, written) => {
             written.map_or(WhenNone::Empty, Spanned::into_inner)
         }
     };
@@ -261,6 +262,19 @@ fn method(
         default_rows,
         1..=1_000_000_000_000,
     ) as u64;
+    if let Some(written) = &table.rows_per_message
+        && table.kind != MethodKind::Batches
+    {
+        let fault =
+            "only a method of kind \"batches\" has many rows in a message; remove rows_per_message";
+        findings.add(written.span().start, &place, fault.to_owned());
+    }
+    let rows_per_message = findings.number(
+        &format!("{place}, rows_per_message"),
+        table.rows_per_message,
+        1_000,
+        1..=100_000,
+    );
     let timeout = findings.duration(
         &format!("{place}, timeout"),
         table.timeout,
@@ -285,6 +299,7 @@ fn method(
         subject,
         when_none,
         max_rows,
+        rows_per_message,
         timeout,
         request,
         reply,

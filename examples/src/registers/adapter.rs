@@ -78,6 +78,12 @@ impl Adapter {
         )?)
     }
 
+    /// The number of its process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Kills the adapter at once.
     ///
     /// # Errors
