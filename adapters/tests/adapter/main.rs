@@ -1,6 +1,7 @@
 //! The binary as an integrator and a caller meet it: commands, calls, and a database that fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod batches;
 mod calls;
 mod columns;
 mod commands;
