@@ -1,6 +1,9 @@
 //! An adapter that has been proven to fit its database, and the server that answers for it.
 
-use std::{fmt, future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, fs::Permissions, future::Future, net::SocketAddr, os::unix::fs::PermissionsExt,
+    path::PathBuf, sync::Arc, time::Duration,
+};
 
 use durable::Posix;
 use tokio::{
@@ -21,6 +24,7 @@ use crate::{
     configuration::{Configuration, Listen, Method, MethodKind, Note, RECORDS},
     database::Database,
     error::Error,
+    granting::{GrantedMethod, ServedGrant},
     inspection::{Fit, Misfit, Unfit, fit_method, open_for_reading, open_for_writing},
     lock::Lock,
     method_service::{MethodService, Parameter, ReplyColumn, ServedMethod},
@@ -39,7 +43,7 @@ pub struct Adapter {
     configuration: Configuration,
     schema: Schema,
     database: Database,
-    methods: Vec<Arc<ServedMethod>>,
+    methods: Vec<Arc<GrantedMethod>>,
 }
 
 /// An adapter that holds its address; calls wait until it serves.
@@ -86,27 +90,40 @@ impl Adapter {
         let admission = Arc::new(Semaphore::new(configuration.limits.concurrent_calls));
         let mut methods = Vec::new();
         let mut misfits = Vec::new();
+        let grants = configuration
+            .grants
+            .iter()
+            .map(|grant| Arc::new(ServedGrant::new(grant)));
+        let grants: Vec<_> = grants.collect();
         for method in &configuration.methods {
-            match fit_method(method, &database, writers.as_ref(), engine).await {
-                Ok(fit) => {
-                    let served = served_method(
-                        &configuration,
-                        &schema,
-                        method,
-                        fit,
-                        database.clone(),
-                        Arc::clone(&admission),
-                    )?;
-                    methods.push(Arc::new(served));
-                }
-                Err(Unfit::Database(error)) => return Err(failed(error)),
-                Err(Unfit::Faults(faults)) => {
-                    misfits.extend(faults.into_iter().map(|fault| Misfit {
-                        method: method.name.clone(),
-                        fault,
-                    }))
+            let mut answers = Vec::new();
+            for (grant, method) in method.answered() {
+                match fit_method(method, &database, writers.as_ref(), engine).await {
+                    Ok(fit) => {
+                        let served = served_method(
+                            &configuration,
+                            &schema,
+                            method,
+                            fit,
+                            database.clone(),
+                            Arc::clone(&admission),
+                        )?;
+                        let grant = grant.and_then(|grant| grants.get(grant)).map(Arc::clone);
+                        answers.push((grant, Arc::new(served)));
+                    }
+                    Err(Unfit::Database(error)) => return Err(failed(error)),
+                    Err(Unfit::Faults(faults)) => {
+                        misfits.extend(faults.into_iter().map(|fault| Misfit {
+                            method: method.name.clone(),
+                            fault,
+                        }))
+                    }
                 }
             }
+            methods.push(Arc::new(GrantedMethod {
+                name: method.name.clone(),
+                answers,
+            }));
         }
         if misfits.is_empty() {
             Ok(Self {
@@ -137,7 +154,10 @@ impl Adapter {
                 let address = listener.local_addr().map_err(failed)?;
                 (Listener::Tcp(listener), Address::Tcp(address))
             }
-            Listen::Unix(path) => {
+            Listen::Unix {
+                path,
+                group_may_connect,
+            } => {
                 let address = Address::Unix(path.clone());
                 let failed = |source| Error::Listen {
                     address: address.to_string(),
@@ -145,6 +165,9 @@ impl Adapter {
                 };
                 remove_abandoned_socket(path).await.map_err(failed)?;
                 let listener = UnixListener::bind(path).map_err(failed)?;
+                // Whoever may open it may say to be any consumer.
+                let mode = if *group_may_connect { 0o660 } else { 0o600 };
+                std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
                 (Listener::Unix(listener, SocketFile(path.clone())), address)
             }
         };
@@ -168,9 +191,9 @@ impl Adapter {
             // Clients in other languages still ask by this name.
             .add_service(reflection().build_v1alpha().map_err(failed)?)
             .into_axum_router();
-        for served in &self.methods {
-            let path = format!("/{}/{}", self.configuration.service, served.method.name);
-            router = router.route_service(&path, MethodService(Arc::clone(served)));
+        for granted in &self.methods {
+            let path = format!("/{}/{}", self.configuration.service, granted.name);
+            router = router.route_service(&path, MethodService(Arc::clone(granted)));
         }
         Ok((Routes::from(router).prepare(), reporter))
     }
@@ -309,6 +332,7 @@ fn served_method(
         parameters: parameters.collect(),
         columns: columns.collect(),
         undecodable: reply.get_field_by_name(Note::Undecodable.field()),
+        withheld: reply.get_field_by_name(Note::Withheld.field()),
         method: method.clone(),
         request,
         reply,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    configuration::{Configuration, Method, ReplyField},
+    configuration::{Configuration, Method, ReplyField, RequestField},
     database::{Database, DatabaseError},
     encoding::Undecodable,
     error::Error,
@@ -37,6 +37,8 @@ pub struct MethodReport {
     pub parameters: usize,
     /// How many columns it answers.
     pub columns: usize,
+    /// Whether nothing narrows what it answers: no required request field, no filter.
+    pub answers_everything: bool,
     /// How the database looks for its rows, in its own words; none if it must have values to say so.
     pub plan: Option<Vec<String>>,
     /// The sample; absent if there are no parameters to run the statement with.
@@ -98,12 +100,16 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
         methods: Vec::new(),
         misfits: Vec::new(),
     };
-    for method in &configuration.methods {
+    let methods = configuration.methods.iter().flat_map(Method::answered);
+    for (grant, method) in methods {
+        let grant = grant.and_then(|grant| configuration.grants.get(grant));
+        let name = match grant {
+            Some(grant) => format!("{} (grant {})", method.name, grant.name),
+            None => method.name.clone(),
+        };
         let mut misfit = |fault| {
-            report.misfits.push(Misfit {
-                method: method.name.clone(),
-                fault,
-            });
+            let method = name.clone();
+            report.misfits.push(Misfit { method, fault });
         };
         let fit = match fit_method(method, &database, writers.as_ref(), engine).await {
             Ok(fit) => fit,
@@ -113,13 +119,10 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
                 continue;
             }
         };
-        let values = method.sample.as_deref();
-        let values = values.or_else(|| method.request.is_empty().then_some(&[][..]));
-        let plan = database
-            .plan(&fit.statement, values)
-            .await
-            .map_err(failed)?;
-        let sample = match take_sample(&database, method, &fit).await {
+        let values = method.sample_values();
+        let plan = database.plan(&fit.statement, values.as_deref()).await;
+        let plan = plan.map_err(failed)?;
+        let sample = match take_sample(&database, method, &fit, values).await {
             Ok(taken) => taken,
             Err(NoSample::Fault(fault)) => {
                 misfit(fault);
@@ -130,10 +133,12 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
                 continue;
             }
         };
+        let is_narrow = |field: &RequestField| field.required;
         report.methods.push(MethodReport {
-            method: method.name.clone(),
+            method: name,
             parameters: method.request.len(),
             columns: method.reply.len(),
+            answers_everything: !method.request.iter().any(is_narrow) && method.filters.is_empty(),
             plan,
             sample,
         });
@@ -150,11 +155,10 @@ async fn take_sample(
     database: &Database,
     method: &Method,
     fit: &Fit,
+    values: Option<Vec<Cell>>,
 ) -> Result<Option<Sample>, NoSample> {
-    let parameters = match &method.sample {
-        Some(sample) => sample.clone(),
-        None if method.request.iter().any(|field| field.required) => return Ok(None),
-        None => vec![Cell::Null; method.statement.value_count()],
+    let Some(parameters) = values else {
+        return Ok(None);
     };
     let admission = Arc::new(Semaphore::new(1));
     let admission = admission

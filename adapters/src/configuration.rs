@@ -21,10 +21,12 @@ mod database;
 mod fields;
 mod file;
 mod findings;
+mod grants;
 mod validation;
 mod write;
 
 pub use database::{DatabaseSettings, PasswordPlace, ServerAddress, ServerSettings, Source};
+pub use grants::{Grant, Granted};
 pub(crate) use validation::SUBJECT_MARK;
 pub use write::{Once, Step, Write};
 
@@ -43,6 +45,8 @@ pub struct Configuration {
     pub database: DatabaseSettings,
     /// What one caller may cost.
     pub limits: Limits,
+    /// Who may call, and what for; anyone whom the security server lets through if there are none.
+    pub grants: Vec<Grant>,
     /// The methods, in the order of the file.
     pub methods: Vec<Method>,
 }
@@ -62,7 +66,12 @@ pub enum Listen {
     /// A loopback address; port 0 takes a free port.
     Tcp(SocketAddr),
     /// A Unix socket.
-    Unix(PathBuf),
+    Unix {
+        /// The socket.
+        path: PathBuf,
+        /// Whether the group of the adapter may connect, and not only its user.
+        group_may_connect: bool,
+    },
 }
 
 /// What one caller may cost.
@@ -101,8 +110,16 @@ pub struct Method {
     pub timeout: Duration,
     /// The parameters.
     pub request: Vec<RequestField>,
+    /// What its statements bind besides, which no caller sets.
+    pub filters: Vec<RequestField>,
+    /// The values of the filters, as the statements bind them.
+    pub filter_values: Vec<Cell>,
     /// The columns that are answered.
     pub reply: Vec<ReplyField>,
+    /// The names of reply fields that are withheld from these callers.
+    pub withheld: Vec<String>,
+    /// The method as each grant leaves it; nobody is answered otherwise.
+    pub granted: Vec<Granted>,
     /// What each answer says of itself besides.
     pub notes: Vec<Note>,
     /// Parameters for `adapter check`, as the statement binds them.
@@ -166,6 +183,8 @@ pub struct ReplyField {
 pub enum Note {
     /// The names of its fields whose stored bytes could not all be understood.
     Undecodable,
+    /// The names of its fields that this caller may not have for this purpose.
+    Withheld,
 }
 
 /// A configuration that cannot be used, with everything that is wrong in it.
@@ -249,6 +268,27 @@ impl Method {
         format!("{}Request", self.name)
     }
 
+    /// Values to try the statement with: those of the sample, or none at all where none is required.
+    pub fn sample_values(&self) -> Option<Vec<Cell>> {
+        let own = match &self.sample {
+            Some(sample) => sample.clone(),
+            None if self.request.iter().any(|field| field.required) => return None,
+            None => vec![Cell::Null; self.statement.value_count() - self.filter_values.len()],
+        };
+        Some([own, self.filter_values.clone()].concat())
+    }
+
+    /// The method as it is answered: as each grant leaves it, or as it is.
+    pub fn answered(&self) -> Vec<(Option<usize>, &Self)> {
+        match self.granted.as_slice() {
+            [] => vec![(None, self)],
+            granted => granted
+                .iter()
+                .map(|granted| (Some(granted.grant), &granted.method))
+                .collect(),
+        }
+    }
+
     /// `FindPersonReply`
     pub fn reply_message(&self) -> String {
         format!("{}Reply", self.name)
@@ -317,6 +357,7 @@ impl Note {
     pub const fn field(self) -> &'static str {
         match self {
             Self::Undecodable => "undecodable_fields",
+            Self::Withheld => "withheld_fields",
         }
     }
 
@@ -326,6 +367,10 @@ impl Note {
             Self::Undecodable => {
                 "Names of the fields of this record whose stored bytes could not all be understood; \
                  U+FFFD stands in their place."
+            }
+            Self::Withheld => {
+                "Names of the fields that this caller is not granted for this purpose; they are absent, whatever the \
+                 register has."
             }
         }
     }

@@ -21,4 +21,47 @@ impl Engine {
             Self::MariaDb => "MariaDB",
         }
     }
+
+    /// A name in SQL, in quotation marks where it needs them.
+    #[must_use]
+    pub fn quoted(self, name: &str) -> String {
+        const RESERVED: [&str; 24] = [
+            "order",
+            "group",
+            "user",
+            "table",
+            "select",
+            "from",
+            "where",
+            "key",
+            "index",
+            "check",
+            "default",
+            "desc",
+            "asc",
+            "in",
+            "is",
+            "as",
+            "on",
+            "to",
+            "by",
+            "and",
+            "or",
+            "not",
+            "limit",
+            "references",
+        ];
+        let is_plain = |character: char| match self {
+            Self::Postgresql => character.is_ascii_lowercase(),
+            _ => character.is_ascii_alphabetic(),
+        };
+        let begins = name.starts_with(|first| is_plain(first) || first == '_');
+        let rest = name
+            .chars()
+            .all(|other| is_plain(other) || other == '_' || other.is_ascii_digit());
+        if begins && rest && !RESERVED.contains(&name.to_lowercase().as_str()) {
+            return name.to_owned();
+        }
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
 }

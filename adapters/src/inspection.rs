@@ -233,7 +233,8 @@ async fn prepared(statement: &Statement, database: &Database) -> Result<Prepared
 fn misfits(method: &Method, statement: &Prepared) -> Vec<String> {
     let mut first = 0;
     let mut faults = Vec::new();
-    for (field, width) in method.request.iter().zip(&method.statement.widths) {
+    let fields = method.request.iter().chain(&method.filters);
+    for (field, width) in fields.zip(&method.statement.widths) {
         faults.extend(statement.misfit(first, field));
         first += width.count();
     }

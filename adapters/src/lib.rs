@@ -19,6 +19,7 @@
 mod adapter;
 mod call_record;
 mod codec;
+mod granting;
 mod method_service;
 mod writing;
 

@@ -336,6 +336,11 @@ async fn check(config: &Path) -> Result<ExitCode, Error> {
             "{}: {} parameters, {} columns",
             method.method, method.parameters, method.columns
         );
+        if method.answers_everything {
+            println!(
+                "  NOTE: whoever may call it may have all rows; a required request field or a filter would narrow it"
+            );
+        }
         for step in method.plan.iter().flatten() {
             println!("  plan: {step}");
         }

@@ -34,6 +34,7 @@ use crate::{
     database::{Database, Prepared, Rows},
     encoding::Undecodable,
     field_type::{Cell, FieldType},
+    granting::GrantedMethod,
     key_table::{CallKey, LONGEST_CONSUMER, LONGEST_KEY},
     refusal::Refusal,
     statement::Width,
@@ -53,6 +54,8 @@ pub(crate) struct ServedMethod {
     pub(crate) batch: Option<(MessageDescriptor, FieldDescriptor)>,
     /// Where the names of fields go that could not all be understood.
     pub(crate) undecodable: Option<FieldDescriptor>,
+    /// Where the names of fields go that are withheld.
+    pub(crate) withheld: Option<FieldDescriptor>,
     pub(crate) database: Database,
     pub(crate) statement: Arc<Prepared>,
     /// What is written before the answer; none if the method only reads.
@@ -80,7 +83,7 @@ pub(crate) struct ReplyColumn {
 
 /// The gRPC service of one method path.
 #[derive(Debug, Clone)]
-pub(crate) struct MethodService(pub(crate) Arc<ServedMethod>);
+pub(crate) struct MethodService(pub(crate) Arc<GrantedMethod>);
 
 impl ServedMethod {
     /// Exactly one record, or a refusal that says how many there are.
@@ -243,7 +246,7 @@ impl ServedMethod {
             })
         };
         let bound: Result<Vec<_>, _> = self.parameters.iter().map(cells).collect();
-        let values = bound?.concat();
+        let values = [bound?.concat(), self.method.filter_values.clone()].concat();
         let mut statements = self.statements();
         match statements.find_map(|statement| statement.unbindable(&values)) {
             Some((value, expected)) => Err(self.refused_value(value, expected)),
@@ -354,6 +357,10 @@ impl ServedMethod {
         {
             message.set_field(names, Value::List(undecodable));
         }
+        if let (Some(field), false) = (&self.withheld, self.method.withheld.is_empty()) {
+            let names = self.method.withheld.iter().cloned().map(Value::String);
+            message.set_field(field, Value::List(names.collect()));
+        }
         if message.encoded_len() > self.limits.reply_bytes {
             return Err(Refusal::ReplyTooLarge(self.limits.reply_bytes));
         }
@@ -376,9 +383,13 @@ impl UnaryService<Bytes> for MethodService {
     type Future = BoxFuture<Response<DynamicMessage>, Status>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let served = Arc::clone(&self.0);
+        let granted = Arc::clone(&self.0);
         Box::pin(async move {
-            let mut record = CallRecord::begin(&served.method.name, request.metadata());
+            let mut record = CallRecord::begin(&granted.name, request.metadata());
+            let served = match granted.choose(request.metadata()) {
+                Ok(served) => served,
+                Err(refusal) => return Err(record.refused(&refusal)),
+            };
             let answered = match served.write {
                 Some(_) => served.write_one(&request).await,
                 None => served.answer_one(&request).await,
@@ -401,9 +412,13 @@ impl ServerStreamingService<Bytes> for MethodService {
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let served = Arc::clone(&self.0);
+        let granted = Arc::clone(&self.0);
         Box::pin(async move {
-            let mut record = CallRecord::begin(&served.method.name, request.metadata());
+            let mut record = CallRecord::begin(&granted.name, request.metadata());
+            let served = match granted.choose(request.metadata()) {
+                Ok(served) => served,
+                Err(refusal) => return Err(record.refused(&refusal)),
+            };
             match served.begin_stream(&request).await {
                 Ok(answer) => Ok(Response::new(remaining(served, answer, record))),
                 Err(refusal) => Err(record.refused(&refusal)),
@@ -453,11 +468,15 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            let limits = service.0.limits;
+            // All that is answered of a method has one kind and the same limits.
+            let Some((_, first)) = service.0.answers.first().cloned() else {
+                return Ok(Status::unimplemented("no such method").into_http());
+            };
+            let limits = first.limits;
             let mut grpc = Grpc::new(DynamicCodec)
                 .max_decoding_message_size(limits.request_bytes)
                 .max_encoding_message_size(limits.reply_bytes);
-            Ok(match service.0.method.kind {
+            Ok(match first.method.kind {
                 MethodKind::Unary => grpc.unary(service, request).await,
                 MethodKind::ServerStreaming | MethodKind::Batches => {
                     grpc.server_streaming(service, request).await

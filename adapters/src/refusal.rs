@@ -43,6 +43,10 @@ pub enum Refusal {
     ReplyTooLarge(usize),
     /// As many calls as are admitted are running.
     Busy(usize),
+    /// No grant is for this consumer and purpose.
+    NotGranted,
+    /// The grant allows no more calls now.
+    TooOften,
     /// The time is over.
     Deadline,
     /// A column holds something else than the configuration says.
@@ -102,6 +106,7 @@ impl Refusal {
         matches!(
             self,
             Self::Busy(_)
+                | Self::TooOften
                 | Self::DatabaseUnavailable
                 | Self::DatabaseLocked
                 | Self::Stopped
@@ -169,6 +174,8 @@ impl Refusal {
             Self::RowLimit(_) => (Code::ResourceExhausted, "ROW_LIMIT"),
             Self::ReplyTooLarge(_) => (Code::ResourceExhausted, "REPLY_TOO_LARGE"),
             Self::Busy(_) => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
+            Self::NotGranted => (Code::PermissionDenied, "NOT_GRANTED"),
+            Self::TooOften => (Code::ResourceExhausted, "TOO_OFTEN"),
             Self::Deadline => (Code::DeadlineExceeded, "DEADLINE"),
             Self::Value { .. } => (Code::Internal, "VALUE_UNREADABLE"),
             Self::Conflict(_) => (Code::AlreadyExists, "CONFLICT"),
@@ -219,6 +226,14 @@ impl Refusal {
             }
             Self::Busy(limit) => {
                 format!("{limit} calls are running, the most at once; try again shortly")
+            }
+            Self::NotGranted => {
+                "the register grants this method to other consumers or for other purposes; ask its operator"
+                    .to_owned()
+            }
+            Self::TooOften => {
+                "the register allows fewer calls in a minute for this consumer and purpose; try again later"
+                    .to_owned()
             }
             Self::Deadline => "the call took longer than it may; ask more narrowly or allow it \
                                more time"

@@ -27,7 +27,7 @@ pub fn fragment(
     let address = match &configuration.listen {
         Listen::Tcp(address) if address.port() == 0 => return Err(NoAddress(*address)),
         Listen::Tcp(address) => format!("http://{address}"),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
+        Listen::Unix { path, .. } => format!("unix:{}", path.display()),
     };
     let mut text = format!(
         "\n# {service}, from {}: for the state file of its security server; then `security-server apply`.\n\

@@ -173,7 +173,7 @@ fn method(engine: Engine, table: &str, answers: Vec<Answer>) -> String {
         return String::new();
     };
     let name = format!("Find{}", type_name(table));
-    let key = column_in_sql(engine, &asked_by.column.name);
+    let key = engine.quoted(&asked_by.column.name);
     let parameter = &asked_by.field;
     let condition = match asked_by.field_type {
         FieldType::Text => format!("{key} IN (:{parameter})"),
@@ -283,7 +283,7 @@ fn selected(engine: Engine, column: &TableColumn) -> String {
         "jsonb",
         "name",
     ];
-    let name = column_in_sql(engine, &column.name);
+    let name = engine.quoted(&column.name);
     match engine {
         Engine::Postgresql if !READABLE.contains(&word(&column.type_name).as_str()) => {
             format!("CAST({name} AS text) AS {name}")
@@ -324,54 +324,9 @@ fn declared_type(type_name: &str) -> FieldType {
     }
 }
 
-/// A name in SQL, in quotation marks where it needs them.
-fn column_in_sql(engine: Engine, name: &str) -> String {
-    const RESERVED: [&str; 24] = [
-        "order",
-        "group",
-        "user",
-        "table",
-        "select",
-        "from",
-        "where",
-        "key",
-        "index",
-        "check",
-        "default",
-        "desc",
-        "asc",
-        "in",
-        "is",
-        "as",
-        "on",
-        "to",
-        "by",
-        "and",
-        "or",
-        "not",
-        "limit",
-        "references",
-    ];
-    let is_plain = |character: char| match engine {
-        Engine::Postgresql => character.is_ascii_lowercase(),
-        _ => character.is_ascii_alphabetic(),
-    };
-    let begins = name.starts_with(|first| is_plain(first) || first == '_');
-    let rest = name
-        .chars()
-        .all(|other| is_plain(other) || other == '_' || other.is_ascii_digit());
-    if begins && rest && !RESERVED.contains(&name.to_lowercase().as_str()) {
-        return name.to_owned();
-    }
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// A table, maybe with its schema.
 fn quoted_table(engine: Engine, table: &str) -> String {
-    let parts: Vec<_> = table
-        .split('.')
-        .map(|part| column_in_sql(engine, part))
-        .collect();
+    let parts: Vec<_> = table.split('.').map(|part| engine.quoted(part)).collect();
     parts.join(".")
 }
 
@@ -424,10 +379,10 @@ mod tests {
             assert_eq!(field_name(column), field, "{column}");
         }
         assert_eq!(type_name("public.cong_dan"), "CongDan");
-        assert_eq!(column_in_sql(Engine::Postgresql, "HO_TEN"), "\"HO_TEN\"");
-        assert_eq!(column_in_sql(Engine::MariaDb, "HO_TEN"), "HO_TEN");
-        assert_eq!(column_in_sql(Engine::Sqlite, "order"), "\"order\"");
-        assert_eq!(column_in_sql(Engine::Sqlite, "a\"b"), "\"a\"\"b\"");
+        assert_eq!(Engine::Postgresql.quoted("HO_TEN"), "\"HO_TEN\"");
+        assert_eq!(Engine::MariaDb.quoted("HO_TEN"), "HO_TEN");
+        assert_eq!(Engine::Sqlite.quoted("order"), "\"order\"");
+        assert_eq!(Engine::Sqlite.quoted("a\"b"), "\"a\"\"b\"");
     }
 
     #[test]

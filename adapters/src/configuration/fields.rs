@@ -309,7 +309,7 @@ pub(super) fn sample(
     cells
 }
 
-fn sample_value(value: &toml::Value) -> Option<Value> {
+pub(super) fn sample_value(value: &toml::Value) -> Option<Value> {
     match value {
         toml::Value::String(text) => Some(Value::String(text.clone())),
         toml::Value::Integer(number) => Some(Value::I64(*number)),

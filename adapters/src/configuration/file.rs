@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{MethodKind, Problem, WhenNone};
+use super::{MethodKind, Problem, WhenNone, grants::WrittenFilters};
 use crate::{
     column::NamePart,
     encoding::{Capitals, Encoding, Undecodable},
@@ -20,6 +20,8 @@ pub(super) struct File {
     pub(super) database: Spanned<DatabaseTable>,
     #[serde(default)]
     pub(super) limits: LimitsTable,
+    #[serde(default)]
+    pub(super) grants: Vec<GrantTable>,
     #[serde(default)]
     pub(super) methods: Vec<MethodTable>,
 }
@@ -37,6 +39,8 @@ pub(super) struct ServiceTable {
 pub(super) struct ListenTable {
     pub(super) address: Option<Spanned<String>>,
     pub(super) unix: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) group_may_connect: bool,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +87,20 @@ pub(super) struct LimitsTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct GrantTable {
+    pub(super) name: Spanned<String>,
+    pub(super) consumers: Option<Vec<String>>,
+    pub(super) purposes: Option<Vec<String>>,
+    pub(super) methods: Option<Vec<Spanned<String>>>,
+    pub(super) fields: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) filters: WrittenFilters,
+    pub(super) max_rows: Option<Spanned<u64>>,
+    pub(super) calls_per_minute: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct MethodTable {
     pub(super) name: Spanned<String>,
     pub(super) kind: MethodKind,
@@ -101,6 +119,8 @@ pub(super) struct MethodTable {
     pub(super) timeout: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) request: Vec<RequestTable>,
+    #[serde(default)]
+    pub(super) filters: Vec<RequestTable>,
     pub(super) reply: Vec<ReplyTable>,
     pub(super) sample: Option<BTreeMap<Spanned<String>, toml::Value>>,
 }

@@ -5,19 +5,20 @@ use std::{path::Path, time::Duration};
 use toml::Spanned;
 
 use super::{
-    Configuration, Limits, Listen, Method, MethodKind, Note, Problem, ReplyField, RequestField,
-    ServiceName, WhenNone,
+    Configuration, Granted, Limits, Listen, Method, MethodKind, Note, Problem, ReplyField,
+    RequestField, ServiceName, WhenNone,
     database::database,
     fields::{reply_fields, request_fields, sample, text_form},
-    file::{File, ListenTable, MethodTable},
+    file::{File, GrantTable, ListenTable, MethodTable},
     findings::{Findings, is_field_name, is_type_name},
+    grants,
     write::{Written, outline},
 };
 use crate::{
     encoding::{TextForm, Undecodable},
     engine::Engine,
-    field_type::FieldType,
-    statement::{Purpose, Statement},
+    field_type::{Cell, FieldType},
+    statement::{Purpose, Statement, StatementFault},
 };
 
 /// The mark, on its own line of a field's comment, of the field that identifies the person.
@@ -67,13 +68,19 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             "there is no method; add a [[methods]] table".to_owned(),
         );
     }
+    let granted = grants::grants(&mut findings, &file.grants);
+    if let (false, Some(Listen::Tcp(_))) = (granted.is_empty(), &listen) {
+        let fault = "grants depend on who calls, and whoever reaches a port can say to be anybody; listen on a Unix socket, \
+                     which only the security server may open";
+        findings.add(file.listen.span().start, "[listen]", fault.to_owned());
+    }
     let mut methods: Vec<Method> = Vec::new();
     for table in file.methods {
         let start = table.name.span().start;
         let engine = database
             .as_ref()
             .map_or(Engine::Sqlite, |settings| settings.source.engine());
-        if let Some(method) = method(&mut findings, table, text_form, engine) {
+        if let Some(method) = method(&mut findings, table, text_form, engine, &file.grants) {
             if methods.iter().any(|earlier| earlier.name == method.name) {
                 let place = format!("method {}", method.name);
                 findings.add(
@@ -85,6 +92,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             methods.push(method);
         }
     }
+    grants::unknown_names(&mut findings, &file.grants, &methods);
     match (service, listen, database, findings.problems.is_empty()) {
         (Some(service), Some(listen), Some(database), true) => Ok(Configuration {
             path: path.to_owned(),
@@ -93,6 +101,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             listen,
             database,
             limits,
+            grants: granted,
             methods,
         }),
         _ => Err(findings.problems),
@@ -133,7 +142,12 @@ fn listen(
 ) -> Option<Listen> {
     let (address, unix) = (&table.get_ref().address, &table.get_ref().unix);
     let (start, fault) = match (address, unix) {
-        (None, Some(unix)) => return Some(Listen::Unix(folder.join(unix.get_ref()))),
+        (None, Some(unix)) => {
+            return Some(Listen::Unix {
+                path: folder.join(unix.get_ref()),
+                group_may_connect: table.get_ref().group_may_connect,
+            });
+        }
         (Some(address), None) => match address.get_ref().parse::<std::net::SocketAddr>() {
             Ok(parsed) if parsed.ip().is_loopback() => return Some(Listen::Tcp(parsed)),
             Ok(parsed) => (
@@ -166,6 +180,7 @@ fn method(
     table: MethodTable,
     text_of_database: TextForm,
     engine: Engine,
+    granting: &[GrantTable],
 ) -> Option<Method> {
     let before = findings.problems.len();
     let start = table.name.span().start;
@@ -184,11 +199,11 @@ fn method(
     let reports = |field: &ReplyField| {
         field.field_type == FieldType::Text && field.rules.text.undecodable == Undecodable::Report
     };
-    let notes = if reply.iter().any(reports) {
-        vec![Note::Undecodable]
-    } else {
-        Vec::new()
-    };
+    let granting_it = grants::of_method(granting, &name);
+    let mut notes: Vec<Note> = grants::note(&reply, &granting_it).into_iter().collect();
+    if reply.iter().any(reports) {
+        notes.push(Note::Undecodable);
+    }
     for note in &notes {
         if reply.iter().any(|field| field.name == note.field()) {
             let fault = format!(
@@ -198,7 +213,30 @@ fn method(
             findings.add(start, &place, fault);
         }
     }
-    let fields: Vec<_> = request.iter().map(RequestField::in_statement).collect();
+    let filters = request_fields(findings, &format!("{place}, filters"), table.filters, text);
+    if !filters.is_empty() && granting_it.is_empty() {
+        let fault = "filters get their values from [[grants]], and none is for this method";
+        findings.add(start, &place, fault.to_owned());
+    }
+    if !granting.is_empty() && granting_it.is_empty() {
+        let fault = "no grant is for this method, so that nobody could call it; add one, or remove the method";
+        findings.add(start, &place, fault.to_owned());
+    }
+    let values_of =
+        |(_, grant): &(usize, &GrantTable)| grants::filter_values(findings, &name, &filters, grant);
+    let filter_values: Vec<Vec<Vec<Cell>>> = granting_it.iter().map(values_of).collect();
+    let most_values = |position: usize| {
+        let counts = filter_values
+            .iter()
+            .filter_map(|values| values.get(position));
+        counts.map(Vec::len).max().unwrap_or(1)
+    };
+    let fields = request.iter().map(RequestField::in_statement);
+    let filter_fields = filters
+        .iter()
+        .enumerate()
+        .map(|(position, filter)| grants::in_statement(filter, most_values(position)));
+    let fields: Vec<_> = fields.chain(filter_fields).collect();
     let written = Written {
         start,
         kind: table.kind,
@@ -207,24 +245,36 @@ fn method(
         natural_key: table.natural_key.as_ref(),
     };
     let outline = outline(findings, &place, &written, &request);
-    let steps = table.steps.iter().map(|step| &step.sql);
-    let texts: Vec<_> = steps.chain([&table.sql]).collect();
-    let purposed = texts.iter().enumerate().map(|(position, text)| {
-        let is_step = position < table.steps.len();
-        let purpose = if is_step {
-            Purpose::Writing
-        } else {
-            Purpose::Reading
+    let texts: Vec<_> = table
+        .steps
+        .iter()
+        .map(|step| &step.sql)
+        .chain([&table.sql])
+        .collect();
+    let has_columns = table.sql.get_ref().contains(grants::COLUMNS);
+    // The statements, with these columns in the answer.
+    let parse = |reply: &[ReplyField]| {
+        let answer = match has_columns {
+            true => table
+                .sql
+                .get_ref()
+                .replace(grants::COLUMNS, &grants::columns(engine, reply)),
+            false => table.sql.get_ref().clone(),
         };
-        (text.get_ref().as_str(), purpose)
-    });
-    let statements = Statement::parse_together(&purposed.collect::<Vec<_>>(), &fields, engine)
-        .map_err(|(position, fault)| {
-            findings.add(texts[position].span().start, &place, fault.to_string());
-        });
-    let statement = statements.and_then(|mut statements| {
-        let answer = statements.pop().ok_or(())?;
-        Ok((answer, outline.map(|outline| outline.with(statements))))
+        let steps = table
+            .steps
+            .iter()
+            .map(|step| (step.sql.get_ref().as_str(), Purpose::Writing));
+        let purposed: Vec<_> = steps.chain([(answer.as_str(), Purpose::Reading)]).collect();
+        let mut statements = Statement::parse_together(&purposed, &fields, engine)?;
+        let answer = statements.pop().ok_or((0, StatementFault::Empty))?;
+        Ok((
+            answer,
+            outline.clone().map(|outline| outline.with(statements)),
+        ))
+    };
+    let statement = parse(&reply).map_err(|(position, fault): (usize, StatementFault)| {
+        findings.add(texts[position].span().start, &place, fault.to_string());
     });
     let subject = table.subject.and_then(|subject| {
         let field = request
@@ -287,10 +337,8 @@ fn method(
     let sample = table
         .sample
         .map(|written| sample(findings, &place, &request, widths, written));
-    let (statement, write) = statement
-        .ok()
-        .filter(|_| findings.problems.len() == before)?;
-    Some(Method {
+    let (statement, write) = statement.ok()?;
+    let whole = Method {
         name,
         kind: table.kind,
         doc,
@@ -301,9 +349,47 @@ fn method(
         max_rows,
         rows_per_message,
         timeout,
-        request,
+        request: request.clone(),
+        filters: filters.clone(),
+        filter_values: Vec::new(),
         reply,
+        withheld: Vec::new(),
+        granted: Vec::new(),
         notes,
         sample,
-    })
+    };
+    let mut granted = Vec::with_capacity(granting_it.len());
+    for ((grant, of_grant), values) in granting_it.into_iter().zip(filter_values) {
+        let (reply, withheld) = grants::fields(&whole.reply, of_grant);
+        grants::check(
+            findings,
+            &whole.name,
+            of_grant,
+            &reply,
+            !withheld.is_empty() && !has_columns,
+        );
+        let most = max_rows.max(1);
+        let place = format!("grant {}, max_rows", of_grant.name.get_ref());
+        let max_rows = findings.number(&place, of_grant.max_rows.clone(), most, 1..=most) as u64;
+        let Ok((statement, write)) = parse(&reply) else {
+            continue;
+        };
+        let widths = statement.widths.iter().skip(whole.request.len());
+        let filled = values
+            .into_iter()
+            .zip(widths)
+            .map(|(cells, width)| width.fill(cells));
+        let method = Method {
+            filter_values: filled.flatten().collect(),
+            statement,
+            write,
+            reply,
+            withheld,
+            max_rows,
+            ..whole.clone()
+        };
+        granted.push(Granted { grant, method });
+    }
+    let is_sound = findings.problems.len() == before;
+    is_sound.then_some(Method { granted, ..whole })
 }

@@ -57,6 +57,7 @@ pub(super) struct Written<'a> {
 }
 
 /// The names, numbers of rows and key of a method that writes; the statements are parsed with its own.
+#[derive(Clone)]
 pub(super) struct Outline {
     pub(super) steps: Vec<(String, Option<u64>)>,
     pub(super) once: Once,

@@ -8,6 +8,7 @@ mod commands;
 mod encodings;
 mod engines;
 mod faults;
+mod grants;
 mod harness;
 mod mariadb;
 mod new;

@@ -1,0 +1,152 @@
+//! Which grant a call has, and whether it may be used once more now.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use percent_encoding::percent_decode_str;
+use tonic::metadata::MetadataMap;
+
+use crate::{configuration::Grant, method_service::ServedMethod, refusal::Refusal};
+
+/// A method as each grant leaves it; without grants as it is.
+#[derive(Debug)]
+pub(crate) struct GrantedMethod {
+    pub(crate) name: String,
+    pub(crate) answers: Vec<(Option<Arc<ServedGrant>>, Arc<ServedMethod>)>,
+}
+
+/// A grant and what is left of its calls.
+#[derive(Debug)]
+pub(crate) struct ServedGrant {
+    grant: Grant,
+    rate: Option<Rate>,
+}
+
+/// A bucket of calls that fills up evenly; a minute's worth may be used at once.
+#[derive(Debug)]
+struct Rate {
+    per_second: f64,
+    most: f64,
+    left: Mutex<(f64, Instant)>,
+}
+
+impl GrantedMethod {
+    /// The method as the first grant leaves it that the call has.
+    ///
+    /// The consumer and the purpose are those that the security server has verified: only it can open the socket.
+    pub(crate) fn choose(&self, metadata: &MetadataMap) -> Result<Arc<ServedMethod>, Refusal> {
+        let consumer = text(metadata, "x-road-client");
+        let purpose = text(metadata, "x-road-purpose");
+        let fits = |grant: &ServedGrant| grant.fits(consumer.as_deref(), purpose.as_deref());
+        let mut answers = self.answers.iter();
+        let chosen = answers.find(|(grant, _)| grant.as_deref().is_none_or(fits));
+        let (grant, method) = chosen.ok_or(Refusal::NotGranted)?;
+        if let Some(rate) = grant.as_ref().and_then(|grant| grant.rate.as_ref())
+            && !rate.take(Instant::now())
+        {
+            return Err(Refusal::TooOften);
+        }
+        Ok(Arc::clone(method))
+    }
+}
+
+impl ServedGrant {
+    pub(crate) fn new(grant: &Grant) -> Self {
+        let rate = grant.calls_per_minute.map(|calls| Rate {
+            per_second: f64::from(calls) / 60.0,
+            most: f64::from(calls),
+            left: Mutex::new((f64::from(calls), Instant::now())),
+        });
+        Self {
+            grant: grant.clone(),
+            rate,
+        }
+    }
+
+    fn fits(&self, consumer: Option<&str>, purpose: Option<&str>) -> bool {
+        let is_among = |list: &Option<Vec<String>>, value: Option<&str>| match list {
+            None => true,
+            Some(list) => value.is_some_and(|value| list.iter().any(|one| one == value)),
+        };
+        // Nobody is nobody's consumer, also where any may call.
+        consumer.is_some()
+            && is_among(&self.grant.consumers, consumer)
+            && is_among(&self.grant.purposes, purpose)
+    }
+}
+
+impl Rate {
+    fn take(&self, now: Instant) -> bool {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, since) = *left;
+        let filled = now.saturating_duration_since(since).as_secs_f64() * self.per_second;
+        let calls = (before + filled).min(self.most);
+        let allowed = calls >= 1.0;
+        *left = (if allowed { calls - 1.0 } else { calls }, now);
+        allowed
+    }
+}
+
+/// A value as the security server writes it, percent-encoded.
+fn text(metadata: &MetadataMap, key: &str) -> Option<String> {
+    let value = metadata.get(key)?.to_str().ok()?;
+    let decoded = percent_decode_str(value).decode_utf8().ok()?;
+    (!decoded.is_empty()).then(|| decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_minutes_calls_may_come_at_once_and_then_evenly() {
+        let begun = Instant::now();
+        let rate = Rate {
+            per_second: 1.0,
+            most: 60.0,
+            left: Mutex::new((60.0, begun)),
+        };
+        for _ in 0..60 {
+            assert!(rate.take(begun));
+        }
+        assert!(!rate.take(begun));
+        assert!(!rate.take(begun + Duration::from_millis(900)));
+        assert!(rate.take(begun + Duration::from_millis(1_100)));
+        assert!(!rate.take(begun + Duration::from_millis(1_200)));
+        let later = begun + Duration::from_secs(3600);
+        for _ in 0..60 {
+            assert!(rate.take(later));
+        }
+        assert!(!rate.take(later));
+    }
+
+    #[test]
+    fn a_grant_is_for_its_consumers_and_purposes_letter_for_letter() {
+        let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let grant = |consumers, purposes| {
+            ServedGrant::new(&Grant {
+                name: "g".to_owned(),
+                consumers,
+                purposes,
+                calls_per_minute: None,
+            })
+        };
+        let narrow = grant(list(&["VN/GOV/A/desk"]), list(&["birth registration"]));
+        assert!(narrow.fits(Some("VN/GOV/A/desk"), Some("birth registration")));
+        for (consumer, purpose) in [
+            (Some("VN/GOV/A/desk"), None),
+            (Some("VN/GOV/A/desk"), Some("Birth registration")),
+            (Some("VN/GOV/A/des"), Some("birth registration")),
+            (Some("VN/GOV/A/desk2"), Some("birth registration")),
+            (None, Some("birth registration")),
+        ] {
+            assert!(!narrow.fits(consumer, purpose), "{consumer:?} {purpose:?}");
+        }
+        assert!(grant(None, None).fits(Some("x"), None));
+        assert!(!grant(None, None).fits(None, None));
+    }
+}
