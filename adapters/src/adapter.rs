@@ -28,6 +28,7 @@ use crate::{
     inspection::{Fit, Misfit, Unfit, fit_method, open_for_reading, open_for_writing},
     lock::Lock,
     method_service::{MethodService, Parameter, ReplyColumn, ServedMethod},
+    monitoring,
     schema::Schema,
 };
 
@@ -52,6 +53,7 @@ pub struct BoundAdapter {
     adapter: Adapter,
     listener: Listener,
     address: Address,
+    monitoring: Option<TcpListener>,
 }
 
 /// Where a bound adapter is reached, in the form that a security server's state file takes.
@@ -171,10 +173,24 @@ impl Adapter {
                 (Listener::Unix(listener, SocketFile(path.clone())), address)
             }
         };
+        let monitoring = match self.configuration.monitoring {
+            None => None,
+            Some(wanted) => {
+                let failed = |source| Error::Listen {
+                    address: wanted.to_string(),
+                    source,
+                };
+                let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                tracing::info!(%address, "monitoring");
+                Some(listener)
+            }
+        };
         Ok(BoundAdapter {
             adapter: self,
             listener,
             address,
+            monitoring,
         })
     }
 
@@ -225,6 +241,22 @@ impl BoundAdapter {
             service,
             serving: None,
         };
+        let monitoring = match self.monitoring {
+            None => None,
+            Some(listener) => {
+                let counted = monitoring::install();
+                let counted = counted.map_err(|error| Error::Serve(Box::new(error)))?;
+                Some((self.adapter.database.clone(), counted, listener))
+            }
+        };
+        let monitored = async {
+            match monitoring {
+                None => std::future::pending().await,
+                Some((database, counted, listener)) => {
+                    monitoring::serve(database, counted, listener).await
+                }
+            }
+        };
         // Whoever asks first is told how it is, not that nobody has looked yet.
         health.look().await;
         let watch = health.watch();
@@ -264,6 +296,10 @@ impl BoundAdapter {
                 Ok(())
             }
             never = watch => match never {},
+            ended = monitored => match ended {
+                Ok(()) => Err(Error::Serve("the monitoring pages ended by themselves".into())),
+                Err(error) => Err(Error::Serve(Box::new(error))),
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tonic::{Status, metadata::MetadataMap};
 
-use crate::refusal::Refusal;
+use crate::{monitoring, refusal::Refusal};
 
 /// Longer metadata values are cut in the log; a security server's identifiers are shorter.
 const LONGEST: usize = 300;
@@ -60,7 +60,9 @@ impl CallRecord {
 
     fn write(&mut self, outcome: &str, detail: &str) {
         self.finished = true;
-        let milliseconds = self.begun.elapsed().as_millis() as u64;
+        let took = self.begun.elapsed();
+        let milliseconds = took.as_millis() as u64;
+        monitoring::count_call(&self.method, outcome, self.rows, took);
         tracing::info!(
             method = self.method,
             exchange = self.exchange,

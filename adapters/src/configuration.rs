@@ -41,6 +41,8 @@ pub struct Configuration {
     pub doc: String,
     /// Where the adapter listens.
     pub listen: Listen,
+    /// Where metrics, health and readiness are told over HTTP, if anywhere.
+    pub monitoring: Option<SocketAddr>,
     /// The database that answers.
     pub database: DatabaseSettings,
     /// What one caller may cost.

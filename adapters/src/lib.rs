@@ -21,6 +21,7 @@ mod call_record;
 mod codec;
 mod granting;
 mod method_service;
+mod monitoring;
 mod writing;
 
 pub mod check;

@@ -36,6 +36,7 @@ use crate::{
     field_type::{Cell, FieldType},
     granting::GrantedMethod,
     key_table::{CallKey, LONGEST_CONSUMER, LONGEST_KEY},
+    monitoring,
     refusal::Refusal,
     statement::Width,
     writing::{ServedWrite, WriteCall},
@@ -340,6 +341,9 @@ impl ServedMethod {
                 expected: mismatch.expected,
                 found: mismatch.found,
             })?;
+            if read.undecodable > 0 {
+                monitoring::count_undecodable(&self.method.name, column.descriptor.name());
+            }
             if read.undecodable > 0 && column.rules.text.undecodable == Undecodable::Report {
                 undecodable.push(Value::String(column.descriptor.name().to_owned()));
             }

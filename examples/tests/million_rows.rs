@@ -152,7 +152,7 @@ async fn stream(database: &str, folder: &Path) {
         }
     }
     assert_eq!(expected, ROWS);
-    println!("{ROWS} rows in {:.1?}", begun.elapsed());
+    eprintln!("{ROWS} rows in {:.1?}", begun.elapsed());
     let provider = federation.server("provider").unwrap().process_id();
     for (program, process) in [
         ("adapter", adapter.process_id()),
@@ -160,7 +160,7 @@ async fn stream(database: &str, folder: &Path) {
         ("provider", provider),
     ] {
         let most = Usage::of(process.unwrap()).unwrap().most_resident;
-        println!("{program}: {} MiB at the most", most / 1024 / 1024);
+        eprintln!("{program}: {} MiB at the most", most / 1024 / 1024);
         assert!(most <= MEMORY, "{program} held {most} bytes");
     }
     federation.stop().await.unwrap();

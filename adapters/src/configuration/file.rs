@@ -41,6 +41,7 @@ pub(super) struct ListenTable {
     pub(super) unix: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) group_may_connect: bool,
+    pub(super) monitoring: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -35,6 +35,20 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
     let service = service_name(&mut findings, &file.service.name);
     let doc = findings.doc("[service]", file.service.doc);
     let listen = listen(&mut findings, folder, &file.listen);
+    let monitoring = file
+        .listen
+        .get_ref()
+        .monitoring
+        .as_ref()
+        .and_then(|written| {
+            let parsed = written.get_ref().parse().ok();
+            if parsed.is_none() {
+                let fault =
+                    "monitoring is no address; write IP:PORT, for example \"127.0.0.1:9464\"";
+                findings.add(written.span().start, "[listen]", fault.to_owned());
+            }
+            parsed
+        });
     let start_of_database = file.database.span().start;
     let table = file.database.into_inner();
     let text_form = text_form(&mut findings, "[database] text", table.text.as_ref());
@@ -99,6 +113,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             service,
             doc,
             listen,
+            monitoring,
             database,
             limits,
             grants: granted,

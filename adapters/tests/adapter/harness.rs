@@ -39,6 +39,7 @@ pub struct RunningAdapter {
     child: Child,
     log: Lines<BufReader<ChildStderr>>,
     pub address: String,
+    monitoring: String,
     pool: DescriptorPool,
 }
 
@@ -116,8 +117,16 @@ impl Place {
             child,
             log,
             address: String::new(),
+            monitoring: String::new(),
             pool,
         };
+        if std::fs::read_to_string(adapter.place.config())
+            .unwrap()
+            .contains("\nmonitoring")
+        {
+            let line = adapter.log_line(&["monitoring"]).await;
+            adapter.monitoring = line.rsplit_once("address=").unwrap().1.to_owned();
+        }
         adapter.log_line(&["serving"]).await;
         adapter.address = std::fs::read_to_string(address_file)
             .unwrap()
@@ -142,6 +151,11 @@ impl RunningAdapter {
                 _ => panic!("no line with {words:?} in\n{}", seen.join("\n")),
             }
         }
+    }
+
+    /// Where the pages are, if the configuration has an address for them.
+    pub fn monitoring(&self) -> &str {
+        &self.monitoring
     }
 
     /// A client with a connection of its own.

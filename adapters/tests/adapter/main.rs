@@ -11,6 +11,7 @@ mod faults;
 mod grants;
 mod harness;
 mod mariadb;
+mod monitoring;
 mod new;
 mod postgresql;
 mod server_faults;
