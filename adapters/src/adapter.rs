@@ -27,9 +27,10 @@ use crate::{
     granting::{GrantedMethod, ServedGrant},
     inspection::{Fit, Misfit, Unfit, fit_method, open_for_reading, open_for_writing},
     lock::Lock,
-    method_service::{MethodService, Parameter, ReplyColumn, ServedMethod},
+    method_service::MethodService,
     monitoring,
     schema::Schema,
+    served_method::{Parameter, ReplyColumn, ServedMethod},
 };
 
 /// How long calls in progress may take to end once the adapter is told to stop.
@@ -102,15 +103,15 @@ impl Adapter {
             for (grant, method) in method.answered() {
                 match fit_method(method, &database, writers.as_ref(), engine).await {
                     Ok(fit) => {
+                        let grant = grant.and_then(|grant| grants.get(grant)).map(Arc::clone);
                         let served = served_method(
                             &configuration,
                             &schema,
-                            method,
+                            (method, grant.as_deref().map_or("", ServedGrant::name)),
                             fit,
                             database.clone(),
                             Arc::clone(&admission),
                         )?;
-                        let grant = grant.and_then(|grant| grants.get(grant)).map(Arc::clone);
                         answers.push((grant, Arc::new(served)));
                     }
                     Err(Unfit::Database(error)) => return Err(failed(error)),
@@ -323,7 +324,7 @@ impl Drop for SocketFile {
 fn served_method(
     configuration: &Configuration,
     schema: &Schema,
-    method: &Method,
+    (method, grant): (&Method, &str),
     fit: Fit,
     database: Database,
     admission: Arc<Semaphore>,
@@ -370,6 +371,7 @@ fn served_method(
         undecodable: reply.get_field_by_name(Note::Undecodable.field()),
         withheld: reply.get_field_by_name(Note::Withheld.field()),
         method: method.clone(),
+        grant: grant.to_owned(),
         request,
         reply,
         batch,

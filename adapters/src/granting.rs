@@ -8,7 +8,7 @@ use std::{
 use percent_encoding::percent_decode_str;
 use tonic::metadata::MetadataMap;
 
-use crate::{configuration::Grant, method_service::ServedMethod, refusal::Refusal};
+use crate::{configuration::Grant, refusal::Refusal, served_method::ServedMethod};
 
 /// A method as each grant leaves it; without grants as it is.
 #[derive(Debug)]
@@ -63,6 +63,10 @@ impl ServedGrant {
             grant: grant.clone(),
             rate,
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.grant.name
     }
 
     fn fits(&self, consumer: Option<&str>, purpose: Option<&str>) -> bool {

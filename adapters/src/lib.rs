@@ -22,6 +22,9 @@ mod codec;
 mod granting;
 mod method_service;
 mod monitoring;
+mod request;
+mod served_method;
+mod streaming;
 mod writing;
 
 pub mod check;

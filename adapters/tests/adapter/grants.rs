@@ -269,6 +269,44 @@ async fn columns_that_are_not_granted_are_not_selected() {
 }
 
 #[tokio::test]
+async fn what_a_write_was_answered_under_one_grant_is_not_for_another() {
+    let configuration = r#"
+[service]
+name = "vn.test.v1.Register"
+[listen]
+unix = "register.sock"
+[database]
+sqlite = "register.db"
+[[grants]]
+name = "narrow"
+purposes = ["narrow"]
+fields = ["number"]
+[[grants]]
+name = "wide"
+purposes = ["wide"]
+[[methods]]
+name = "Find"
+kind = "unary"
+idempotency_key = "number"
+steps = [{ name = "write", sql = "INSERT INTO person (so, ho_ten) VALUES (:number, 'An')" }]
+sql = "SELECT {columns} FROM person WHERE so IN (:number)"
+request = [{ name = "number", type = "text" }]
+reply = [{ name = "number", column = "so", type = "text" }, { name = "full_name", column = "ho_ten", type = "text" }]
+"#;
+    let place = Place::without_database(configuration);
+    let sql = String::leak(
+        text(&place.run("ddl", &[]).stdout) + "CREATE TABLE person (so TEXT, ho_ten TEXT);",
+    );
+    let adapter = Place::over(configuration, sql).await.serve().await;
+    let mut client = adapter.client().await;
+    let wide = find(&mut client, "9", DESK, "wide").await.unwrap();
+    assert_eq!(wide, named(&[("number", "9"), ("full_name", "An")]));
+    assert_eq!(find(&mut client, "9", DESK, "wide").await.unwrap(), wide);
+    let error = find(&mut client, "9", DESK, "narrow").await.unwrap_err();
+    assert_eq!(reason(&error, "").0, "KEY_REUSED");
+}
+
+#[tokio::test]
 async fn only_its_own_user_may_open_the_socket_unless_it_is_said() {
     let with = CONFIGURATION.replace("DATABASE", "sqlite = \"register.db\"");
     for (configuration, mode) in [

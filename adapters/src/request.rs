@@ -1,0 +1,114 @@
+//! From a request message to the values that the statements bind, and the key that a write is known by.
+
+use bytes::Bytes;
+use prost::Message;
+use prost_reflect::{DynamicMessage, Value};
+use tonic::Request;
+use trust::Digest;
+
+use crate::{
+    configuration::Once,
+    database::Prepared,
+    field_type::Cell,
+    key_table::{CallKey, LONGEST_CONSUMER, LONGEST_KEY},
+    refusal::Refusal,
+    served_method::{Parameter, ServedMethod},
+};
+
+impl ServedMethod {
+    /// The parameters of the statement, in order; absent ones are NULL.
+    pub(crate) fn parameters(&self, request: &Bytes) -> Result<Vec<Cell>, Refusal> {
+        let message = DynamicMessage::decode(self.request.clone(), request.clone())
+            .map_err(|_undecodable| Refusal::Unreadable)?;
+        if let Some(unknown) = message.unknown_fields().next() {
+            return Err(Refusal::UnknownField(unknown.number()));
+        }
+        let cells = |parameter: &Parameter| {
+            let field = &parameter.field;
+            if !message.has_field(&parameter.descriptor) {
+                return match field.required {
+                    true => Err(Refusal::Missing(field.name.clone())),
+                    false => Ok(parameter.width.fill(vec![Cell::Null])),
+                };
+            }
+            let value = message.get_field(&parameter.descriptor);
+            // Clients without presence send an empty text for a value they do not have.
+            if field.required && value.as_str().is_some_and(str::is_empty) {
+                return Err(Refusal::Missing(field.name.clone()));
+            }
+            let bound = match self.write {
+                Some(_) => field.bind_to_store(&value, parameter.width),
+                None => field.bind(&value, parameter.width),
+            };
+            bound.map_err(|expected| Refusal::Invalid {
+                field: field.name.clone(),
+                expected,
+            })
+        };
+        let bound: Result<Vec<_>, _> = self.parameters.iter().map(cells).collect();
+        let values = [bound?.concat(), self.method.filter_values.clone()].concat();
+        let mut statements = self.statements();
+        match statements.find_map(|statement| statement.unbindable(&values)) {
+            Some((value, expected)) => Err(self.refused_value(value, expected)),
+            None => Ok(values),
+        }
+    }
+
+    /// All that the values are bound to.
+    fn statements(&self) -> impl Iterator<Item = &Prepared> {
+        let steps = self.write.iter().flat_map(|write| &write.steps);
+        steps.map(|step| &step.statement).chain([&*self.statement])
+    }
+
+    /// A value that the database cannot hold is a mistake in the request field that it comes from.
+    fn refused_value(&self, value: usize, expected: &'static str) -> Refusal {
+        let mut end = 0;
+        let mut parameters = self.parameters.iter();
+        let found = parameters.find(|parameter| {
+            end += parameter.width.count();
+            value < end
+        });
+        Refusal::Invalid {
+            field: found.map_or_else(String::new, |found| found.field.name.clone()),
+            expected,
+        }
+    }
+
+    /// What a call is known by, if its method is one that has a key.
+    pub(crate) fn call_key(
+        &self,
+        request: &Request<Bytes>,
+    ) -> Result<Option<(String, CallKey)>, Refusal> {
+        let Some(Once::Key { field }) = self.method.write.as_ref().map(|write| &write.once) else {
+            return Ok(None);
+        };
+        let message = DynamicMessage::decode(self.request.clone(), request.get_ref().clone())
+            .map_err(|_undecodable| Refusal::Unreadable)?;
+        let key = message.get_field_by_name(field);
+        let key = key.as_deref().and_then(Value::as_str).unwrap_or_default();
+        if key.len() > LONGEST_KEY || key.contains('\0') {
+            return Err(Refusal::Invalid {
+                field: field.clone(),
+                expected: "text of at most 200 bytes without the character 0",
+            });
+        }
+        let consumer = request.metadata().get("x-road-client");
+        let consumer = consumer
+            .and_then(|consumer| consumer.to_str().ok())
+            .unwrap_or_default();
+        if consumer.len() > LONGEST_CONSUMER {
+            return Err(Refusal::Unreadable);
+        }
+        // Encoded again, in the order of the fields: clients may write them in another. What was answered under one grant is
+        // not for another.
+        let canonical = message.encode_to_vec();
+        let grant = self.grant.as_bytes();
+        let key = CallKey {
+            method: self.method.name.clone(),
+            consumer: consumer.to_owned(),
+            key: key.to_owned(),
+            request: *Digest::of_parts(&[grant, &[0], &canonical]).as_bytes(),
+        };
+        Ok(Some((field.clone(), key)))
+    }
+}
