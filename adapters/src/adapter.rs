@@ -1,11 +1,13 @@
 //! An adapter that has been proven to fit its database, and the server that answers for it.
 
 use std::{
-    fmt, fs::Permissions, future::Future, net::SocketAddr, os::unix::fs::PermissionsExt,
-    path::PathBuf, sync::Arc, time::Duration,
+    collections::BTreeMap, fmt, fs::Permissions, future::Future, net::SocketAddr,
+    os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use durable::Posix;
+use rustix::fs::Mode;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{Semaphore, oneshot},
@@ -29,6 +31,7 @@ use crate::{
     lock::Lock,
     method_service::MethodService,
     monitoring,
+    reloading::{Current, Reloader, Unchanged},
     schema::Schema,
     served_method::{Parameter, ReplyColumn, ServedMethod},
 };
@@ -44,8 +47,7 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Adapter {
     configuration: Configuration,
     schema: Schema,
-    database: Database,
-    methods: Vec<Arc<GrantedMethod>>,
+    current: Arc<ArcSwap<Current>>,
 }
 
 /// An adapter that holds its address; calls wait until it serves.
@@ -91,7 +93,7 @@ impl Adapter {
         let database = open_for_reading(&configuration).await?;
         let engine = configuration.database.source.engine();
         let admission = Arc::new(Semaphore::new(configuration.limits.concurrent_calls));
-        let mut methods = Vec::new();
+        let mut methods = BTreeMap::new();
         let mut misfits = Vec::new();
         let grants = configuration
             .grants
@@ -123,17 +125,14 @@ impl Adapter {
                     }
                 }
             }
-            methods.push(Arc::new(GrantedMethod {
-                name: method.name.clone(),
-                answers,
-            }));
+            let name = method.name.clone();
+            methods.insert(name.clone(), Arc::new(GrantedMethod { name, answers }));
         }
         if misfits.is_empty() {
             Ok(Self {
                 configuration,
                 schema,
-                database,
-                methods,
+                current: Arc::new(ArcSwap::from_pointee(Current { database, methods })),
             })
         } else {
             Err(Error::Misfits(misfits))
@@ -143,6 +142,18 @@ impl Adapter {
     /// The published form of the service.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    pub(crate) fn unchanged(&self) -> Unchanged {
+        Unchanged {
+            proto: self.schema.text.clone(),
+            listen: self.configuration.listen.clone(),
+            monitoring: self.configuration.monitoring,
+        }
     }
 
     /// Takes the configured address.
@@ -167,10 +178,15 @@ impl Adapter {
                     source,
                 };
                 remove_abandoned_socket(path).await.map_err(failed)?;
-                let listener = UnixListener::bind(path).map_err(failed)?;
-                // Whoever may open it may say to be any consumer.
-                let mode = if *group_may_connect { 0o660 } else { 0o600 };
-                std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+                // Whoever may open it may say to be any consumer: there is no moment at which others can.
+                let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+                let bound = UnixListener::bind(path);
+                rustix::process::umask(before);
+                let listener = bound.map_err(failed)?;
+                if *group_may_connect {
+                    let mode = Permissions::from_mode(0o660);
+                    std::fs::set_permissions(path, mode).map_err(failed)?;
+                }
                 (Listener::Unix(listener, SocketFile(path.clone())), address)
             }
         };
@@ -208,9 +224,13 @@ impl Adapter {
             // Clients in other languages still ask by this name.
             .add_service(reflection().build_v1alpha().map_err(failed)?)
             .into_axum_router();
-        for granted in &self.methods {
-            let path = format!("/{}/{}", self.configuration.service, granted.name);
-            router = router.route_service(&path, MethodService(Arc::clone(granted)));
+        for method in &self.configuration.methods {
+            let path = format!("/{}/{}", self.configuration.service, method.name);
+            let service = MethodService {
+                current: Arc::clone(&self.current),
+                method: method.name.clone(),
+            };
+            router = router.route_service(&path, service);
         }
         Ok((Routes::from(router).prepare(), reporter))
     }
@@ -220,6 +240,14 @@ impl BoundAdapter {
     /// Where callers reach it, with the port that was taken.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// What gives it another configuration while it serves.
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            current: Arc::clone(&self.adapter.current),
+            unchanged: self.adapter.unchanged(),
+        }
     }
 
     /// Writes the address as the one line of a file, in one step, for whoever started this.
@@ -237,7 +265,7 @@ impl BoundAdapter {
         let service = self.adapter.configuration.service.to_string();
         let streams = self.adapter.configuration.limits.concurrent_calls;
         let mut health = Health {
-            database: self.adapter.database.clone(),
+            current: Arc::clone(&self.adapter.current),
             reporter,
             service,
             serving: None,
@@ -247,14 +275,14 @@ impl BoundAdapter {
             Some(listener) => {
                 let counted = monitoring::install();
                 let counted = counted.map_err(|error| Error::Serve(Box::new(error)))?;
-                Some((self.adapter.database.clone(), counted, listener))
+                Some((Arc::clone(&self.adapter.current), counted, listener))
             }
         };
         let monitored = async {
             match monitoring {
                 None => std::future::pending().await,
-                Some((database, counted, listener)) => {
-                    monitoring::serve(database, counted, listener).await
+                Some((current, counted, listener)) => {
+                    monitoring::serve(current, counted, listener).await
                 }
             }
         };
@@ -402,7 +430,7 @@ async fn remove_abandoned_socket(path: &std::path::Path) -> std::io::Result<()> 
 
 /// What the health service says, by asking the database now and then.
 struct Health {
-    database: Database,
+    current: Arc<ArcSwap<Current>>,
     reporter: HealthReporter,
     service: String,
     serving: Option<bool>,
@@ -418,7 +446,7 @@ impl Health {
     }
 
     async fn look(&mut self) {
-        let probed = self.database.probe().await;
+        let probed = self.current.load().database.probe().await;
         if self.serving == Some(probed.is_ok()) {
             return;
         }

@@ -70,6 +70,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A configuration that only a restart can bring.
+    #[error(
+        "the new configuration changes the published .proto, or where the adapter listens: stop the adapter and start it \
+         again; until then it serves as before"
+    )]
+    NotReloaded,
     /// The server ended on its own.
     #[error("the server stopped")]
     Serve(#[source] Box<dyn std::error::Error + Send + Sync>),

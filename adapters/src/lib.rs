@@ -42,6 +42,7 @@ pub mod lock;
 pub mod publication;
 pub mod refusal;
 pub mod registration;
+pub mod reloading;
 pub mod scaffold;
 pub mod schema;
 pub mod statement;

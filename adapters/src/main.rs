@@ -11,7 +11,9 @@ use std::{
     process::ExitCode,
 };
 
-use adapters::{Adapter, Configuration, Error, check::Report, scaffold::Wanted};
+use adapters::{
+    Adapter, Configuration, Error, check::Report, reloading::Reloader, scaffold::Wanted,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -107,6 +109,8 @@ enum Command {
     },
     /// Answer calls until SIGINT or SIGTERM; calls in progress then have 10 seconds to end.
     ///
+    /// SIGHUP has it read its configuration again: if all of it fits, it is served from then on; if not, or if it changes the
+    /// published .proto or an address, the one before still is, and the log says why.
     /// Writes a log line for each call to standard error (RUST_LOG sets how much).
     Serve {
         /// The configuration (TOML).
@@ -398,12 +402,42 @@ async fn serve(config: &Path, address_file: Option<&Path>) -> Result<ExitCode, E
         adapter.write_address(path)?;
     }
     tracing::info!(%service, address = %adapter.address(), "serving");
+    let (reloader, path) = (adapter.reloader(), config.to_owned());
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+    let reloading = async move {
+        while hang_up.recv().await.is_some() {
+            match reload(&reloader, &path).await {
+                Ok(()) => tracing::info!("the new configuration is served"),
+                Err(error) => {
+                    tracing::error!(reason = %in_full(&error), "the new configuration is not served, the one before still is");
+                }
+            }
+        }
+    };
     let stop = async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     };
-    adapter.serve(stop).await?;
+    tokio::select! {
+        served = adapter.serve(stop) => served?,
+        () = reloading => {}
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn reload(reloader: &Reloader, path: &Path) -> Result<(), Error> {
+    reloader.reload(Configuration::read(path)?).await
+}
+
+/// An error with its causes, in one line.
+fn in_full(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text.replace('\n', " ")
 }

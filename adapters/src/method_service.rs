@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use prost_reflect::DynamicMessage;
 use tonic::{
@@ -20,14 +21,22 @@ use crate::{
     codec::DynamicCodec,
     configuration::MethodKind,
     granting::GrantedMethod,
+    reloading::Current,
     streaming::{Messages, remaining},
 };
 
 /// The gRPC service of one method path.
 #[derive(Debug, Clone)]
-pub(crate) struct MethodService(pub(crate) Arc<GrantedMethod>);
+pub(crate) struct MethodService {
+    pub(crate) current: Arc<ArcSwap<Current>>,
+    pub(crate) method: String,
+}
 
-impl UnaryService<Bytes> for MethodService {
+/// The method as it is when a call begins.
+#[derive(Debug, Clone)]
+struct Begun(Arc<GrantedMethod>);
+
+impl UnaryService<Bytes> for Begun {
     type Response = DynamicMessage;
     type Future = BoxFuture<Response<DynamicMessage>, Status>;
 
@@ -55,7 +64,7 @@ impl UnaryService<Bytes> for MethodService {
     }
 }
 
-impl ServerStreamingService<Bytes> for MethodService {
+impl ServerStreamingService<Bytes> for Begun {
     type Response = DynamicMessage;
     type ResponseStream = Messages;
     type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
@@ -91,12 +100,14 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let service = self.clone();
+        let granted = self.current.load().methods.get(&self.method).cloned();
         Box::pin(async move {
             // All that is answered of a method has one kind and the same limits.
-            let Some((_, first)) = service.0.answers.first().cloned() else {
+            let first = granted.as_ref().and_then(|granted| granted.answers.first());
+            let (Some((_, first)), Some(granted)) = (first.cloned(), granted) else {
                 return Ok(Status::unimplemented("no such method").into_http());
             };
+            let service = Begun(granted);
             let limits = first.limits;
             let mut grpc = Grpc::new(DynamicCodec)
                 .max_decoding_message_size(limits.request_bytes)

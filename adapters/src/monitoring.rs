@@ -1,6 +1,8 @@
 //! What an adapter tells whoever watches it, over HTTP: metrics for Prometheus, health, readiness.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -10,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::database::Database;
+use crate::reloading::Current;
 
 /// Seconds: from an index in memory to a long stream.
 const DURATIONS: [f64; 12] = [
@@ -29,8 +31,15 @@ const DATABASE: &str = "lienthong_adapter_database_answers";
 /// What the pages are made of.
 #[derive(Clone)]
 struct Watched {
-    database: Database,
+    current: Arc<ArcSwap<Current>>,
     counted: PrometheusHandle,
+}
+
+impl Watched {
+    async fn answers(&self) -> bool {
+        let database = self.current.load().database.clone();
+        database.probe().await.is_ok()
+    }
 }
 
 /// Counts a call that ended: how, with how many rows, after how long.
@@ -67,7 +76,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
 
 /// Answers `/metrics`, `/healthz` and `/readyz` for as long as it is polled.
 pub(crate) async fn serve(
-    database: Database,
+    current: Arc<ArcSwap<Current>>,
     counted: PrometheusHandle,
     listener: TcpListener,
 ) -> io::Result<()> {
@@ -84,7 +93,7 @@ pub(crate) async fn serve(
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(readiness))
         .with_state(Watched {
-            database,
+            current,
             counted: counted.clone(),
         });
     tokio::select! {
@@ -94,16 +103,16 @@ pub(crate) async fn serve(
 }
 
 async fn metrics_page(State(watched): State<Watched>) -> String {
-    let answers = watched.database.probe().await.is_ok();
+    let answers = watched.answers().await;
     gauge!(DATABASE).set(f64::from(u8::from(answers)));
     watched.counted.render()
 }
 
 async fn readiness(State(watched): State<Watched>) -> (StatusCode, &'static str) {
-    match watched.database.probe().await {
-        Ok(()) => (StatusCode::OK, "ready\n"),
+    match watched.answers().await {
+        true => (StatusCode::OK, "ready\n"),
         // What exactly is for the log of the adapter, not for whoever reaches this page.
-        Err(_error) => (
+        false => (
             StatusCode::SERVICE_UNAVAILABLE,
             "not ready: the database does not answer\n",
         ),

@@ -168,16 +168,14 @@ impl RunningAdapter {
         }
     }
 
-    pub async fn stop(&mut self, signal: &str) -> ExitStatus {
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
-        assert!(
-            Command::new("kill")
-                .arg(signal)
-                .arg(pid)
-                .status()
-                .unwrap()
-                .success()
-        );
+        let sent = Command::new("kill").arg(signal).arg(pid).status();
+        assert!(sent.unwrap().success());
+    }
+
+    pub async fn stop(&mut self, signal: &str) -> ExitStatus {
+        self.signal(signal);
         tokio::time::timeout(HANGS, self.child.wait())
             .await
             .unwrap()

@@ -14,6 +14,7 @@ mod mariadb;
 mod monitoring;
 mod new;
 mod postgresql;
+mod reloading;
 mod server_faults;
 mod server_tls;
 mod servers;

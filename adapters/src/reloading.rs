@@ -1,0 +1,51 @@
+//! A new configuration without a restart: opened and proven beside the one that is served, then put in its place.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    adapter::Adapter,
+    configuration::{Configuration, Listen},
+    database::Database,
+    error::Error,
+    granting::GrantedMethod,
+};
+
+/// What calls are answered by now; those that have begun keep what they began with.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) database: Database,
+    pub(crate) methods: BTreeMap<String, Arc<GrantedMethod>>,
+}
+
+/// Gives an adapter that serves another configuration.
+#[derive(Debug, Clone)]
+pub struct Reloader {
+    pub(crate) current: Arc<ArcSwap<Current>>,
+    pub(crate) unchanged: Unchanged,
+}
+
+/// What cannot change while callers are connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unchanged {
+    /// The published form, which reflection tells.
+    pub(crate) proto: String,
+    pub(crate) listen: Listen,
+    pub(crate) monitoring: Option<SocketAddr>,
+}
+
+impl Reloader {
+    /// Opens a configuration and, if all of it fits, answers by it from now on. Otherwise nothing changes.
+    ///
+    /// # Errors
+    /// What keeps an adapter from starting with it; or that it changes the published form or an address.
+    pub async fn reload(&self, configuration: Configuration) -> Result<(), Error> {
+        let next = Adapter::open(configuration).await?;
+        if next.unchanged() != self.unchanged {
+            return Err(Error::NotReloaded);
+        }
+        self.current.store(next.current());
+        Ok(())
+    }
+}
