@@ -1,7 +1,7 @@
 # Starts a PostgreSQL and a MariaDB of the tests' own (sourced by check, after provide.sh).
 #
 # They keep their files in a folder below /tmp, answer on this machine only, and end with the shell
-# that sourced this, however it ends. Tests find them by LIENTHONG_POSTGRESQL and LIENTHONG_MARIADB,
+# that sourced this and the programs it started, however they end. Tests find them by LIENTHONG_POSTGRESQL and LIENTHONG_MARIADB,
 # and make a database each.
 
 provide_databases() {
@@ -59,7 +59,6 @@ start_databases() {
     for name in postgresql mariadb; do
         mkdir -m 700 "$databases/$name"
         [ "$(id -u)" != 0 ] || chown nobody:nogroup "$databases/$name"
-        chmod 755 "$databases/$name"
         start_"$name" > "$databases/$name.log" 2>&1 ||
             { cat "$databases/$name.log" >&2; refuse "The tests' own $name does not start; see above."; }
     done

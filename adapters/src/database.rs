@@ -192,9 +192,8 @@ impl Prepared {
     pub fn unbindable(&self, values: &[Cell]) -> Option<(usize, &'static str)> {
         let mut bound = self.binds.iter().zip(&self.types);
         bound.find_map(|(bind, of_type)| {
-            let value = values.get(bind.value)?;
-            let is_bound = bind.form == Form::Presence || of_type.can_be(value);
-            (!is_bound).then(|| (bind.value, of_type.expectation()))
+            let value = of_type.value(*bind, values);
+            (!of_type.can_be(value)).then(|| (bind.value, of_type.expectation()))
         })
     }
 

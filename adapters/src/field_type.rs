@@ -165,7 +165,7 @@ fn whole(digits: &Bytes) -> Option<i64> {
 }
 
 /// Whole numbers that a double holds exactly; others would be changed in silence.
-fn exact_double(number: i64) -> Option<f64> {
+pub(crate) fn exact_double(number: i64) -> Option<f64> {
     const LIMIT: i64 = 1 << 53;
     #[allow(clippy::cast_precision_loss, reason = "exact within the limit")]
     (-LIMIT..=LIMIT).contains(&number).then_some(number as f64)

@@ -172,7 +172,10 @@ pub(crate) async fn fit_write(
     let answer = prepared(&method.statement, database).await?;
     let once = match &write.once {
         Once::Key { .. } => match KeyTable::prepare(database, engine).await {
-            Ok(table) => Some(ServedOnce::Key(Box::new(table))),
+            Ok(table) => {
+                faults.extend(table.take.faults.clone());
+                Some(ServedOnce::Key(Box::new(table)))
+            }
             Err(DatabaseError::Statement { detail, .. } | DatabaseError::Denied { detail }) => {
                 faults.push(format!(
                     "calls that are repeated are known by a table of the adapter's, which cannot be used ({detail}); let \
@@ -201,6 +204,10 @@ pub(crate) async fn fit_write(
     match once {
         Some(once) if faults.is_empty() => Ok(ServedWrite {
             database: database.clone(),
+            calls: write
+                .steps
+                .iter()
+                .any(|step| step.statement.first_word() == "CALL"),
             steps,
             answer: Arc::new(answer),
             once,

@@ -389,7 +389,7 @@ async fn serve(config: &Path, address_file: Option<&Path>) -> Result<ExitCode, E
         .with_ansi(false)
         .with_target(false)
         .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=off")),
         )
         .init();
     let configuration = Configuration::read(config)?;

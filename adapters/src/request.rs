@@ -92,10 +92,12 @@ impl ServedMethod {
                 expected: "text of at most 200 bytes without the character 0",
             });
         }
-        let consumer = request.metadata().get("x-road-client");
-        let consumer = consumer
-            .and_then(|consumer| consumer.to_str().ok())
-            .unwrap_or_default();
+        let consumer = match request.metadata().get("x-road-client") {
+            None => "",
+            Some(consumer) => consumer
+                .to_str()
+                .map_err(|_not_ascii| Refusal::Unreadable)?,
+        };
         if consumer.len() > LONGEST_CONSUMER {
             return Err(Refusal::Unreadable);
         }

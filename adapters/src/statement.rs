@@ -14,6 +14,7 @@ use tokens::{Token, tokens};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     pieces: Vec<Piece>,
+    first_word: String,
     /// How many values each request field has, in order.
     pub widths: Vec<Width>,
 }
@@ -24,7 +25,12 @@ enum Piece {
     /// SQL as it was written.
     Sql(String),
     /// A value by itself.
-    One { value: usize, is_bytes: bool },
+    One {
+        value: usize,
+        is_bytes: bool,
+        /// Whether it says how many rows there are, and must be a number.
+        is_count: bool,
+    },
     /// A value that is only asked for: `:name IS NULL`.
     Asked { value: usize, is_bytes: bool },
     /// `COLUMN IN (:name)`: one of several values.
@@ -158,16 +164,22 @@ impl Statement {
         let cut = |(position, (tokens, purpose)): (usize, &(Vec<_>, Purpose))| {
             let pieces = pieces(tokens, fields, &widths, (engine, *purpose));
             let pieces = pieces.map_err(|fault| (position, fault))?;
-            let widths = widths.clone();
-            Ok(Self { pieces, widths })
+            let first = tokens.iter().find(|(kind, _)| *kind != Token::Blank);
+            Ok(Self {
+                pieces,
+                first_word: first
+                    .map(|(_, word)| word.to_uppercase())
+                    .unwrap_or_default(),
+                widths: widths.clone(),
+            })
         };
         read.iter().enumerate().map(cut).collect()
     }
 
-    /// For each value, whether it is one of several forms in which it may be stored.
-    pub fn forms(&self) -> impl Iterator<Item = bool> {
-        let widths = self.widths.iter();
-        widths.flat_map(|width| std::iter::repeat_n(*width != Width::One, width.count()))
+    /// The first word of the SQL, in capital letters.
+    #[must_use]
+    pub fn first_word(&self) -> &str {
+        &self.first_word
     }
 
     /// How many values the statement binds.
@@ -213,9 +225,16 @@ fn pieces(
                 // What is stored is bytes already: MariaDB must not convert it once more.
                 let is_stored = fields[position].is_text && is_stored(tokens, at, purpose);
                 let is_bytes = is_bytes || (is_stored && engine == Engine::MariaDb);
+                let is_count = ["LIMIT", "OFFSET"]
+                    .iter()
+                    .any(|word| is_word(previous(tokens, at).and_then(|at| tokens.get(at)), word));
                 let piece = match is_asked_for_null(tokens, at) {
                     true => Piece::Asked { value, is_bytes },
-                    false => Piece::One { value, is_bytes },
+                    false => Piece::One {
+                        value,
+                        is_bytes,
+                        is_count,
+                    },
                 };
                 (at..(at + 1), piece)
             }
@@ -261,15 +280,16 @@ fn widen(
     Ok(())
 }
 
-/// Whether a parameter is a value to be stored, not one to be looked for: it stands behind no WHERE that still is in force.
+/// Whether a parameter is a value to be stored, not one to be looked for: it stands behind no WHERE, ON or HAVING that still
+/// is in force.
 fn is_stored(tokens: &[(Token, &str)], at: usize, purpose: Purpose) -> bool {
     let mut behind_where = vec![false];
-    for token in &tokens[..at] {
+    for (at_token, token) in tokens[..at].iter().enumerate() {
         match token.1 {
             "(" => behind_where.push(false),
             // What a subquery looks for ends with it.
             ")" => drop(behind_where.pop()),
-            _ if is_word(Some(token), "WHERE") => {
+            _ if begins_a_condition(tokens, at_token) => {
                 behind_where.pop();
                 behind_where.push(true);
             }
@@ -277,6 +297,14 @@ fn is_stored(tokens: &[(Token, &str)], at: usize, purpose: Purpose) -> bool {
         }
     }
     purpose == Purpose::Writing && !behind_where.contains(&true)
+}
+
+/// WHERE, HAVING, and the ON of a join; `ON CONFLICT` and `ON DUPLICATE KEY` begin no condition.
+fn begins_a_condition(tokens: &[(Token, &str)], at: usize) -> bool {
+    let word = tokens.get(at);
+    let next = following(tokens, at).and_then(|next| tokens.get(next));
+    let is_upsert = is_word(next, "CONFLICT") || is_word(next, "DUPLICATE");
+    is_word(word, "WHERE") || is_word(word, "HAVING") || (is_word(word, "ON") && !is_upsert)
 }
 
 /// The field that a parameter stands for.

@@ -22,6 +22,8 @@ const ATTEMPTS: usize = 3;
 pub(crate) struct ServedWrite {
     pub(crate) database: Database,
     pub(crate) steps: Vec<ServedStep>,
+    /// Whether a step calls a procedure, which may do anything.
+    pub(crate) calls: bool,
     /// What finds the answer, asked in the same transaction.
     pub(crate) answer: Arc<Prepared>,
     pub(crate) once: ServedOnce,
@@ -104,6 +106,7 @@ impl ServedWrite {
                 Err(_lost) => Err(Failed::Refused(Refusal::OutcomeUnknown)),
             },
             Ok(Err(failed)) => {
+                let failed = self.whole_or_not(&mut transaction, failed).await;
                 // If that fails the connection is closed, which takes everything back as well.
                 let _ = transaction.roll_back().await;
                 Err(failed)
@@ -112,6 +115,23 @@ impl ServedWrite {
                 transaction.abandon().await;
                 Err(Failed::Refused(Refusal::Deadline))
             }
+        }
+    }
+
+    /// "Nothing was changed" is true only if no procedure has ended the transaction before.
+    async fn whole_or_not(&self, transaction: &mut Transaction, failed: Failed) -> Failed {
+        // A deadlock takes the whole transaction back, and its savepoints with it.
+        let is_taken_back = matches!(
+            failed,
+            Failed::Refused(Refusal::DatabaseLocked) | Failed::KnownBefore(_)
+        );
+        if !self.calls || is_taken_back {
+            return failed;
+        }
+        match transaction.is_whole().await {
+            Ok(true) => failed,
+            Ok(false) => Failed::Refused(Refusal::NotWhole),
+            Err(_lost) => Failed::Refused(Refusal::OutcomeUnknown),
         }
     }
 
@@ -168,12 +188,12 @@ impl ServedWrite {
             .fetch(&self.answer, &call.values)
             .await
             .map_err(refused)?;
-        match (rows.pop(), rows.len() as u64) {
+        match (rows.pop(), rows.is_empty()) {
             (None, _) => Ok(None),
-            (Some(row), 0) => answer(row).map(Some).map_err(Failed::Refused),
-            (Some(_), more) => Err(Failed::Refused(Refusal::SeveralRecords {
-                count: more + 1,
-                exact: true,
+            (Some(row), true) => answer(row).map(Some).map_err(Failed::Refused),
+            (Some(_), false) => Err(Failed::Refused(Refusal::SeveralRecords {
+                count: 2,
+                exact: false,
             })),
         }
     }
@@ -188,18 +208,24 @@ impl ServedWrite {
             Failed::Refused(refusal) | Failed::KnownBefore(refusal) => refusal,
         };
         let mut transaction = self.begin(call).await.map_err(failed)?;
-        let found = match (&self.once, &call.key) {
-            (ServedOnce::Key(table), Some((field, key))) => {
-                let rows = transaction.fetch(&table.find, &key.place()).await?;
-                rows.into_iter()
-                    .next()
-                    .map(|row| known_reply(row, field, key, call))
-                    .transpose()
+        let found = async {
+            match (&self.once, &call.key) {
+                (ServedOnce::Key(table), Some((field, key))) => {
+                    let rows = transaction.fetch(&table.find, &key.place()).await?;
+                    let known = rows.into_iter().next();
+                    known
+                        .map(|row| known_reply(row, field, key, call))
+                        .transpose()
+                }
+                _ => self
+                    .answer(&mut transaction, call, answer)
+                    .await
+                    .map_err(failed),
             }
-            _ => self
-                .answer(&mut transaction, call, answer)
-                .await
-                .map_err(failed),
+        };
+        let Ok(found) = timeout_at(call.deadline, found).await else {
+            transaction.abandon().await;
+            return Err(Refusal::Deadline);
         };
         // Nothing was changed in it.
         let _ = transaction.roll_back().await;

@@ -140,6 +140,9 @@ pub(super) struct StepTable {
 pub(super) enum RowsOfStep {
     Exactly(u64),
     Any(Any),
+    /// As its kind of statement has it.
+    #[serde(skip)]
+    Usual,
 }
 
 #[derive(Clone, Copy, Deserialize)]

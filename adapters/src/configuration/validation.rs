@@ -12,7 +12,7 @@ use super::{
     file::{File, GrantTable, ListenTable, MethodTable},
     findings::{Findings, is_field_name, is_type_name},
     grants,
-    write::{Written, outline},
+    write::{Written, is_sound, outline},
 };
 use crate::{
     encoding::{TextForm, Undecodable},
@@ -353,6 +353,11 @@ fn method(
         .sample
         .map(|written| sample(findings, &place, &request, widths, written));
     let (statement, write) = statement.ok()?;
+    if write.as_ref().is_some_and(|write| !is_sound(write)) {
+        let fault = "natural_key is for steps that INSERT only: what is there already is answered, and other steps would be \
+                     left out; use `idempotency_key`";
+        findings.add(start, &place, fault.to_owned());
+    }
     let whole = Method {
         name,
         kind: table.kind,

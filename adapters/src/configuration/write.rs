@@ -59,7 +59,7 @@ pub(super) struct Written<'a> {
 /// The names, numbers of rows and key of a method that writes; the statements are parsed with its own.
 #[derive(Clone)]
 pub(super) struct Outline {
-    pub(super) steps: Vec<(String, Option<u64>)>,
+    pub(super) steps: Vec<(String, RowsOfStep)>,
     pub(super) once: Once,
 }
 
@@ -67,10 +67,15 @@ impl Outline {
     /// With the statements of the steps.
     pub(super) fn with(self, statements: Vec<Statement>) -> Write {
         let steps = self.steps.into_iter().zip(statements);
-        let step = |((name, rows), statement)| Step {
+        let step = |((name, rows), statement): ((String, RowsOfStep), Statement)| Step {
             name,
+            rows: match rows {
+                RowsOfStep::Exactly(rows) => Some(rows),
+                // What a CALL says of rows means nothing.
+                RowsOfStep::Usual if statement.first_word() != "CALL" => Some(1),
+                RowsOfStep::Usual | RowsOfStep::Any(_) => None,
+            },
             statement,
-            rows,
         };
         Write {
             steps: steps.map(step).collect(),
@@ -127,29 +132,23 @@ pub(super) fn outline(
             return None;
         }
     };
-    let mut steps: Vec<(String, Option<u64>)> = Vec::new();
+    let mut steps: Vec<(String, RowsOfStep)> = Vec::new();
     for step in table.steps {
         let (start, name) = (step.name.span().start, step.name.get_ref());
         if !is_field_name(&name.replace('-', "_")) || steps.iter().any(|(known, _)| known == name) {
             let said = "each step has a name of its own, of small letters, digits and hyphens";
             findings.add(start, place, said.to_owned());
         }
-        steps.push((name.clone(), rows(step)));
+        steps.push((name.clone(), step.rows.unwrap_or(RowsOfStep::Usual)));
     }
     Some(Outline { steps, once })
 }
 
-/// What a CALL says of rows means nothing.
-fn rows(step: &StepTable) -> Option<u64> {
-    let is_call = step
-        .sql
-        .get_ref()
-        .trim_start()
-        .to_uppercase()
-        .starts_with("CALL");
-    match step.rows {
-        Some(RowsOfStep::Exactly(rows)) => Some(rows),
-        Some(RowsOfStep::Any(_)) => None,
-        None => (!is_call).then_some(1),
-    }
+/// With a natural key what is there already is answered, so that a step which changes what is there would be left out.
+pub(super) fn is_sound(write: &Write) -> bool {
+    let only_inserts = write
+        .steps
+        .iter()
+        .all(|step| step.statement.first_word() == "INSERT");
+    only_inserts || matches!(write.once, Once::Key { .. })
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, TryStreamExt};
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Connection, Executor, MySqlConnection, Row,
     Statement as _, ValueRef,
@@ -17,7 +18,7 @@ use crate::{
     configuration::{ServerAddress, ServerSettings},
     engine::Engine,
     field_type::Cell,
-    statement::{Bind, Form, Purpose, Statement},
+    statement::{Bind, Purpose, Statement},
 };
 
 mod values;
@@ -91,6 +92,12 @@ impl MariaDbDriver {
     ) -> Result<Result<Option<String>, String>, DatabaseError> {
         let name = column.rsplit('.').next().unwrap_or(column);
         let name = name.trim().trim_matches(['`', '"']);
+        if statement.gives_the_name(name) {
+            return Ok(Err(format!(
+                "the SQL text gives the name {name} to something else than the column, so that its character set is not \
+                 certain; choose another name behind AS"
+            )));
+        }
         // Compared by bytes, since the names are those that stand in the SQL text.
         let words: BTreeSet<_> = statement.words().collect();
         let places = vec!["?"; words.len()].join(", ");
@@ -109,6 +116,10 @@ impl MariaDbDriver {
             .map_err(classify)?;
         Ok(match found.as_slice() {
             [one] if one.is_empty() => Ok(None),
+            [one] if WIDE.contains(&&**one) => Err(format!(
+                "the column {name} is in {}, whose bytes no declared encoding has; read a view that converts it",
+                String::from_utf8_lossy(one)
+            )),
             [one] => Ok(Some(String::from_utf8_lossy(one).into_owned())),
             [] => Err(format!("no table of the SQL text has a column {name}")),
             _ => Err(format!(
@@ -176,7 +187,8 @@ impl Driver for MariaDbDriver {
         }
         // Results are the bytes that are stored, and the SQL text has the quotation marks of the standard.
         let settings = format!(
-            "SET SESSION character_set_client = utf8mb4, character_set_connection = utf8mb4, \
+            "SET SESSION autocommit = 1, completion_type = 'NO_CHAIN', sql_select_limit = 18446744073709551615, \
+             tx_isolation = 'REPEATABLE-READ', character_set_client = utf8mb4, character_set_connection = utf8mb4, \
              character_set_results = NULL, sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES', \
              tx_read_only = {}, lock_wait_timeout = {1}, innodb_lock_wait_timeout = {1}",
             match self.purpose {
@@ -309,7 +321,8 @@ impl Driver for MariaDbDriver {
         let sql = match control {
             Control::Begin => {
                 session.limit_time(time).await?;
-                "START TRANSACTION READ WRITE"
+                // The savepoint is gone when a statement ends the transaction by itself, and begins another or not.
+                "START TRANSACTION READ WRITE; SAVEPOINT lienthong"
             }
             Control::Commit => "COMMIT",
             Control::Rollback => "ROLLBACK",
@@ -338,16 +351,21 @@ impl Driver for MariaDbDriver {
     ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
         let text = AssertSqlSafe(Arc::clone(&statement.text));
         let query = sqlx::query_with(text, arguments(&statement.binds, values)?);
-        let rows = query.fetch_all(&mut session.connection).await;
-        rows.map_err(classify)?.iter().map(cells).collect()
+        let rows = query.fetch(&mut session.connection).take(2);
+        let rows: Vec<_> = rows.try_collect().await.map_err(classify)?;
+        rows.iter().map(cells).collect()
     }
 
     async fn is_in_transaction(&self, session: &mut Session) -> Result<bool, DatabaseError> {
-        let open: i64 = sqlx::query_scalar("SELECT CAST(@@in_transaction AS SIGNED)")
-            .fetch_one(&mut session.connection)
+        let released = sqlx::raw_sql("RELEASE SAVEPOINT lienthong; SAVEPOINT lienthong")
+            .execute(&mut session.connection)
             .await
-            .map_err(classify)?;
-        Ok(open != 0)
+            .map_err(classify);
+        match released {
+            Ok(_done) => Ok(true),
+            Err(DatabaseError::Statement { code, .. }) if code == "1305" => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn columns(
@@ -382,7 +400,7 @@ impl Driver for MariaDbDriver {
         table: &str,
         columns: &[String],
     ) -> Result<bool, DatabaseError> {
-        let asked = "SELECT CAST(index_name AS BINARY), CAST(IF(sub_part IS NULL, column_name, NULL) AS BINARY) \
+        let asked = "SELECT CAST(index_name AS BINARY), CAST(IF(sub_part IS NULL AND nullable <> 'YES', column_name, NULL) AS BINARY) \
                      FROM information_schema.statistics \
                      WHERE non_unique = 0 AND table_schema = DATABASE() AND table_name = ?";
         let query = sqlx::query_as(asked).bind(table);
@@ -428,6 +446,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// Character sets of two or four bytes a letter.
+const WIDE: [&[u8]; 4] = [b"ucs2", b"utf16", b"utf16le", b"utf32"];
 
 /// A line of SHOW GRANTS that allows more than to read.
 fn beyond_reading(grant: &str) -> Option<String> {
@@ -482,7 +503,7 @@ fn arguments(binds: &[Bind], values: &[Cell]) -> Result<MySqlArguments, Database
     let mut arguments = MySqlArguments::default();
     for bind in binds {
         let value = values.get(bind.value).ok_or(DatabaseError::of_driver())?;
-        values::bind(&mut arguments, value, bind.form == Form::Bytes)?;
+        values::bind(&mut arguments, value, bind.form)?;
     }
     Ok(arguments)
 }

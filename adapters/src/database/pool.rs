@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{DatabaseError, Prepared, TableColumn, rows::Outlet};
@@ -89,7 +89,7 @@ pub(super) trait Driver: fmt::Debug + Send + Sync + 'static {
         values: &[Cell],
     ) -> impl Future<Output = Result<u64, DatabaseError>> + Send;
 
-    /// Runs a statement of a transaction that answers a few rows.
+    /// Runs a statement of a transaction; the first two of its rows.
     fn fetch(
         &self,
         session: &mut Self::Session,
@@ -215,20 +215,21 @@ impl<D: Driver> Pool<D> {
         }
     }
 
-    /// Runs a statement until its last row, its deadline, or until nobody reads the rows.
+    /// Runs a statement until its last row, its deadline, or until nobody reads the rows; gives back a connection that must be
+    /// stopped.
     pub(super) async fn read(
         &self,
         statement: &Prepared,
         values: &[Cell],
         deadline: Instant,
         rows: &mut Outlet,
-    ) -> Ending {
+    ) -> (Ending, Option<Taken<D::Session>>) {
         let mut taken = tokio::select! {
-            () = rows.closed() => return Ending::Abandoned,
-            () = sleep_until(deadline) => return Ending::Failed(DatabaseError::Deadline),
+            () = rows.closed() => return (Ending::Abandoned, None),
+            () = sleep_until(deadline) => return (Ending::Failed(DatabaseError::Deadline), None),
             taken = self.take() => match taken {
                 Ok(taken) => taken,
-                Err(error) => return Ending::Failed(error),
+                Err(error) => return (Ending::Failed(error), None),
             },
         };
         let mut ending = self
@@ -239,9 +240,10 @@ impl<D: Driver> Pool<D> {
             && taken.was_kept
             && !rows.has_begun()
         {
-            taken = match self.instead_of(taken).await {
-                Ok(taken) => taken,
-                Err(error) => return Ending::Failed(error),
+            taken = match timeout_at(deadline, self.instead_of(taken)).await {
+                Ok(Ok(taken)) => taken,
+                Ok(Err(error)) => return (Ending::Failed(error), None),
+                Err(_too_long) => return (Ending::Failed(DatabaseError::Deadline), None),
             };
             ending = self
                 .run(&mut taken, statement, values, deadline, rows)
@@ -249,15 +251,21 @@ impl<D: Driver> Pool<D> {
         }
         match ending {
             // A complete statement is at rest already, and the common case pays no round trip.
-            Ending::Complete => self.put_back(taken),
-            Ending::Failed(DatabaseError::Deadline) | Ending::Abandoned => {
-                if let Some(session) = self.driver.stop(taken.session).await {
-                    self.idle().push(session);
-                }
+            Ending::Complete => {
+                self.put_back(taken);
+                (ending, None)
             }
-            Ending::Failed(_) => {}
+            Ending::Failed(DatabaseError::Deadline) | Ending::Abandoned => (ending, Some(taken)),
+            Ending::Failed(_) => (ending, None),
         }
-        ending
+    }
+
+    /// Stops what a connection still runs; its place is free again when that is done.
+    pub(super) async fn stop(&self, unfinished: Taken<D::Session>) {
+        if let Some(session) = self.driver.stop(unfinished.session).await {
+            self.idle().push(session);
+        }
+        drop(unfinished.place);
     }
 
     async fn run(

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, TryStreamExt};
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Connection, Executor, PgConnection, Postgres, Row,
     Statement as _, TypeInfo as _,
@@ -18,7 +19,7 @@ use crate::{
     configuration::{ServerAddress, ServerSettings},
     engine::Engine,
     field_type::Cell,
-    statement::{Bind, Form, Purpose, Statement},
+    statement::{Purpose, Statement},
 };
 
 mod values;
@@ -49,6 +50,14 @@ impl PostgresqlDriver {
         purpose: Purpose,
     ) -> Result<Self, DatabaseError> {
         // Nothing is taken from PGHOST, PGPASSWORD, ~/.pgpass and the like: the configuration says it all.
+        for variable in ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"] {
+            if std::env::var_os(variable).is_some() {
+                return Err(DatabaseError::Unsupported {
+                    what: format!("the variable {variable} of the environment"),
+                    remedy: "the configuration says how a database is reached; unset it",
+                });
+            }
+        }
         let options = PgConnectOptions::new_without_pgpass()
             .username(&server.user)
             .password(&server.password()?.unwrap_or_default())
@@ -100,7 +109,7 @@ impl Driver for PostgresqlDriver {
             .map_err(classify)?;
         // SQL_ASCII is PostgreSQL's word for bytes as they are: it converts nothing in either direction.
         let settings = format!(
-            "SET client_encoding = 'SQL_ASCII'; SET default_transaction_read_only = {}; \
+            "SET client_encoding = 'SQL_ASCII'; SET client_min_messages = error; SET default_transaction_read_only = {}; \
              SET standard_conforming_strings = on; SET synchronous_commit = on; SET lock_timeout = {}",
             match self.purpose {
                 Purpose::Reading => "on",
@@ -157,16 +166,7 @@ impl Driver for PostgresqlDriver {
         let unread = unread.filter(|column| !values::can_be_read(column.type_info()));
         let faults = unread.map(unread_column).collect();
         let types: Vec<_> = match prepared.parameters() {
-            Some(sqlx::Either::Left(types)) => {
-                let forms: Vec<_> = statement.forms().collect();
-                let is_form = |bind: &Bind| {
-                    bind.form != Form::Presence && forms.get(bind.value) == Some(&true)
-                };
-                let types = types.iter().zip(bound.binds.iter().map(is_form));
-                types
-                    .map(|(type_info, is_form)| ParameterType::of(type_info, is_form))
-                    .collect()
-            }
+            Some(sqlx::Either::Left(types)) => types.iter().map(ParameterType::of).collect(),
             _ => Vec::new(),
         };
         let parameters = types.len();
@@ -183,13 +183,11 @@ impl Driver for PostgresqlDriver {
             writes: false,
             faults,
         };
+        prepared
+            .faults
+            .extend(confused_letters(session, statement).await?);
         // A call has no plan; what it does is for its procedure to say.
-        if prepared
-            .text
-            .trim_start()
-            .get(..4)
-            .is_some_and(|word| word.eq_ignore_ascii_case("CALL"))
-        {
+        if statement.first_word() == "CALL" {
             prepared.writes = true;
             return Ok(prepared);
         }
@@ -251,8 +249,9 @@ impl Driver for PostgresqlDriver {
         values: &[Cell],
     ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
         let query = query(statement, values)?;
-        let rows = query.fetch_all(&mut session.connection).await;
-        rows.map_err(classify)?.iter().map(cells).collect()
+        let rows = query.fetch(&mut session.connection).take(2);
+        let rows: Vec<_> = rows.try_collect().await.map_err(classify)?;
+        rows.iter().map(cells).collect()
     }
 
     async fn is_in_transaction(&self, _session: &mut Session) -> Result<bool, DatabaseError> {
@@ -285,9 +284,9 @@ impl Driver for PostgresqlDriver {
         table: &str,
         columns: &[String],
     ) -> Result<bool, DatabaseError> {
-        let asked = "SELECT indexrelid::regclass::text, attname::text FROM pg_index \
+        let asked = "SELECT indexrelid::regclass::text, CASE WHEN attnotnull THEN attname::text END FROM pg_index \
                      CROSS JOIN unnest(indkey) AS number LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = number \
-                     WHERE indisunique AND indimmediate AND indpred IS NULL AND indrelid = to_regclass($1)";
+                     WHERE indisunique AND indimmediate AND indisvalid AND indpred IS NULL AND indrelid = to_regclass($1)";
         let query = sqlx::query_as(asked).bind(table);
         let found: Vec<(String, Option<String>)> = query
             .fetch_all(&mut session.connection)
@@ -334,11 +333,7 @@ fn query<'a>(
 ) -> Result<Query<'a, Postgres, PgArguments>, DatabaseError> {
     let mut arguments = PgArguments::default();
     for (bind, of_type) in statement.binds.iter().zip(&statement.types) {
-        let value = values.get(bind.value).ok_or(DatabaseError::of_driver())?;
-        let value = match (bind.form, value) {
-            (Form::Presence, present) if *present != Cell::Null => &Cell::Integer(1),
-            (_, value) => value,
-        };
+        let value = of_type.value(*bind, values);
         of_type.bind(&mut arguments, bind.value, value)?;
     }
     // The text is the integrator's and holds no value: parameters are bound.
@@ -378,6 +373,38 @@ fn unread_column(column: &PgColumn) -> String {
     format!(
         "the column {name} is of type {of_type}, which is not read; write CAST({name} AS text) AS {name}"
     )
+}
+
+/// Columns of a statement in which different letters are the same, by a collation or by the type citext.
+async fn confused_letters(
+    session: &mut Session,
+    statement: &Statement,
+) -> Result<Vec<String>, DatabaseError> {
+    // Whoever writes a collation into the SQL text has chosen it.
+    if statement
+        .words()
+        .any(|word| word.eq_ignore_ascii_case("COLLATE"))
+    {
+        return Ok(Vec::new());
+    }
+    let words: Vec<String> = statement.words().map(str::to_lowercase).collect();
+    let asked = "SELECT DISTINCT format('%I.%I', relname, attname) FROM pg_attribute \
+                 JOIN pg_class ON pg_class.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid \
+                 LEFT JOIN pg_collation ON pg_collation.oid = attcollation \
+                 WHERE attnum > 0 AND NOT attisdropped AND (typname = 'citext' OR NOT collisdeterministic) \
+                 AND lower(relname) = ANY($1) AND lower(attname) = ANY($1)";
+    let found: Vec<String> = sqlx::query_scalar(asked)
+        .bind(words)
+        .fetch_all(&mut session.connection)
+        .await
+        .map_err(classify)?;
+    let fault = |column| {
+        format!(
+            "the column {column} takes different letters for the same, so that another person could be found; write \
+             COLLATE \"C\" behind it where it is compared (citext: CAST({column} AS text) COLLATE \"C\")"
+        )
+    };
+    Ok(found.into_iter().map(fault).collect())
 }
 
 /// Steps of a plan that change something or lock rows.

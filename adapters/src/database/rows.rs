@@ -74,15 +74,26 @@ impl Rows {
             begun: false,
         };
         tokio::spawn(async move {
-            let last_word = match pool.read(&statement, &values, deadline, &mut outlet).await {
-                Ending::Complete => Item::End,
-                Ending::Failed(error) => Item::Failed(error),
-                Ending::Abandoned => return,
+            let (ending, unfinished) = pool.read(&statement, &values, deadline, &mut outlet).await;
+            let last_word = match ending {
+                Ending::Complete => Some(Item::End),
+                Ending::Failed(error) => Some(Item::Failed(error)),
+                Ending::Abandoned => None,
             };
             // A caller that takes its rows slowly holds no place beyond the deadline.
             drop(admission);
-            // The rows before it may fill the channel; a reader that went away needs no word.
-            let _ = outlet.sender.send(last_word).await;
+            let say = async {
+                if let Some(last_word) = last_word {
+                    // The rows before it may fill the channel; a reader that went away needs no word.
+                    let _ = outlet.sender.send(last_word).await;
+                }
+            };
+            let stop = async {
+                if let Some(unfinished) = unfinished {
+                    pool.stop(unfinished).await;
+                }
+            };
+            tokio::join!(say, stop);
         });
         Self {
             receiver,

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Connection, Decode, Executor, Row, Sqlite,
     SqliteConnection, Statement as _, TypeInfo, ValueRef,
@@ -233,8 +234,9 @@ impl Driver for SqliteDriver {
     ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
         let text = AssertSqlSafe(Arc::clone(&statement.text));
         let query = sqlx::query_with(text, arguments(values)?);
-        let rows = query.fetch_all(&mut session.connection).await;
-        rows.map_err(classify)?.iter().map(cells).collect()
+        let rows = query.fetch(&mut session.connection).take(2);
+        let rows: Vec<_> = rows.try_collect().await.map_err(classify)?;
+        rows.iter().map(cells).collect()
     }
 
     async fn is_in_transaction(&self, _session: &mut Session) -> Result<bool, DatabaseError> {
@@ -268,10 +270,12 @@ impl Driver for SqliteDriver {
         table: &str,
         columns: &[String],
     ) -> Result<bool, DatabaseError> {
-        let asked = "SELECT i.name, c.name FROM pragma_index_list(?) AS i JOIN pragma_index_info(i.name) AS c \
+        let asked = "SELECT i.name, (SELECT t.name FROM pragma_table_info(?1) AS t WHERE t.name = c.name AND t.\"notnull\") \
+                     FROM pragma_index_list(?1) AS i JOIN pragma_index_info(i.name) AS c \
                      WHERE i.\"unique\" AND NOT i.partial \
-                     UNION ALL SELECT 'rowid', name FROM pragma_table_info(?) WHERE pk AND lower(type) = 'integer'";
-        let query = sqlx::query_as(asked).bind(table).bind(table);
+                     UNION ALL SELECT 'rowid', name FROM pragma_table_info(?1) WHERE pk AND lower(type) = 'integer' \
+                     AND (SELECT count(*) FROM pragma_table_info(?1) WHERE pk) = 1";
+        let query = sqlx::query_as(asked).bind(table);
         let found: Vec<(String, Option<String>)> = query
             .fetch_all(&mut session.connection)
             .await

@@ -63,7 +63,7 @@ impl Transaction {
         })
     }
 
-    /// Runs a statement that answers a few rows.
+    /// Runs a statement; the first two of its rows: one is an answer, and of more it is enough to know that there are.
     pub async fn fetch(
         &mut self,
         statement: &Prepared,

@@ -1,6 +1,6 @@
 //! A statement as each engine takes it.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, ops::Range};
 
 use super::{Piece, Statement};
 
@@ -31,6 +31,15 @@ pub enum Form {
     Bytes,
     /// Only whether there is one: true, or NULL.
     Presence,
+    /// One of several forms; others of them may stand for one that cannot be stored.
+    OneOf {
+        /// The first of them.
+        first: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// As text, also if it is a number: a text is never equal to a number by the rules of numbers.
+    Digits,
 }
 
 impl Statement {
@@ -42,7 +51,7 @@ impl Statement {
             true => format!("CAST(?{} AS TEXT)", value + 1),
             false => format!("?{}", value + 1),
         };
-        let one_of = |value: usize, is_bytes| match is_bytes {
+        let one_of = |value: usize, _all: Range<usize>, is_bytes| match is_bytes {
             true => format!("CAST(?{0} AS TEXT), CAST(?{0} AS BLOB)", value + 1),
             false => format!("?{}", value + 1),
         };
@@ -76,7 +85,12 @@ impl Statement {
             let form = Form::Presence;
             format!("CAST(${} AS boolean)", number(Bind { value, form }))
         };
-        let sql = self.numbered(parameter, asked, parameter);
+        let one_of = |value, all: Range<usize>, _is_bytes| {
+            let (first, count) = (all.start, all.len());
+            let form = Form::OneOf { first, count };
+            format!("${}", number(Bind { value, form }))
+        };
+        let sql = self.numbered(parameter, asked, one_of);
         let binds = binds.take();
         Bound { sql, binds }
     }
@@ -85,11 +99,13 @@ impl Statement {
         &self,
         one: impl Fn(usize, bool) -> String,
         asked: impl Fn(usize, bool) -> String,
-        one_of: impl Fn(usize, bool) -> String,
+        one_of: impl Fn(usize, Range<usize>, bool) -> String,
     ) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Sql(sql) => sql.clone(),
-            Piece::One { value, is_bytes } => one(*value, *is_bytes),
+            Piece::One {
+                value, is_bytes, ..
+            } => one(*value, *is_bytes),
             Piece::Asked { value, is_bytes } => asked(*value, *is_bytes),
             Piece::OneOf {
                 before,
@@ -100,7 +116,7 @@ impl Statement {
             } => {
                 let values: Vec<_> = values
                     .clone()
-                    .map(|value| one_of(value, *is_bytes))
+                    .map(|value| one_of(value, values.clone(), *is_bytes))
                     .collect();
                 format!("{before}{}{after}", values.join(", "))
             }
@@ -119,9 +135,23 @@ impl Statement {
         for piece in &self.pieces {
             match piece {
                 Piece::Sql(written) => sql.push_str(written),
-                Piece::One { value, is_bytes } | Piece::Asked { value, is_bytes } => {
+                Piece::Asked { value, is_bytes } => {
                     sql.push('?');
                     let form = if *is_bytes { Form::Bytes } else { Form::Own };
+                    let value = *value;
+                    binds.push(Bind { value, form });
+                }
+                Piece::One {
+                    value,
+                    is_bytes,
+                    is_count,
+                } => {
+                    sql.push('?');
+                    let form = match (is_bytes, is_count) {
+                        (true, _) => Form::Bytes,
+                        (false, true) => Form::Own,
+                        (false, false) => Form::Digits,
+                    };
                     let value = *value;
                     binds.push(Bind { value, form });
                 }
@@ -156,6 +186,17 @@ impl Statement {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::OneOf { column, .. } => column.as_deref(),
             Piece::Sql(_) | Piece::One { .. } | Piece::Asked { .. } => None,
+        })
+    }
+
+    /// Whether a name is given to something by the SQL itself: `AS NAME`.
+    #[must_use]
+    pub fn gives_the_name(&self, name: &str) -> bool {
+        let mut before = "";
+        self.words().any(|word| {
+            let is_given = before.eq_ignore_ascii_case("AS") && word.eq_ignore_ascii_case(name);
+            before = word;
+            is_given
         })
     }
 

@@ -5,6 +5,7 @@ mod batches;
 mod calls;
 mod columns;
 mod commands;
+mod confusions;
 mod encodings;
 mod engines;
 mod faults;

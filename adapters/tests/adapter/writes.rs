@@ -646,6 +646,31 @@ async fn one_call_of_a_procedure_is_a_step_like_others() {
         .await
         .unwrap();
     assert_eq!(births, 3);
+    // Also if something else fails afterwards, or it begins another transaction: nobody is told that nothing was changed.
+    for (position, body) in [
+        "COMMIT; SIGNAL SQLSTATE '45000'",
+        "COMMIT; START TRANSACTION",
+    ]
+    .iter()
+    .enumerate()
+    {
+        mariadb
+            .run(&format!("DROP PROCEDURE declare_birth; CREATE PROCEDURE declare_birth(id VARCHAR(40)) BEGIN INSERT INTO birth VALUES (id); {body}; END"))
+            .await;
+        let adapter = calling(&mariadb.table()).await;
+        let declaration = format!("more-{position}");
+        let error = adapter
+            .client()
+            .await
+            .ask("Declare", &[("declaration", string(&declaration))])
+            .await
+            .unwrap_err();
+        assert_eq!(
+            reason(&error, "retry"),
+            ("NOT_WHOLE".into(), Some("false".into())),
+            "{body}"
+        );
+    }
     // One in PostgreSQL cannot: it is refused, and nothing is kept.
     postgresql
         .run("CREATE OR REPLACE PROCEDURE declare_birth(id TEXT) LANGUAGE plpgsql AS 'BEGIN INSERT INTO birth VALUES (id); COMMIT; END'")
@@ -691,6 +716,14 @@ async fn tables_that_cannot_take_back_a_transaction_are_refused() {
     let place = Place::without_database(&configuration);
     assert!(place.run("proto", &[]).status.success());
     let said = text(&place.run("check", &[]).stdout);
+    database
+        .run("ALTER TABLE so_dem ENGINE = InnoDB; ALTER TABLE lienthong_written ENGINE = Aria")
+        .await;
+    let again = text(&place.run("check", &[]).stdout);
+    assert!(
+        again.contains("the table lienthong_written is kept by Aria"),
+        "{again}"
+    );
     assert!(
         said.contains(
             "step number: the table so_dem is kept by MyISAM, which cannot take back a transaction"

@@ -7,22 +7,25 @@ use sqlx::{
 };
 
 use super::super::DatabaseError;
-use crate::field_type::Cell;
+use crate::{field_type::Cell, statement::Form};
 
 /// Adds a value to the arguments of a statement.
 pub(super) fn bind(
     arguments: &mut MySqlArguments,
     value: &Cell,
-    as_bytes: bool,
+    form: Form,
 ) -> Result<(), DatabaseError> {
     use sqlx::Arguments as _;
     let added = match value {
         Cell::Null => arguments.add(None::<i64>),
-        // In a list of texts a number is its digits: MariaDB compares text and number as floating-point numbers.
-        Cell::Integer(number) if as_bytes => arguments.add(number.to_string().into_bytes()),
+        // MariaDB compares a text and a number as floating-point numbers: '12abc' would be 12, and 'Y' 0.
+        Cell::Integer(number) if form == Form::Bytes => {
+            arguments.add(number.to_string().into_bytes())
+        }
+        Cell::Integer(number) if form == Form::Digits => arguments.add(number.to_string()),
         Cell::Integer(number) => arguments.add(*number),
         Cell::Real(number) => arguments.add(*number),
-        Cell::Text(text) if !as_bytes => {
+        Cell::Text(text) if form != Form::Bytes => {
             let text = str::from_utf8(text).map_err(|_| DatabaseError::of_driver())?;
             arguments.add(text)
         }

@@ -17,7 +17,8 @@ use sqlx::{
 use super::super::DatabaseError;
 use crate::{
     configuration::RequestField,
-    field_type::{Cell, FieldType},
+    field_type::{Cell, FieldType, exact_double},
+    statement::{Bind, Form},
 };
 
 mod numeric;
@@ -28,8 +29,6 @@ pub(in crate::database) struct ParameterType {
     oid: Oid,
     kind: Kind,
     name: String,
-    /// Whether it is one of several forms that a value may be stored in.
-    is_form: bool,
 }
 
 /// How values of a type are written.
@@ -100,12 +99,11 @@ impl Kind {
 }
 
 impl ParameterType {
-    pub(in crate::database) fn of(type_info: &PgTypeInfo, is_form: bool) -> Self {
+    pub(in crate::database) fn of(type_info: &PgTypeInfo) -> Self {
         Self {
             oid: type_info.oid().unwrap_or(Oid(0)),
             kind: Kind::of(type_info),
             name: type_info.name().to_lowercase(),
-            is_form,
         }
     }
 
@@ -145,11 +143,24 @@ impl ParameterType {
         )
     }
 
-    /// Whether a value can be bound to it. A form that the column cannot hold is in no row; a value that it cannot hold is a
-    /// mistake.
+    /// Whether a value can be bound to it.
     pub(in crate::database) fn can_be(&self, value: &Cell) -> bool {
-        let is_form_of_other_type = self.is_form && self.kind != Kind::Text;
-        *value == Cell::Null || is_form_of_other_type || written(self.kind, value).is_some()
+        *value == Cell::Null || written(self.kind, value).is_some()
+    }
+
+    /// The value that is bound to it. For a form that the column cannot hold, and so is in no row, another one stands that it
+    /// can; if it can hold none, the value is a mistake.
+    pub(in crate::database) fn value<'a>(&self, bind: Bind, values: &'a [Cell]) -> &'a Cell {
+        const PRESENT: &Cell = &Cell::Integer(1);
+        let own = values.get(bind.value).unwrap_or(&Cell::Null);
+        match bind.form {
+            Form::Presence if *own != Cell::Null => PRESENT,
+            Form::OneOf { first, count } if !self.can_be(own) => {
+                let mut forms = values.iter().skip(first).take(count);
+                forms.find(|form| self.can_be(form)).unwrap_or(own)
+            }
+            _ => own,
+        }
     }
 
     /// What is asked of a value.
@@ -220,11 +231,7 @@ fn written(kind: Kind, value: &Cell) -> Option<Vec<u8>> {
         }
         (Kind::Uuid, Cell::Text(text)) => uuid(text),
         (Kind::Float4 | Kind::Float8, Cell::Real(number)) => float(kind, *number),
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "compared with a number that is not exact either"
-        )]
-        (Kind::Float4 | Kind::Float8, Cell::Integer(number)) => float(kind, *number as f64),
+        (Kind::Float4 | Kind::Float8, Cell::Integer(number)) => float(kind, exact_double(*number)?),
         (kind, value) => whole(kind, whole_number(value)?),
     }
 }
@@ -259,7 +266,7 @@ fn float(kind: Kind, number: f64) -> Option<Vec<u8>> {
 fn uuid(text: &[u8]) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'-').collect();
     let is_grouped = text.len() == 36 && [8, 13, 18, 23].iter().all(|at| text[*at] == b'-');
-    if digits.len() != 32 || !is_grouped {
+    if digits.len() != 32 || !is_grouped || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let pairs = digits.chunks_exact(2);
