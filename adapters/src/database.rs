@@ -11,6 +11,7 @@ use crate::{
     statement::{Bind, Form, Purpose, Statement},
 };
 
+mod csv_folder;
 mod error;
 mod mariadb;
 mod pool;
@@ -23,6 +24,7 @@ pub use error::DatabaseError;
 pub use rows::Rows;
 pub use transaction::Transaction;
 
+use csv_folder::CsvFolder;
 use mariadb::MariaDbDriver;
 use pool::{Driver, Pool};
 use postgresql::{ParameterType, PostgresqlDriver};
@@ -96,6 +98,16 @@ impl Database {
         let connections = match &settings.source {
             Source::Sqlite { path, memory_bytes } => {
                 let driver = SqliteDriver::new(path.clone(), *memory_bytes, wait, purpose);
+                Connections::Sqlite(Arc::new(Pool::new(driver, places)))
+            }
+            Source::Csv {
+                folder,
+                delimiter,
+                indexes,
+                memory_bytes,
+            } => {
+                let folder = CsvFolder::new(folder, *delimiter, indexes.clone())?;
+                let driver = SqliteDriver::over_csv(folder, *memory_bytes, wait);
                 Connections::Sqlite(Arc::new(Pool::new(driver, places)))
             }
             Source::Postgresql(server) => {

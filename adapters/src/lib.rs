@@ -1,6 +1,6 @@
 //! Make a legacy database answer as a gRPC service, by configuration only.
 //!
-//! One TOML file names a database (SQLite, PostgreSQL or MariaDB) and, for each method, one SQL text whose parameters are
+//! One TOML file names a database (SQLite, CSV files, PostgreSQL or MariaDB) and, for each method, one SQL text whose parameters are
 //! the request fields and whose columns are the reply fields. There is no code for a service:
 //!
 //! ```no_run

@@ -26,7 +26,7 @@ const EXAMPLE: &str = concat!(
 
 /// Make a legacy database answer as a gRPC service, by configuration only.
 ///
-/// A TOML file names a database (SQLite, PostgreSQL or MariaDB) and, for each method, one SQL text: its parameters are the
+/// A TOML file names a database (SQLite, CSV files, PostgreSQL or MariaDB) and, for each method, one SQL text: its parameters are the
 /// request fields, its columns the reply fields. Write it, then run `proto`, `check` and `serve`.
 #[derive(Debug, Parser)]
 #[command(name = "adapter", version, after_long_help = EXAMPLE)]

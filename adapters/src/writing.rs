@@ -113,7 +113,11 @@ impl ServedWrite {
             }
             Err(_out_of_time) => {
                 transaction.abandon().await;
-                Err(Failed::Refused(Refusal::Deadline))
+                // What a procedure did until then is known to itself only.
+                Err(Failed::Refused(match self.calls {
+                    true => Refusal::OutcomeUnknown,
+                    false => Refusal::Deadline,
+                }))
             }
         }
     }

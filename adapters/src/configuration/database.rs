@@ -10,7 +10,7 @@ use std::{
 use toml::Spanned;
 
 use super::{
-    file::{DatabaseTable, ServerTable},
+    file::{CsvTable, DatabaseTable, ServerTable},
     findings::Findings,
     validation::MEBIBYTE,
 };
@@ -35,6 +35,17 @@ pub enum Source {
         /// The file.
         path: PathBuf,
         /// The memory that SQLite may take in this program, all connections together.
+        memory_bytes: u64,
+    },
+    /// A folder of CSV files, each a table.
+    Csv {
+        /// The folder.
+        folder: PathBuf,
+        /// What stands between two fields.
+        delimiter: u8,
+        /// Tables and columns that are to have an index.
+        indexes: Vec<(String, String)>,
+        /// The memory that SQLite, which they are loaded into, may take in this program.
         memory_bytes: u64,
     },
     /// A database of a PostgreSQL server.
@@ -91,7 +102,7 @@ impl Source {
     #[must_use]
     pub const fn engine(&self) -> Engine {
         match self {
-            Self::Sqlite { .. } => Engine::Sqlite,
+            Self::Sqlite { .. } | Self::Csv { .. } => Engine::Sqlite,
             Self::Postgresql(_) => Engine::Postgresql,
             Self::MariaDb(_) => Engine::MariaDb,
         }
@@ -137,6 +148,7 @@ pub(super) fn database(
         Duration::from_secs(60),
     );
     if table.sqlite.is_none()
+        && table.csv.is_none()
         && let Some(written) = &table.memory_bytes
     {
         let fault = "memory_bytes is for SQLite, which works in this program; remove it";
@@ -148,19 +160,20 @@ pub(super) fn database(
         128 * MEBIBYTE,
         8 * MEBIBYTE..=64 * 1024 * MEBIBYTE,
     ) as u64;
-    let source = match (table.sqlite, table.postgresql, table.mariadb) {
-        (Some(path), None, None) => Source::Sqlite {
+    let source = match (table.sqlite, table.csv, table.postgresql, table.mariadb) {
+        (None, Some(csv), None, None) => csv_folder(findings, folder, csv, memory_bytes)?,
+        (Some(path), None, None, None) => Source::Sqlite {
             path: folder.join(path.get_ref()),
             memory_bytes,
         },
-        (None, Some(server), None) => {
+        (None, None, Some(server), None) => {
             Source::Postgresql(self::server(findings, folder, "postgresql", 5432, server)?)
         }
-        (None, None, Some(server)) => {
+        (None, None, None, Some(server)) => {
             Source::MariaDb(self::server(findings, folder, "mariadb", 3306, server)?)
         }
         _ => {
-            let fault = "give one of `sqlite`, `postgresql` and `mariadb`";
+            let fault = "give one of `sqlite`, `csv`, `postgresql` and `mariadb`";
             findings.add(start, "[database]", fault.to_owned());
             return None;
         }
@@ -169,6 +182,38 @@ pub(super) fn database(
         source,
         connections,
         lock_timeout,
+    })
+}
+
+fn csv_folder(
+    findings: &mut Findings<'_>,
+    folder: &Path,
+    table: Spanned<CsvTable>,
+    memory_bytes: u64,
+) -> Option<Source> {
+    let start = table.span().start;
+    let table = table.into_inner();
+    let delimiter = table.delimiter.as_deref().unwrap_or(",");
+    let &[delimiter] = delimiter.as_bytes() else {
+        let fault = "delimiter is one character of ASCII, for example \";\"";
+        findings.add(start, "[database] csv", fault.to_owned());
+        return None;
+    };
+    let mut indexes = Vec::with_capacity(table.indexes.len());
+    for index in &table.indexes {
+        match index.split_once('.') {
+            Some((table, column)) => indexes.push((table.to_owned(), column.to_owned())),
+            None => {
+                let fault = format!("the index {index:?} is none; write TABLE.COLUMN");
+                findings.add(start, "[database] csv", fault);
+            }
+        }
+    }
+    Some(Source::Csv {
+        folder: folder.join(table.folder),
+        delimiter,
+        indexes,
+        memory_bytes,
     })
 }
 
@@ -234,6 +279,9 @@ impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = match self {
             Self::Sqlite { path, .. } => return write!(formatter, "{}", path.display()),
+            Self::Csv { folder, .. } => {
+                return write!(formatter, "CSV files in {}", folder.display());
+            }
             Self::Postgresql(server) | Self::MariaDb(server) => server,
         };
         let (engine, database) = (self.engine().name(), &server.database);

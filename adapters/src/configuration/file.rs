@@ -48,12 +48,22 @@ pub(super) struct ListenTable {
 #[serde(deny_unknown_fields)]
 pub(super) struct DatabaseTable {
     pub(super) sqlite: Option<Spanned<String>>,
+    pub(super) csv: Option<Spanned<CsvTable>>,
     pub(super) postgresql: Option<Spanned<ServerTable>>,
     pub(super) mariadb: Option<Spanned<ServerTable>>,
     pub(super) connections: Option<Spanned<u64>>,
     pub(super) lock_timeout: Option<Spanned<String>>,
     pub(super) memory_bytes: Option<Spanned<u64>>,
     pub(super) text: Option<Spanned<TextTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CsvTable {
+    pub(super) folder: String,
+    pub(super) delimiter: Option<String>,
+    #[serde(default)]
+    pub(super) indexes: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -254,13 +254,13 @@ fn a_database_is_one_and_is_reached_safely() {
     assert_problem(
         sqlite,
         "#",
-        "give one of `sqlite`, `postgresql` and `mariadb`",
+        "give one of `sqlite`, `csv`, `postgresql` and `mariadb`",
     );
     let both = format!("sqlite = \"x.db\"\n{}", server(", socket = \"/s\""));
     assert_problem(
         sqlite,
         &both,
-        "give one of `sqlite`, `postgresql` and `mariadb`",
+        "give one of `sqlite`, `csv`, `postgresql` and `mariadb`",
     );
     let expected = "memory_bytes is for SQLite, which works in this program; remove it";
     assert_problem(sqlite, &server(", socket = \"/s\""), expected);

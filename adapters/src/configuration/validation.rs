@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use toml::Spanned;
 
 use super::{
-    Configuration, Granted, Limits, Listen, Method, MethodKind, Note, Problem, ReplyField,
-    RequestField, ServiceName, WhenNone,
+    Configuration, DatabaseSettings, Granted, Limits, Listen, Method, MethodKind, Note, Problem,
+    ReplyField, RequestField, ServiceName, Source, WhenNone,
     database::database,
     fields::{reply_fields, request_fields, sample, text_form},
     file::{File, GrantTable, ListenTable, MethodTable},
@@ -105,6 +105,15 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
             }
             methods.push(method);
         }
+    }
+    if let Some(DatabaseSettings {
+        source: Source::Csv { .. },
+        ..
+    }) = &database
+        && methods.iter().any(|method| method.write.is_some())
+    {
+        let fault = "CSV files are only read; remove the methods that write";
+        findings.add(start_of_database, "[database]", fault.to_owned());
     }
     grants::unknown_names(&mut findings, &file.grants, &methods);
     match (service, listen, database, findings.problems.is_empty()) {

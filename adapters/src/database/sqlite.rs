@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     sync::{
         Arc,
@@ -22,6 +22,7 @@ use sqlx::{
 
 use super::{
     DatabaseError, Prepared, TableColumn, covers,
+    csv_folder::CsvFolder,
     pool::{Control, Driver, REST, Run},
     rows::ROWS_AHEAD,
 };
@@ -37,8 +38,17 @@ const INSTRUCTIONS_BETWEEN_LOOKS: i32 = 2_000;
 /// The file, and how it is opened.
 #[derive(Debug)]
 pub(super) struct SqliteDriver {
-    path: PathBuf,
+    file: Origin,
     options: SqliteConnectOptions,
+}
+
+/// Where the file comes from.
+#[derive(Debug)]
+enum Origin {
+    /// It is the register.
+    Register(PathBuf),
+    /// It is loaded from CSV files.
+    Csv(Box<CsvFolder>),
 }
 
 /// One connection with the means to stop what it runs.
@@ -46,6 +56,7 @@ pub(super) struct SqliteDriver {
 pub(super) struct Session {
     connection: SqliteConnection,
     interrupted: Arc<AtomicBool>,
+    path: PathBuf,
     file: FileIdentity,
 }
 
@@ -59,11 +70,28 @@ impl SqliteDriver {
         lock_timeout: Duration,
         purpose: Purpose,
     ) -> Self {
+        let options = Self::options(memory_bytes, lock_timeout, purpose);
+        let file = Origin::Register(path);
+        Self { file, options }
+    }
+
+    /// Over a folder of CSV files, which are only read.
+    pub(super) fn over_csv(folder: CsvFolder, memory_bytes: u64, lock_timeout: Duration) -> Self {
+        Self {
+            options: Self::options(memory_bytes, lock_timeout, Purpose::Reading),
+            file: Origin::Csv(Box::new(folder)),
+        }
+    }
+
+    fn options(
+        memory_bytes: u64,
+        lock_timeout: Duration,
+        purpose: Purpose,
+    ) -> SqliteConnectOptions {
         // `mode=ro` is what forbids writing; query_only says it a second time, to every attached
         // or temporary database as well.
         let reads = purpose == Purpose::Reading;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
+        SqliteConnectOptions::new()
             .read_only(reads)
             .create_if_missing(false)
             .busy_timeout(lock_timeout)
@@ -73,12 +101,11 @@ impl SqliteDriver {
             .synchronous(SqliteSynchronous::Extra)
             .pragma("trusted_schema", "OFF")
             .pragma("hard_heap_limit", memory_bytes.to_string())
-            .disable_statement_logging();
-        Self { path, options }
+            .disable_statement_logging()
     }
 
-    fn file_identity(&self) -> Result<FileIdentity, DatabaseError> {
-        let metadata = fs::metadata(&self.path);
+    fn file_identity(path: &Path) -> Result<FileIdentity, DatabaseError> {
+        let metadata = fs::metadata(path);
         let metadata = metadata.map_err(|error: io::Error| unavailable(error.to_string()))?;
         Ok((metadata.dev(), metadata.ino()))
     }
@@ -88,8 +115,13 @@ impl Driver for SqliteDriver {
     type Session = Session;
 
     async fn connect(&self) -> Result<Session, DatabaseError> {
-        let file = self.file_identity()?;
-        let mut connection = SqliteConnection::connect_with(&self.options)
+        let path = match &self.file {
+            Origin::Register(path) => path.clone(),
+            Origin::Csv(folder) => folder.database().await?,
+        };
+        let file = Self::file_identity(&path)?;
+        let options = self.options.clone().filename(&path);
+        let mut connection = SqliteConnection::connect_with(&options)
             .await
             .map_err(classify)?;
         let encoding: String = sqlx::query_scalar("PRAGMA encoding")
@@ -114,12 +146,18 @@ impl Driver for SqliteDriver {
         Ok(Session {
             connection,
             interrupted,
+            path,
             file,
         })
     }
 
     fn is_current(&self, session: &Session) -> bool {
-        self.file_identity().is_ok_and(|file| file == session.file)
+        match &self.file {
+            Origin::Register(path) => {
+                Self::file_identity(path).is_ok_and(|file| file == session.file)
+            }
+            Origin::Csv(folder) => folder.is_current(&session.path),
+        }
     }
 
     async fn probe(&self, session: &mut Session) -> Result<(), DatabaseError> {

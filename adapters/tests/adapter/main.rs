@@ -6,6 +6,7 @@ mod calls;
 mod columns;
 mod commands;
 mod confusions;
+mod csv;
 mod encodings;
 mod engines;
 mod faults;
