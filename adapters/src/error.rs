@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use crate::{
     configuration::ConfigurationError, database::DatabaseError, inspection::Misfit,
-    lock::LockError, registration::NoAddress, schema::SchemaError,
+    lock::LockError, mock::NoFixture, registration::NoAddress, schema::SchemaError,
 };
 
 /// The errors of this crate; each says what happened and what to do.
@@ -27,6 +27,9 @@ pub enum Error {
         /// What is wrong with it.
         source: DatabaseError,
     },
+    /// There are no fixtures for a method.
+    #[error(transparent)]
+    NoFixture(#[from] NoFixture),
     /// There is no such table.
     #[error(
         "{database} has no table or view {table} that this account may see; see its name, and in PostgreSQL its schema"

@@ -39,6 +39,7 @@ pub mod field_type;
 pub mod inspection;
 pub mod key_table;
 pub mod lock;
+pub mod mock;
 pub mod publication;
 pub mod refusal;
 pub mod registration;

@@ -97,14 +97,20 @@ impl Place {
 
     /// Publishes and serves; returns once calls are taken.
     pub async fn serve(self) -> RunningAdapter {
+        self.run_server(&["serve"]).await
+    }
+
+    /// The same with a command of its own and its arguments.
+    pub async fn run_server(self, command: &[&str]) -> RunningAdapter {
         let descriptor = self.path("register.binpb");
         let published = self.run("proto", &["--descriptor", descriptor.to_str().unwrap()]);
         assert!(published.status.success(), "{}", text(&published.stderr));
         let pool = DescriptorPool::decode(std::fs::read(descriptor).unwrap().as_slice()).unwrap();
         let address_file = self.path("address");
         let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_adapter"))
-            .arg("serve")
+            .arg(command[0])
             .arg(self.config())
+            .args(&command[1..])
             .arg("--address-file")
             .arg(&address_file)
             .stderr(Stdio::piped())

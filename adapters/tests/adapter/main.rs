@@ -13,6 +13,7 @@ mod faults;
 mod grants;
 mod harness;
 mod mariadb;
+mod mock;
 mod monitoring;
 mod new;
 mod postgresql;
