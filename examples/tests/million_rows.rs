@@ -1,7 +1,12 @@
 //! A million records of each engine through the bus: all of them, in order, and nobody holds more than a few at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{env, fs, path::Path, time::Instant};
+use std::{
+    env, fs,
+    hash::{BuildHasher, Hasher, RandomState},
+    path::Path,
+    time::Instant,
+};
 
 use examples::{
     benchmark::usage::Usage,
@@ -48,6 +53,14 @@ fn table(name: &str, numbers: &str) -> String {
     )
 }
 
+/// One that no other run has on the same servers.
+fn name() -> String {
+    format!(
+        "million_{:016x}",
+        RandomState::new().build_hasher().finish()
+    )
+}
+
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with ./check"))
 }
@@ -71,7 +84,7 @@ async fn postgresql() -> String {
         variable("LIENTHONG_POSTGRESQL"),
         variable("LIENTHONG_POSTGRESQL_PORT"),
     );
-    let name = format!("million_{}", std::process::id());
+    let name = name();
     let connect = |database: &str| {
         let options = PgConnectOptions::new_without_pgpass()
             .socket(&socket)
@@ -98,7 +111,7 @@ async fn postgresql() -> String {
 
 async fn mariadb() -> String {
     let socket = variable("LIENTHONG_MARIADB");
-    let name = format!("million_{}", std::process::id());
+    let name = name();
     let options = MySqlConnectOptions::new()
         .socket(&socket)
         .ssl_mode(MySqlSslMode::Disabled);

@@ -1,11 +1,9 @@
 //! Databases of servers: one for each test, on the servers that `./check` starts, with an account that may only read.
 
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
 };
 
 use adapters::{
@@ -172,11 +170,9 @@ pub fn variable(variable: &str) -> String {
     })
 }
 
-/// One that no other test has, in this process or another.
+/// One that no other test has, in this run or another on the same servers.
 fn name() -> String {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    let number = LAST.fetch_add(1, Ordering::Relaxed);
-    format!("t{}_{number}", std::process::id())
+    format!("t{:016x}", RandomState::new().build_hasher().finish())
 }
 
 /// All rows of a statement, with the value of its parameter `:v`, if it has one.
