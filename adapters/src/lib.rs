@@ -17,6 +17,7 @@
 //! written into the SQL text, and rows are streamed no faster than the caller takes them.
 
 mod adapter;
+mod bound;
 mod call_record;
 mod codec;
 mod granting;
@@ -48,7 +49,8 @@ pub mod scaffold;
 pub mod schema;
 pub mod statement;
 
-pub use adapter::{Adapter, Address, BoundAdapter};
+pub use adapter::Adapter;
+pub use bound::{Address, BoundAdapter};
 pub use configuration::Configuration;
 pub use error::Error;
 pub use lock::Lock;

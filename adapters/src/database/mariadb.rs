@@ -1,6 +1,6 @@
 //! A server of MariaDB, asked in read-only transactions, with text as the bytes that are stored.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::{
@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{
-    DatabaseError, Prepared, TableColumn, covers,
+    DatabaseError, Prepared, TableColumn,
     pool::{Control, Driver, REST, Run},
     read_authority,
 };
@@ -21,6 +21,7 @@ use crate::{
     statement::{Bind, Purpose, Statement},
 };
 
+mod catalogue;
 mod values;
 
 /// The server, and how it is connected to.
@@ -82,52 +83,6 @@ impl MariaDbDriver {
             purpose,
         })
     }
-
-    /// The character set of the text column that a list of values is looked for in; none if it is no text.
-    async fn character_set(
-        &self,
-        session: &mut Session,
-        statement: &Statement,
-        column: &str,
-    ) -> Result<Result<Option<String>, String>, DatabaseError> {
-        let name = column.rsplit('.').next().unwrap_or(column);
-        let name = name.trim().trim_matches(['`', '"']);
-        if statement.gives_the_name(name) {
-            return Ok(Err(format!(
-                "the SQL text gives the name {name} to something else than the column, so that its character set is not \
-                 certain; choose another name behind AS"
-            )));
-        }
-        // Compared by bytes, since the names are those that stand in the SQL text.
-        let words: BTreeSet<_> = statement.words().collect();
-        let places = vec!["?"; words.len()].join(", ");
-        let asked = format!(
-            "SELECT DISTINCT COALESCE(character_set_name, '') FROM information_schema.columns \
-             WHERE column_name = ? AND (table_schema = DATABASE() OR table_schema IN ({places})) \
-             AND table_name IN ({places})"
-        );
-        let mut query = sqlx::query_scalar(AssertSqlSafe(asked)).bind(name);
-        for word in words.iter().chain(&words) {
-            query = query.bind(*word);
-        }
-        let found: Vec<Vec<u8>> = query
-            .fetch_all(&mut session.connection)
-            .await
-            .map_err(classify)?;
-        Ok(match found.as_slice() {
-            [one] if one.is_empty() => Ok(None),
-            [one] if WIDE.contains(&&**one) => Err(format!(
-                "the column {name} is in {}, whose bytes no declared encoding has; read a view that converts it",
-                String::from_utf8_lossy(one)
-            )),
-            [one] => Ok(Some(String::from_utf8_lossy(one).into_owned())),
-            [] => Err(format!("no table of the SQL text has a column {name}")),
-            _ => Err(format!(
-                "tables of the SQL text have columns {name} in different character sets, which cannot be told apart; \
-                 use a view that names one of them otherwise"
-            )),
-        })
-    }
 }
 
 /// Without the options, which hold the password.
@@ -136,35 +91,6 @@ impl fmt::Debug for MariaDbDriver {
         formatter
             .debug_struct("MariaDbDriver")
             .finish_non_exhaustive()
-    }
-}
-
-impl MariaDbDriver {
-    /// Tables of a statement whose storage engine keeps what was written when the transaction is taken back.
-    async fn tables_that_cannot_roll_back(
-        &self,
-        session: &mut Session,
-        statement: &Statement,
-    ) -> Result<Vec<String>, DatabaseError> {
-        let words: BTreeSet<_> = statement.words().collect();
-        let places = vec!["?"; words.len()].join(", ");
-        let asked = format!(
-            "SELECT CAST(CONCAT('the table ', t.table_name, ' is kept by ', t.engine, ', which cannot take back a \
-             transaction; convert it: ALTER TABLE ', t.table_name, ' ENGINE = InnoDB') AS BINARY) \
-             FROM information_schema.tables AS t JOIN information_schema.engines AS e ON e.engine = t.engine \
-             WHERE e.transactions <> 'YES' AND t.table_name IN ({places}) \
-             AND (t.table_schema = DATABASE() OR t.table_schema IN ({places}))"
-        );
-        let mut query = sqlx::query_scalar(AssertSqlSafe(asked));
-        for word in words.iter().chain(&words) {
-            query = query.bind(*word);
-        }
-        let found: Vec<Vec<u8>> = query
-            .fetch_all(&mut session.connection)
-            .await
-            .map_err(classify)?;
-        let text = |fault: &Vec<u8>| String::from_utf8_lossy(fault).into_owned();
-        Ok(found.iter().map(text).collect())
     }
 }
 
@@ -221,12 +147,24 @@ impl Driver for MariaDbDriver {
     }
 
     async fn may_write(&self, session: &mut Session) -> Result<Option<String>, DatabaseError> {
-        let grants: Vec<Vec<u8>> = sqlx::query_scalar("SHOW GRANTS")
-            .fetch_all(&mut session.connection)
-            .await
-            .map_err(classify)?;
-        let grants = grants.iter().map(|grant| String::from_utf8_lossy(grant));
-        Ok(grants.filter_map(|grant| beyond_reading(&grant)).next())
+        catalogue::may_write(session).await
+    }
+
+    async fn columns(
+        &self,
+        session: &mut Session,
+        table: &str,
+    ) -> Result<Vec<TableColumn>, DatabaseError> {
+        catalogue::columns(session, table).await
+    }
+
+    async fn is_unique(
+        &self,
+        session: &mut Session,
+        table: &str,
+        columns: &[String],
+    ) -> Result<bool, DatabaseError> {
+        catalogue::is_unique(session, table, columns).await
     }
 
     async fn prepare(
@@ -237,7 +175,7 @@ impl Driver for MariaDbDriver {
         let mut character_sets = Vec::new();
         let mut faults = Vec::new();
         for column in statement.columns_with_lists() {
-            match self.character_set(session, statement, column).await? {
+            match catalogue::character_set(session, statement, column).await? {
                 Ok(Some(character_set)) => character_sets.push((column, character_set)),
                 Ok(None) => {}
                 Err(fault) => faults.push(fault),
@@ -250,10 +188,7 @@ impl Driver for MariaDbDriver {
                 .map(|(_, character_set)| character_set.clone())
         };
         if self.purpose == Purpose::Writing {
-            faults.extend(
-                self.tables_that_cannot_roll_back(session, statement)
-                    .await?,
-            );
+            faults.extend(catalogue::tables_that_cannot_roll_back(session, statement).await?);
         }
         let bound = statement.for_mariadb(character_set);
         let text: Arc<str> = bound.sql.into();
@@ -368,53 +303,6 @@ impl Driver for MariaDbDriver {
         }
     }
 
-    async fn columns(
-        &self,
-        session: &mut Session,
-        table: &str,
-    ) -> Result<Vec<TableColumn>, DatabaseError> {
-        let asked = "SELECT CAST(c.column_name AS BINARY), CAST(c.column_type AS BINARY), \
-                     EXISTS (SELECT 1 FROM information_schema.statistics AS s WHERE s.table_schema = c.table_schema \
-                        AND s.table_name = c.table_name AND s.non_unique = 0 GROUP BY s.index_name \
-                        HAVING GROUP_CONCAT(s.column_name) = c.column_name AND MAX(s.sub_part) IS NULL), \
-                     c.column_key <> '' FROM information_schema.columns AS c \
-                     WHERE c.table_schema = DATABASE() AND c.table_name = ? ORDER BY c.ordinal_position";
-        let query = sqlx::query_as(asked).bind(table);
-        let found: Vec<(Vec<u8>, Vec<u8>, bool, bool)> = query
-            .fetch_all(&mut session.connection)
-            .await
-            .map_err(classify)?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let row =
-            |(name, type_name, unique, indexed)| (text(name), text(type_name), unique, indexed);
-        Ok(found
-            .into_iter()
-            .map(row)
-            .map(TableColumn::of_row)
-            .collect())
-    }
-
-    async fn is_unique(
-        &self,
-        session: &mut Session,
-        table: &str,
-        columns: &[String],
-    ) -> Result<bool, DatabaseError> {
-        let asked = "SELECT CAST(index_name AS BINARY), CAST(IF(sub_part IS NULL AND nullable <> 'YES', column_name, NULL) AS BINARY) \
-                     FROM information_schema.statistics \
-                     WHERE non_unique = 0 AND table_schema = DATABASE() AND table_name = ?";
-        let query = sqlx::query_as(asked).bind(table);
-        let found: Vec<(Vec<u8>, Option<Vec<u8>>)> = query
-            .fetch_all(&mut session.connection)
-            .await
-            .map_err(classify)?;
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let found = found
-            .into_iter()
-            .map(|(index, column)| (text(index), column.map(text)));
-        Ok(covers(found.collect(), columns))
-    }
-
     /// Another connection of the same account may end this one, whose statement may be busy for long.
     async fn stop(&self, session: Session) -> Option<Session> {
         let end = async {
@@ -445,38 +333,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// Character sets of two or four bytes a letter.
-const WIDE: [&[u8]; 4] = [b"ucs2", b"utf16", b"utf16le", b"utf32"];
-
-/// A line of SHOW GRANTS that allows more than to read.
-fn beyond_reading(grant: &str) -> Option<String> {
-    const READING: [&str; 6] = [
-        "USAGE",
-        "SELECT",
-        "SHOW VIEW",
-        "SHOW DATABASES",
-        "PROCESS",
-        "SLAVE MONITOR",
-    ];
-    // A role is granted without ON; what it allows has lines of its own while it is in force.
-    let (privileges, place) = grant.strip_prefix("GRANT ")?.split_once(" ON ")?;
-    let place = place.split(" TO ").next().unwrap_or(place);
-    // SELECT (a, b): a comma within parentheses is none between privileges.
-    let mut depth = 0;
-    let separated = privileges.split(|character| {
-        match character {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        character == ',' && depth == 0
-    });
-    let mut names =
-        separated.map(|privilege| privilege.split('(').next().unwrap_or_default().trim());
-    let more = names.find(|name| !READING.contains(name))?;
-    Some(format!("has the privilege {more} on {place}"))
 }
 
 /// A row of EXPLAIN (https://mariadb.com/kb/en/explain/): the table, how it is read, by which index.
@@ -548,43 +404,5 @@ fn classify(error: sqlx::Error) -> DatabaseError {
             code: number.to_string(),
             detail,
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grant_that_allows_more_than_to_read_is_named() {
-        for reading in [
-            "GRANT USAGE ON *.* TO `reader`@`%` IDENTIFIED BY PASSWORD '*CAFE'",
-            "GRANT SELECT, SHOW VIEW ON `hotich`.* TO `reader`@`%`",
-            "GRANT SELECT (`SO`, `HO_TEN`) ON `hotich`.`CONG_DAN` TO `reader`@`%`",
-            "GRANT `registrar` TO `reader`@`%`",
-            "SET DEFAULT ROLE NONE FOR `reader`@`%`",
-        ] {
-            assert_eq!(beyond_reading(reading), None, "{reading}");
-        }
-        for (writing, expected) in [
-            (
-                "GRANT ALL PRIVILEGES ON *.* TO `root`@`%`",
-                "ALL PRIVILEGES on *.*",
-            ),
-            (
-                "GRANT SELECT, INSERT ON `hotich`.* TO `a`@`%`",
-                "INSERT on `hotich`.*",
-            ),
-            (
-                "GRANT SELECT (`A`, `B`), UPDATE (`A`) ON `h`.`T` TO `a`@`%`",
-                "UPDATE on `h`.`T`",
-            ),
-            ("GRANT FILE ON *.* TO `a`@`%`", "FILE on *.*"),
-        ] {
-            assert_eq!(
-                beyond_reading(writing),
-                Some(format!("has the privilege {expected}"))
-            );
-        }
     }
 }

@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use super::{
-    DatabaseError, Prepared, TableColumn, covers,
+    DatabaseError, Prepared, TableColumn,
     pool::{Control, Driver, REST, Run},
     read_authority,
 };
@@ -22,6 +22,7 @@ use crate::{
     statement::{Purpose, Statement},
 };
 
+mod catalogue;
 mod values;
 
 pub(super) use values::ParameterType;
@@ -141,10 +142,24 @@ impl Driver for PostgresqlDriver {
     }
 
     async fn may_write(&self, session: &mut Session) -> Result<Option<String>, DatabaseError> {
-        sqlx::query_scalar(MAY_WRITE)
-            .fetch_optional(&mut session.connection)
-            .await
-            .map_err(classify)
+        catalogue::may_write(session).await
+    }
+
+    async fn columns(
+        &self,
+        session: &mut Session,
+        table: &str,
+    ) -> Result<Vec<TableColumn>, DatabaseError> {
+        catalogue::columns(session, table).await
+    }
+
+    async fn is_unique(
+        &self,
+        session: &mut Session,
+        table: &str,
+        columns: &[String],
+    ) -> Result<bool, DatabaseError> {
+        catalogue::is_unique(session, table, columns).await
     }
 
     async fn prepare(
@@ -185,7 +200,7 @@ impl Driver for PostgresqlDriver {
         };
         prepared
             .faults
-            .extend(confused_letters(session, statement).await?);
+            .extend(catalogue::confused_letters(session, statement).await?);
         // A call has no plan; what it does is for its procedure to say.
         if statement.first_word() == "CALL" {
             prepared.writes = true;
@@ -257,42 +272,6 @@ impl Driver for PostgresqlDriver {
     async fn is_in_transaction(&self, _session: &mut Session) -> Result<bool, DatabaseError> {
         // A procedure that would end the transaction of its caller is refused by PostgreSQL itself.
         Ok(true)
-    }
-
-    async fn columns(
-        &self,
-        session: &mut Session,
-        table: &str,
-    ) -> Result<Vec<TableColumn>, DatabaseError> {
-        let asked = "SELECT attname::text, format_type(atttypid, atttypmod), \
-                     EXISTS (SELECT 1 FROM pg_index WHERE indrelid = attrelid AND indisunique AND indpred IS NULL \
-                        AND indnkeyatts = 1 AND indkey[0] = attnum), \
-                     EXISTS (SELECT 1 FROM pg_index WHERE indrelid = attrelid AND indkey[0] = attnum) \
-                     FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
-                     ORDER BY attnum";
-        let query = sqlx::query_as(asked).bind(table);
-        let found = query
-            .fetch_all(&mut session.connection)
-            .await
-            .map_err(classify)?;
-        Ok(found.into_iter().map(TableColumn::of_row).collect())
-    }
-
-    async fn is_unique(
-        &self,
-        session: &mut Session,
-        table: &str,
-        columns: &[String],
-    ) -> Result<bool, DatabaseError> {
-        let asked = "SELECT indexrelid::regclass::text, CASE WHEN attnotnull THEN attname::text END FROM pg_index \
-                     CROSS JOIN unnest(indkey) AS number LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = number \
-                     WHERE indisunique AND indimmediate AND indisvalid AND indpred IS NULL AND indrelid = to_regclass($1)";
-        let query = sqlx::query_as(asked).bind(table);
-        let found: Vec<(String, Option<String>)> = query
-            .fetch_all(&mut session.connection)
-            .await
-            .map_err(classify)?;
-        Ok(covers(found, columns))
     }
 
     /// Another connection of the same account may end this one, whose statement may be busy for long.
@@ -375,38 +354,6 @@ fn unread_column(column: &PgColumn) -> String {
     )
 }
 
-/// Columns of a statement in which different letters are the same, by a collation or by the type citext.
-async fn confused_letters(
-    session: &mut Session,
-    statement: &Statement,
-) -> Result<Vec<String>, DatabaseError> {
-    // Whoever writes a collation into the SQL text has chosen it.
-    if statement
-        .words()
-        .any(|word| word.eq_ignore_ascii_case("COLLATE"))
-    {
-        return Ok(Vec::new());
-    }
-    let words: Vec<String> = statement.words().map(str::to_lowercase).collect();
-    let asked = "SELECT DISTINCT format('%I.%I', relname, attname) FROM pg_attribute \
-                 JOIN pg_class ON pg_class.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid \
-                 LEFT JOIN pg_collation ON pg_collation.oid = attcollation \
-                 WHERE attnum > 0 AND NOT attisdropped AND (typname = 'citext' OR NOT collisdeterministic) \
-                 AND lower(relname) = ANY($1) AND lower(attname) = ANY($1)";
-    let found: Vec<String> = sqlx::query_scalar(asked)
-        .bind(words)
-        .fetch_all(&mut session.connection)
-        .await
-        .map_err(classify)?;
-    let fault = |column| {
-        format!(
-            "the column {column} takes different letters for the same, so that another person could be found; write \
-             COLLATE \"C\" behind it where it is compared (citext: CAST({column} AS text) COLLATE \"C\")"
-        )
-    };
-    Ok(found.into_iter().map(fault).collect())
-}
-
 /// Steps of a plan that change something or lock rows.
 const WRITING_STEPS: [&str; 5] = [
     "Insert on",
@@ -423,35 +370,6 @@ fn in_words(step: String) -> String {
         false => step,
     }
 }
-
-/// What the account may do beyond reading; at most one line.
-const MAY_WRITE: &str = "
-SELECT what FROM (
-    SELECT 1 AS weight, 'is a superuser' AS what FROM pg_roles WHERE rolname = current_user AND rolsuper
-    UNION ALL
-    SELECT 2, 'may write ' || format('%I.%I', nspname, relname)
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'v', 'f') AND nspname NOT IN ('pg_catalog', 'information_schema')
-        AND (has_table_privilege(pg_class.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
-            OR has_any_column_privilege(pg_class.oid, 'INSERT, UPDATE'))
-    UNION ALL
-    SELECT 3, 'may use the sequence ' || format('%I.%I', nspname, relname)
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE CASE relkind WHEN 'S' THEN has_sequence_privilege(pg_class.oid, 'USAGE, UPDATE') END
-    UNION ALL
-    SELECT 4, 'may create tables in the schema ' || quote_ident(nspname)
-    FROM pg_namespace
-    WHERE nspname NOT LIKE 'pg\\_%' AND has_schema_privilege(oid, 'CREATE')
-    UNION ALL
-    SELECT 5, 'may create schemas in the database' WHERE has_database_privilege(current_database(), 'CREATE')
-    UNION ALL
-    SELECT 6, 'is a member of ' || quote_ident(rolname)
-    FROM pg_roles
-    WHERE rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_execute_server_program')
-        AND pg_has_role(oid, 'MEMBER')
-) AS found
-ORDER BY weight, what
-LIMIT 1";
 
 fn cells(row: &PgRow) -> Result<Vec<Cell>, DatabaseError> {
     (0..row.len())
