@@ -22,6 +22,7 @@ mod fields;
 mod file;
 mod findings;
 mod grants;
+mod method;
 mod validation;
 mod write;
 

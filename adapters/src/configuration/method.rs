@@ -1,0 +1,272 @@
+//! One method of the file: its fields, its SQL texts, its limits, and what each grant leaves of it.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{
+    Granted, Method, MethodKind, Note, ReplyField, RequestField, WhenNone, Write,
+    fields::{reply_fields, request_fields, sample, text_form},
+    file::{GrantTable, MethodTable, StepTable},
+    findings::{Findings, is_type_name},
+    grants,
+    write::{Outline, Written, is_sound, outline},
+};
+use crate::{
+    encoding::{TextForm, Undecodable},
+    engine::Engine,
+    field_type::{Cell, FieldType},
+    statement::{Field, Purpose, Statement, StatementFault},
+};
+
+pub(super) fn method(
+    findings: &mut Findings<'_>,
+    table: MethodTable,
+    text_of_database: TextForm,
+    engine: Engine,
+    granting: &[GrantTable],
+) -> Option<Method> {
+    let before = findings.problems.len();
+    let start = table.name.span().start;
+    let name = table.name.into_inner();
+    let place = format!("method {name}");
+    let text = text_form(findings, &format!("{place} text"), table.text.as_ref());
+    let text = text.unwrap_or(text_of_database);
+    if !is_type_name(&name) {
+        let fault = "a method name begins with a capital letter and holds letters and digits only, \
+                     for example FindPerson";
+        findings.add(start, &place, fault.to_owned());
+    }
+    let doc = findings.doc(&place, table.doc);
+    let request = request_fields(findings, &place, table.request, text);
+    let reply = reply_fields(findings, &place, start, table.reply, text);
+    let reports = |field: &ReplyField| {
+        field.field_type == FieldType::Text && field.rules.text.undecodable == Undecodable::Report
+    };
+    let granting_it = grants::of_method(granting, &name);
+    let mut notes: Vec<Note> = grants::note(&reply, &granting_it).into_iter().collect();
+    if reply.iter().any(reports) {
+        notes.push(Note::Undecodable);
+    }
+    for note in &notes {
+        if reply.iter().any(|field| field.name == note.field()) {
+            let fault = format!(
+                "the adapter itself answers the field {}; rename yours",
+                note.field()
+            );
+            findings.add(start, &place, fault);
+        }
+    }
+    let filters = request_fields(findings, &format!("{place}, filters"), table.filters, text);
+    if !filters.is_empty() && granting_it.is_empty() {
+        let fault = "filters get their values from [[grants]], and none is for this method";
+        findings.add(start, &place, fault.to_owned());
+    }
+    if !granting.is_empty() && granting_it.is_empty() {
+        let fault = "no grant is for this method, so that nobody could call it; add one, or remove the method";
+        findings.add(start, &place, fault.to_owned());
+    }
+    let values_of =
+        |(_, grant): &(usize, &GrantTable)| grants::filter_values(findings, &name, &filters, grant);
+    let filter_values: Vec<Vec<Vec<Cell>>> = granting_it.iter().map(values_of).collect();
+    let most_values = |position: usize| {
+        let counts = filter_values
+            .iter()
+            .filter_map(|values| values.get(position));
+        counts.map(Vec::len).max().unwrap_or(1)
+    };
+    let fields = request.iter().map(RequestField::in_statement);
+    let filter_fields = filters
+        .iter()
+        .enumerate()
+        .map(|(position, filter)| grants::in_statement(filter, most_values(position)));
+    let fields: Vec<_> = fields.chain(filter_fields).collect();
+    let written = Written {
+        start,
+        kind: table.kind,
+        steps: &table.steps,
+        idempotency_key: table.idempotency_key.as_ref(),
+        natural_key: table.natural_key.as_ref(),
+    };
+    let outline = outline(findings, &place, &written, &request);
+    let texts = Texts {
+        steps: &table.steps,
+        answer: &table.sql,
+        fields: &fields,
+        outline,
+        engine,
+    };
+    let statement = texts.parse(&reply).map_err(|(position, fault)| {
+        findings.add(texts.start(position), &place, fault.to_string());
+    });
+    let subject = table.subject.and_then(|subject| {
+        let field = request
+            .iter()
+            .find(|field| field.name == *subject.get_ref());
+        if field.is_none_or(|field| !field.required) {
+            let fault = format!(
+                "subject {:?} is no required request field; name the request field that identifies \
+                 the person",
+                subject.get_ref()
+            );
+            findings.add(subject.span().start, &place, fault);
+        }
+        field.map(|field| field.name.clone())
+    });
+    let (default_rows, default_timeout) = match table.kind {
+        MethodKind::Unary => (100, Duration::from_secs(5)),
+        MethodKind::ServerStreaming => (10_000, Duration::from_secs(60)),
+        MethodKind::Batches => (1_000_000, Duration::from_secs(600)),
+    };
+    let when_none = match (table.kind, table.when_none) {
+        (MethodKind::Unary, Some(written)) if *written.get_ref() == WhenNone::Empty => {
+            let fault = "a unary method has no empty answer; remove when_none or stream";
+            findings.add(written.span().start, &place, fault.to_owned());
+            WhenNone::NotFound
+        }
+        (MethodKind::Unary, _) => WhenNone::NotFound,
+        (MethodKind::ServerStreaming | MethodKind::Batches, written) => {
+            written.map_or(WhenNone::Empty, Spanned::into_inner)
+        }
+    };
+    let max_rows = findings.number(
+        &format!("{place}, max_rows"),
+        table.max_rows,
+        default_rows,
+        1..=1_000_000_000_000,
+    ) as u64;
+    if let Some(written) = &table.rows_per_message
+        && table.kind != MethodKind::Batches
+    {
+        let fault =
+            "only a method of kind \"batches\" has many rows in a message; remove rows_per_message";
+        findings.add(written.span().start, &place, fault.to_owned());
+    }
+    let rows_per_message = findings.number(
+        &format!("{place}, rows_per_message"),
+        table.rows_per_message,
+        1_000,
+        1..=100_000,
+    );
+    let timeout = findings.duration(
+        &format!("{place}, timeout"),
+        table.timeout,
+        default_timeout,
+        Duration::from_secs(24 * 60 * 60),
+    );
+    let widths = statement
+        .as_ref()
+        .map_or(&[][..], |(statement, _)| &statement.widths);
+    let sample = table
+        .sample
+        .map(|written| sample(findings, &place, &request, widths, written));
+    let (statement, write) = statement.ok()?;
+    if write.as_ref().is_some_and(|write| !is_sound(write)) {
+        let fault = "natural_key is for steps that INSERT only: what is there already is answered, and other steps would be \
+                     left out; use `idempotency_key`";
+        findings.add(start, &place, fault.to_owned());
+    }
+    let whole = Method {
+        name,
+        kind: table.kind,
+        doc,
+        statement,
+        write,
+        subject,
+        when_none,
+        max_rows,
+        rows_per_message,
+        timeout,
+        request: request.clone(),
+        filters: filters.clone(),
+        filter_values: Vec::new(),
+        reply,
+        withheld: Vec::new(),
+        granted: Vec::new(),
+        notes,
+        sample,
+    };
+    let granting_it = granting_it.into_iter().zip(filter_values);
+    let granted = granting_it.filter_map(|((grant, table), values)| {
+        let method = under_grant(findings, &whole, &texts, table, values)?;
+        Some(Granted { grant, method })
+    });
+    let granted = granted.collect();
+    let is_sound = findings.problems.len() == before;
+    is_sound.then_some(Method { granted, ..whole })
+}
+
+/// The method as a grant leaves it.
+fn under_grant(
+    findings: &mut Findings<'_>,
+    whole: &Method,
+    texts: &Texts<'_>,
+    table: &GrantTable,
+    filter_values: Vec<Vec<Cell>>,
+) -> Option<Method> {
+    let (reply, withheld) = grants::fields(&whole.reply, table);
+    let selects_withheld = !withheld.is_empty() && !texts.has_columns();
+    grants::check(findings, &whole.name, table, &reply, selects_withheld);
+    let most = whole.max_rows.max(1);
+    let place = format!("grant {}, max_rows", table.name.get_ref());
+    let max_rows = findings.number(&place, table.max_rows.clone(), most, 1..=most) as u64;
+    let (statement, write) = texts.parse(&reply).ok()?;
+    let widths = statement.widths.iter().skip(whole.request.len());
+    let filled = filter_values
+        .into_iter()
+        .zip(widths)
+        .map(|(cells, width)| width.fill(cells));
+    Some(Method {
+        filter_values: filled.flatten().collect(),
+        statement,
+        write,
+        reply,
+        withheld,
+        max_rows,
+        ..whole.clone()
+    })
+}
+
+/// The SQL texts of a method, which bind the same fields.
+struct Texts<'a> {
+    steps: &'a [StepTable],
+    answer: &'a Spanned<String>,
+    fields: &'a [Field<'a>],
+    outline: Option<Outline>,
+    engine: Engine,
+}
+
+impl Texts<'_> {
+    /// The statements, with the columns of these fields in the answer.
+    fn parse(
+        &self,
+        reply: &[ReplyField],
+    ) -> Result<(Statement, Option<Write>), (usize, StatementFault)> {
+        let answer = match self.has_columns() {
+            true => {
+                let columns = grants::columns(self.engine, reply);
+                self.answer.get_ref().replace(grants::COLUMNS, &columns)
+            }
+            false => self.answer.get_ref().clone(),
+        };
+        let steps = self
+            .steps
+            .iter()
+            .map(|step| (step.sql.get_ref().as_str(), Purpose::Writing));
+        let purposed: Vec<_> = steps.chain([(answer.as_str(), Purpose::Reading)]).collect();
+        let mut statements = Statement::parse_together(&purposed, self.fields, self.engine)?;
+        let answer = statements.pop().ok_or((0, StatementFault::Empty))?;
+        let write = self.outline.clone().map(|outline| outline.with(statements));
+        Ok((answer, write))
+    }
+
+    fn has_columns(&self) -> bool {
+        self.answer.get_ref().contains(grants::COLUMNS)
+    }
+
+    /// Where a text stands in the file.
+    fn start(&self, position: usize) -> usize {
+        let step = self.steps.get(position).map(|step| &step.sql);
+        step.unwrap_or(self.answer).span().start
+    }
+}
