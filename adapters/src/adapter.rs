@@ -100,7 +100,7 @@ impl Adapter {
 
     pub(crate) fn unchanged(&self) -> Unchanged {
         Unchanged {
-            proto: self.schema.text.clone(),
+            proto: without_comments(&self.schema.text),
             listen: self.configuration.listen.clone(),
             monitoring: self.configuration.monitoring,
         }
@@ -129,6 +129,17 @@ impl Adapter {
         }
         Ok((Routes::from(router).prepare(), reporter))
     }
+}
+
+/// The published form as far as callers depend on it.
+fn without_comments(proto: &str) -> String {
+    let lines = proto
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or(line).trim());
+    lines
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn served_method(

@@ -15,7 +15,8 @@ const EXAMPLE: &str = concat!(
 /// A TOML file names a database (SQLite, CSV files, PostgreSQL or MariaDB) and, for each method, one SQL text: its parameters are the
 /// request fields, its columns the reply fields. Write it, then run `proto`, `check` and `serve`.
 #[derive(Debug, Parser)]
-#[command(name = "adapter", version, after_long_help = EXAMPLE)]
+// The example is TOML: it must not be wrapped.
+#[command(name = "adapter", version, after_long_help = EXAMPLE, term_width = 0)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -44,7 +45,7 @@ pub(crate) enum Command {
     ///
     /// Prepares every statement, compares parameters and columns, says how the database would look
     /// for rows, and decodes a sample of each method that needs no parameters or has a `sample`.
-    /// Prints counts and types, never a value.
+    /// Prints counts, types, and of undecodable text single bytes; never a value.
     Check {
         /// The configuration (TOML).
         config: PathBuf,

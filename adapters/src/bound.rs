@@ -27,6 +27,9 @@ use crate::{
 /// How long calls in progress may take to end once the adapter is told to stop.
 const LAST_CALLS: Duration = Duration::from_secs(10);
 
+/// Calls on one connection beyond those that are admitted.
+const MORE_STREAMS: usize = 256;
+
 /// How often the health service asks the database.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -175,7 +178,8 @@ impl BoundAdapter {
             let _ = stopping.send(());
         };
         let server = Server::builder()
-            .max_concurrent_streams(u32::try_from(streams).ok())
+            // More than are admitted, so that those which are not are told at once and do not wait in their clients.
+            .max_concurrent_streams(u32::try_from(streams.saturating_add(MORE_STREAMS)).ok())
             .tcp_nodelay(true)
             .add_routes(routes);
         let serving = async {

@@ -232,7 +232,7 @@ impl Prepared {
 
 /// The certificates (PEM) by which a server is known.
 fn read_authority(path: &Path) -> Result<Vec<u8>, DatabaseError> {
-    std::fs::read(path).map_err(|error| DatabaseError::Denied {
+    std::fs::read(path).map_err(|error| DatabaseError::NotThere {
         detail: format!("ca {}: {error}", path.display()),
     })
 }

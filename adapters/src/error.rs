@@ -75,10 +75,9 @@ pub enum Error {
     },
     /// A configuration that only a restart can bring.
     #[error(
-        "the new configuration changes the published .proto, or where the adapter listens: stop the adapter and start it \
-         again; until then it serves as before"
+        "the new configuration changes {0}: stop the adapter and start it again; until then it serves as before"
     )]
-    NotReloaded,
+    NotReloaded(&'static str),
     /// The server ended on its own.
     #[error("the server stopped")]
     Serve(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -121,7 +121,7 @@ impl FieldType {
                 let number: f64 = utf8(digits)?.parse().ok()?;
                 number.is_finite().then_some(Value::F64(number))
             }
-            (Self::Double, Cell::Real(number)) => Some(Value::F64(*number)),
+            (Self::Double, Cell::Real(number)) if number.is_finite() => Some(Value::F64(*number)),
             (Self::Double, Cell::Integer(number)) => exact_double(*number).map(Value::F64),
             (Self::Bytes, Cell::Blob(bytes)) => Some(Value::Bytes(bytes.clone())),
             _ => None,

@@ -156,7 +156,13 @@ fn ddl(config: &Path) -> Result<ExitCode, Error> {
 async fn check(config: &Path) -> Result<ExitCode, Error> {
     let configuration = Configuration::read(config)?;
     let Report { methods, misfits } = adapters::check::check(&configuration).await?;
-    println!("{}: opened for reading", configuration.database.source);
+    let source = &configuration.database.source;
+    let and_writing = if configuration.writes() {
+        " and writing"
+    } else {
+        ""
+    };
+    println!("{source}: opened for reading{and_writing}");
     for method in methods {
         println!(
             "{}: {} parameters, {} columns",

@@ -26,6 +26,16 @@ pub enum NoFixture {
         /// What its first line names.
         columns: String,
     },
+    /// Its file lacks columns.
+    #[error("{} lacks the columns {missing} of the method {method}", path.display())]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// The method.
+        method: String,
+        /// What its first line does not name.
+        missing: String,
+    },
     /// Its fields cannot be written in SQL.
     #[error("the method {method} cannot be answered from fixtures: {fault}")]
     Statement {
@@ -67,6 +77,15 @@ pub fn over_fixtures(
                 columns,
             });
         }
+        let missing = missing_columns(&path, &columns(method));
+        if let Some(missing) = missing {
+            let method = method.name.clone();
+            return Err(NoFixture::Columns {
+                path,
+                method,
+                missing,
+            });
+        }
         mock(method)?;
         for granted in &mut method.granted {
             mock(&mut granted.method)?;
@@ -85,6 +104,19 @@ fn columns(method: &Method) -> Vec<&str> {
         }
     }
     names
+}
+
+/// What the first line of a file does not name; a file that cannot be read is told of when it is loaded.
+fn missing_columns(path: &Path, wanted: &[&str]) -> Option<String> {
+    let mut reader = csv::Reader::from_path(path).ok()?;
+    let header = reader.headers().ok()?;
+    let has = |name: &str| {
+        header
+            .iter()
+            .any(|column| column.trim().trim_start_matches('\u{feff}') == name)
+    };
+    let missing: Vec<_> = wanted.iter().copied().filter(|name| !has(name)).collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
 }
 
 fn mock(method: &mut Method) -> Result<(), NoFixture> {
@@ -131,7 +163,21 @@ fn mock(method: &mut Method) -> Result<(), NoFixture> {
 
 fn as_callers_see_it(field: &mut ReplyField) {
     field.columns = vec![field.name.clone()];
-    field.rules = ColumnRules::default();
+    let meaning = match std::mem::take(&mut field.rules.meaning) {
+        // Only what callers may get.
+        Meaning::Codes(codes) => Meaning::Codes(
+            codes
+                .into_iter()
+                .map(|(_, answered)| (answered.clone(), answered))
+                .collect(),
+        ),
+        digits @ Meaning::Digits(_) => digits,
+        _ => Meaning::Plain,
+    };
+    field.rules = ColumnRules {
+        meaning,
+        ..ColumnRules::default()
+    };
     if field.field_type == FieldType::PartialDate {
         let formats = ["YYYY-MM-DD", "YYYY-MM", "YYYY"];
         let formats = formats
@@ -145,9 +191,16 @@ fn as_callers_see_it(field: &mut ReplyField) {
 fn value(column: &str, field_type: FieldType) -> String {
     let present = format!("NULLIF({column}, '')");
     match field_type {
-        FieldType::Integer => format!("CAST({present} AS INTEGER)"),
-        FieldType::Double => format!("CAST({present} AS REAL)"),
-        FieldType::Boolean => format!("CASE {column} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"),
+        // What is no such value stays text, and is refused by name.
+        FieldType::Integer => format!(
+            "CASE WHEN CAST(CAST({column} AS INTEGER) AS TEXT) = {column} THEN CAST({column} AS INTEGER) ELSE {present} END"
+        ),
+        FieldType::Double => format!(
+            "CASE WHEN {column} GLOB '*[^0-9.eE+-]*' THEN {column} ELSE CAST({present} AS REAL) END"
+        ),
+        FieldType::Boolean => {
+            format!("CASE {column} WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {present} END")
+        }
         FieldType::Bytes => format!("CAST({present} AS BLOB)"),
         FieldType::Text | FieldType::Date | FieldType::PartialDate | FieldType::Names => present,
     }

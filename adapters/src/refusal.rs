@@ -312,13 +312,16 @@ impl From<DatabaseError> for Refusal {
             DatabaseError::Locked => Self::DatabaseLocked,
             DatabaseError::Deadline => Self::Deadline,
             DatabaseError::Memory => Self::Memory,
-            DatabaseError::Denied { .. } => Self::DatabaseDenied,
+            DatabaseError::Denied { .. } | DatabaseError::NotThere { .. } => Self::DatabaseDenied,
             DatabaseError::Damaged { .. } | DatabaseError::Unsupported { .. } => {
                 Self::DatabaseDamaged
             }
             DatabaseError::Statement { code, .. } => Self::Statement(code),
-            DatabaseError::Conflict { .. } => Self::Conflict(String::new()),
-            DatabaseError::Constraint { .. } => Self::Constraint(String::new()),
+            // Where something is stored the step is known and said.
+            DatabaseError::Conflict { .. } => Self::Statement("a conflict".to_owned()),
+            DatabaseError::Constraint { .. } => {
+                Self::Statement("a rule of the database".to_owned())
+            }
             DatabaseError::Parameter { value, .. } => Self::Statement(format!("value {value}")),
             DatabaseError::Stopped { .. } => Self::Stopped,
         }

@@ -42,8 +42,20 @@ impl Reloader {
     /// What keeps an adapter from starting with it; or that it changes the published form or an address.
     pub async fn reload(&self, configuration: Configuration) -> Result<(), Error> {
         let next = Adapter::open(configuration).await?;
-        if next.unchanged() != self.unchanged {
-            return Err(Error::NotReloaded);
+        let wanted = next.unchanged();
+        let changed = [
+            (wanted.proto != self.unchanged.proto, "the published .proto"),
+            (
+                wanted.listen != self.unchanged.listen,
+                "where the adapter listens",
+            ),
+            (
+                wanted.monitoring != self.unchanged.monitoring,
+                "where it is monitored",
+            ),
+        ];
+        if let Some((_, what)) = changed.into_iter().find(|(is_changed, _)| *is_changed) {
+            return Err(Error::NotReloaded(what));
         }
         self.current.store(next.current());
         Ok(())

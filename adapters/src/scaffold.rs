@@ -92,7 +92,7 @@ fn head(service: &str, wanted: &Wanted) -> String {
     format!(
         "# Written by `adapter new` from the table {}: a beginning, to be completed by you.\n\
          # Nothing is answered yet but the column that is asked by. Take the # and the -- from a column that callers may\n\
-         # have and need, on its line of the SQL text and on its line of the reply; `adapter --help` has every setting.\n\n\
+         # have and need, on its line of the SQL text and on its line of the reply; docs/adapters.md has every setting.\n\n\
          [service]\nname = {}\ndoc = \"\"\n\n\
          [listen]\naddress = \"127.0.0.1:0\"\n\n\
          [database]\n{}\n",
@@ -209,7 +209,7 @@ fn method(engine: Engine, table: &str, answers: Vec<Answer>) -> String {
          request = [{{ name = \"{parameter}\", type = \"{}\"{} }}]\nreply = [\n{reply}]\n",
         quoted_table(engine, table),
         asked_by.field_type.name(),
-        asked_by.evidence.rules_of_request(),
+        asked_by.evidence.rules_of_request(engine),
     )
 }
 

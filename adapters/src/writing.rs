@@ -98,11 +98,13 @@ impl ServedWrite {
             Ok(Ok(reply)) => match transaction.commit().await {
                 Ok(()) => Ok(reply),
                 // What some databases look at only now, and then take everything back.
-                Err(
-                    error @ (DatabaseError::Conflict { .. }
-                    | DatabaseError::Constraint { .. }
-                    | DatabaseError::Locked),
-                ) => Err(Failed::Refused(error.into())),
+                Err(DatabaseError::Conflict { .. }) => {
+                    Err(Failed::Refused(Refusal::Conflict("commit".to_owned())))
+                }
+                Err(DatabaseError::Constraint { .. }) => {
+                    Err(Failed::Refused(Refusal::Constraint("commit".to_owned())))
+                }
+                Err(DatabaseError::Locked) => Err(Failed::Refused(Refusal::DatabaseLocked)),
                 Err(_lost) => Err(Failed::Refused(Refusal::OutcomeUnknown)),
             },
             Ok(Err(failed)) => {

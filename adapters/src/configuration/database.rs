@@ -115,7 +115,7 @@ impl ServerSettings {
     /// # Errors
     /// When it is not where it should be.
     pub fn password(&self) -> Result<Option<String>, DatabaseError> {
-        let missing = |detail| DatabaseError::Denied { detail };
+        let missing = |detail| DatabaseError::NotThere { detail };
         match &self.password {
             None => Ok(None),
             Some(PasswordPlace::File(path)) => match std::fs::read_to_string(path) {
@@ -286,12 +286,13 @@ impl fmt::Display for Source {
         };
         let (engine, database) = (self.engine().name(), &server.database);
         match &server.address {
-            ServerAddress::Unix { path, .. } => {
-                write!(
-                    formatter,
-                    "{engine} database {database} at {}",
-                    path.display()
-                )
+            ServerAddress::Unix { path, port } => {
+                let path = path.display();
+                write!(formatter, "{engine} database {database} at {path}")?;
+                match self {
+                    Self::Postgresql(_) => write!(formatter, ", port {port}"),
+                    _ => Ok(()),
+                }
             }
             ServerAddress::Tcp { host, port, .. } => {
                 write!(formatter, "{engine} database {database} at {host}:{port}")

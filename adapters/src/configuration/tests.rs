@@ -272,7 +272,7 @@ fn a_database_is_one_and_is_reached_safely() {
     };
     assert_eq!(
         source(", socket = \"s\""),
-        "PostgreSQL database d at /etc/adapter/s"
+        "PostgreSQL database d at /etc/adapter/s, port 5432"
     );
     assert_eq!(
         source(", host = \"::1\""),

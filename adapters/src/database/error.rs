@@ -19,6 +19,12 @@ pub enum DatabaseError {
         /// What the engine said.
         detail: String,
     },
+    /// Something that the configuration names is not there.
+    #[error("{detail}")]
+    NotThere {
+        /// What it is, and why.
+        detail: String,
+    },
     /// Another program holds a lock for longer than `lock_timeout`.
     #[error("another program holds a lock on the database; try again, or raise lock_timeout")]
     Locked,

@@ -392,6 +392,7 @@ fn classify(error: sqlx::Error) -> DatabaseError {
         1205 | 1213 => DatabaseError::Locked,
         1062 => DatabaseError::Conflict { detail },
         // 1644: what a trigger or a procedure signals on purpose.
+        1264 | 1265 | 1292 | 1366 | 1406 => DatabaseError::Constraint { detail },
         1048 | 1216 | 1217 | 1364 | 1451 | 1452 | 1644 | 4025 => {
             DatabaseError::Constraint { detail }
         }

@@ -395,6 +395,8 @@ fn classify(error: sqlx::Error) -> DatabaseError {
         "53200" => DatabaseError::Memory,
         "42501" | "3D000" => DatabaseError::Denied { detail },
         "23505" | "23P01" => DatabaseError::Conflict { detail },
+        // A value that a column cannot hold, where it is stored.
+        "22001" | "22003" | "22007" | "22008" => DatabaseError::Constraint { detail },
         code if code.starts_with("23") => DatabaseError::Constraint { detail },
         // What a trigger or a procedure raises on purpose.
         "P0001" => DatabaseError::Constraint { detail },

@@ -1,15 +1,22 @@
 //! What some rows say of a column: kinds and shapes, never a value.
 
-use crate::field_type::{Cell, FieldType};
+use crate::{
+    engine::Engine,
+    field_type::{Cell, FieldType},
+};
 
 /// What was seen in a column.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
     texts: usize,
     integers: usize,
+    /// Numbers with a fraction.
+    fractions: usize,
     others: usize,
     not_utf8: usize,
     padded: usize,
+    /// The most letters of a padded text.
+    width: usize,
     empty: usize,
     digits: Digits,
     dates: usize,
@@ -32,22 +39,35 @@ impl Evidence {
                 self.integers += 1;
                 return self.look_at_digits(&number.to_string());
             }
+            Cell::Decimal(digits) if digits.contains(&b'.') => {
+                self.fractions += 1;
+                return;
+            }
             Cell::Decimal(digits) => {
                 self.integers += 1;
                 return self.look_at_digits(&String::from_utf8_lossy(digits));
             }
-            Cell::Real(_) | Cell::Blob(_) => {
+            Cell::Real(_) => {
+                self.fractions += 1;
+                return;
+            }
+            Cell::Blob(_) => {
                 self.others += 1;
                 return;
             }
             Cell::Text(bytes) => bytes,
         };
         self.texts += 1;
+        if bytes.len() > 1 && bytes.ends_with(b" ") {
+            self.padded += 1;
+            self.width = self
+                .width
+                .max(String::from_utf8_lossy(bytes).chars().count());
+        }
         let Ok(text) = str::from_utf8(bytes) else {
             self.not_utf8 += 1;
             return;
         };
-        self.padded += usize::from(text.len() > 1 && text.ends_with(' '));
         let text = text.trim_end_matches(' ');
         self.empty += usize::from(text.is_empty());
         self.look_at_digits(text);
@@ -74,7 +94,7 @@ impl Evidence {
     }
 
     const fn seen(&self) -> usize {
-        self.texts + self.integers + self.others
+        self.texts + self.integers + self.fractions + self.others
     }
 
     /// Whether all that was seen are numbers like those of persons.
@@ -108,6 +128,8 @@ impl Evidence {
             FieldType::Integer | FieldType::Boolean | FieldType::Double if self.texts > 0 => {
                 FieldType::Text
             }
+            FieldType::Integer if self.fractions > 0 => FieldType::Text,
+            FieldType::Text if self.fractions > 0 => FieldType::Text,
             FieldType::Boolean if self.others > 0 => FieldType::Text,
             FieldType::Text if self.texts == 0 && self.integers > 0 => FieldType::Integer,
             declared => declared,
@@ -133,10 +155,14 @@ impl Evidence {
     }
 
     /// Rules of the request field that asks by it.
-    pub(super) fn rules_of_request(&self) -> &'static str {
-        match self.is_personal_number() && self.digits.fewer > 0 {
-            true => ", digits = 12",
-            false => "",
+    pub(super) fn rules_of_request(&self, engine: Engine) -> String {
+        if self.is_personal_number() && self.digits.fewer > 0 {
+            return ", digits = 12".to_owned();
+        }
+        // The servers know of padding themselves.
+        match engine == Engine::Sqlite && self.padded > 0 && self.not_utf8 == 0 {
+            true => format!(", padded_to = {}", self.width),
+            false => String::new(),
         }
     }
 

@@ -362,7 +362,7 @@ async fn grants_that_would_leak_or_leave_nothing_are_refused() {
         ),
         (
             "fields = [\"number\", \"full_name\"]",
-            "fields = [\"nothing\"]",
+            "fields = [\"number\", \"nothing\"]",
             "no method has a reply field nothing",
         ),
         (

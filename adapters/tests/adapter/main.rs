@@ -12,6 +12,7 @@ mod engines;
 mod faults;
 mod grants;
 mod harness;
+mod help;
 mod mariadb;
 mod mock;
 mod monitoring;

@@ -60,7 +60,8 @@ fn fixtures(place: &Place) -> String {
             "Find.csv",
             "number,alive,full_name,sex,born,children\n\
              001185123456,true,Đặng Thị Ước,female,1985-02-28,2\n\
-             001285123456,false,\"Nguyễn, Ánh\",male,1953,\n",
+             001285123456,false,\"Nguyễn, Ánh\",male,1953,\n\
+             001485123456,true,x,femal,,\n001585123456,true,x,male,,two\n001685123456,yes,x,male,,\n",
         ),
         ("Declare.csv", "key,number\n,7\n"),
         ("List.csv", "number\n1\n2\n3\n"),
@@ -115,6 +116,10 @@ async fn fixtures_answer_as_the_register_will() {
         reason(&error, "field"),
         ("FIELD_MISSING".into(), Some("number".into()))
     );
+    for wrong in ["001485123456", "001585123456", "001685123456"] {
+        let error = find(&mut client, wrong).await.unwrap_err();
+        assert_eq!(reason(&error, "").0, "VALUE_UNREADABLE", "{wrong}");
+    }
     // An empty cell stands for any value.
     let reply = client
         .ask("Declare", &[("key", string("whatever"))])
@@ -153,6 +158,22 @@ fn a_method_without_fixtures_is_told_what_they_are() {
         "for the method Find; its first line is: number,alive,full_name,sex,born,children";
     assert!(
         said.contains("Find.csv") && said.contains(expected),
+        "{said}"
+    );
+    fs::write(
+        format!("{folder}/Find.csv"),
+        "number,alive,ful_name,sex,born,children\n",
+    )
+    .unwrap();
+    let mock = Command::new(env!("CARGO_BIN_EXE_adapter"))
+        .arg("mock")
+        .arg(place.config())
+        .args(["--fixtures", &folder])
+        .output()
+        .unwrap();
+    let said = text(&mock.stderr);
+    assert!(
+        said.contains("lacks the columns full_name of the method Find"),
         "{said}"
     );
 }

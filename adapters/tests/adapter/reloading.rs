@@ -36,6 +36,9 @@ async fn a_configuration_that_fits_is_served_and_calls_that_have_begun_end_as_th
     assert_eq!(reason(&error, "").0, "NO_RECORD");
     while begun.message().await.unwrap().is_some() {}
 
+    // What the .proto only says in words is no other form.
+    let more = replace(CONFIGURATION, "max_rows = 3", "max_rows = 4");
+    hang_up(&mut adapter, &more, &["the new configuration is served"]).await;
     // Back again.
     hang_up(
         &mut adapter,
@@ -59,12 +62,12 @@ async fn one_that_does_not_fit_changes_nothing_and_is_named() {
         (
             "address = \"127.0.0.1:0\"",
             "unix = \"other.sock\"",
-            "changes the published .proto, or where the adapter listens",
+            "changes where the adapter listens",
         ),
         (
             "{ name = \"weight\", type = \"double\" },\n",
-            "{ name = \"weight\", type = \"double\", doc = \"In kilograms.\" },\n",
-            "changes the published .proto",
+            "{ name = \"weight\", type = \"integer\" },\n",
+            "does not cover the configuration",
         ),
         (
             "sqlite = \"register.db\"",

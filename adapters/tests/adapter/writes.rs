@@ -344,6 +344,28 @@ async fn a_step_that_does_not_fit_takes_everything_back_and_frees_the_key() {
 }
 
 #[tokio::test]
+async fn a_value_that_is_too_large_for_its_column_changes_nothing_and_is_not_the_operators_fault() {
+    for Register { database, place } in registers().await {
+        // SQLite keeps what it is given.
+        let engine = database.engine();
+        if engine == "SQLite" {
+            continue;
+        }
+        let adapter = place.serve().await;
+        let mut client = adapter.client().await;
+        let error = declare(&mut client, "a", "TK-1", 1, &"x".repeat(61))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            reason(&error, "step"),
+            ("CONSTRAINT".into(), Some("birth".into())),
+            "{engine}"
+        );
+        assert_eq!(counts(&mut client).await, numbers(0, 0), "{engine}");
+    }
+}
+
+#[tokio::test]
 async fn of_calls_at_once_with_one_key_one_is_carried_out() {
     for Register { database, place } in registers().await {
         let engine = database.engine();
