@@ -1,6 +1,6 @@
 //! The `.proto` of a configuration, as text to read and as descriptors to serve by.
 
-use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor, ServiceDescriptor};
 
 use crate::{
     configuration::{Configuration, Method, MethodKind, RECORDS, SUBJECT_MARK},
@@ -29,11 +29,48 @@ pub struct Schema {
     pool: DescriptorPool,
 }
 
-/// The names in the configuration do not make a valid `.proto`.
+/// The names in the configuration, or the text of a provider, do not make a valid `.proto`.
 #[derive(Debug, thiserror::Error)]
-#[error("the names of the configuration do not make a valid .proto: {fault}; rename what it says")]
+#[error("this does not make a valid .proto: {fault}; change what it says")]
 pub struct SchemaError {
     fault: String,
+}
+
+/// A `.proto` compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    /// The encoded `FileDescriptorSet`, comments included.
+    pub(crate) descriptors: Vec<u8>,
+    pool: DescriptorPool,
+}
+
+impl SchemaError {
+    pub(crate) const fn of(fault: String) -> Self {
+        Self { fault }
+    }
+}
+
+impl Published {
+    /// Compiles the text of a file that imports nothing.
+    pub(crate) fn of_text(file_name: &str, text: &str) -> Result<Self, SchemaError> {
+        let compiled = compile(file_name, text);
+        let compiled = compiled.map_err(|error| SchemaError::of(error.to_string()))?;
+        let descriptors = compiled.encode_file_descriptor_set();
+        let pool = DescriptorPool::decode(descriptors.as_slice());
+        let pool = pool.map_err(|error| SchemaError::of(error.to_string()))?;
+        Ok(Self { descriptors, pool })
+    }
+
+    /// The service, if there is exactly one.
+    pub(crate) fn only_service(&self) -> Result<ServiceDescriptor, SchemaError> {
+        let mut services = self.pool.services();
+        match (services.next(), services.next()) {
+            (Some(service), None) => Ok(service),
+            _ => Err(SchemaError::of(
+                "there is not exactly one service".to_owned(),
+            )),
+        }
+    }
 }
 
 impl Schema {
@@ -41,13 +78,7 @@ impl Schema {
     pub fn write(configuration: &Configuration, lock: &Lock) -> Result<Self, SchemaError> {
         let text = proto_text(configuration, lock)?;
         let file_name = file_name(configuration);
-        let compiled = compile(&file_name, &text).map_err(|error| SchemaError {
-            fault: error.to_string(),
-        })?;
-        let descriptors = compiled.encode_file_descriptor_set();
-        let pool = DescriptorPool::decode(descriptors.as_slice()).map_err(|error| SchemaError {
-            fault: error.to_string(),
-        })?;
+        let Published { descriptors, pool } = Published::of_text(&file_name, &text)?;
         Ok(Self {
             text,
             file_name,

@@ -190,6 +190,24 @@ impl RunningAdapter {
 }
 
 impl Client {
+    /// Of whoever will listen there.
+    pub async fn when_there(address: &str, pool: DescriptorPool) -> Self {
+        let endpoint = Endpoint::from_shared(address.to_owned()).unwrap();
+        let connecting = async {
+            loop {
+                match endpoint.connect().await {
+                    Ok(channel) => return channel,
+                    Err(_not_yet) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let channel = tokio::time::timeout(HANGS, connecting).await.unwrap();
+        Self {
+            grpc: Grpc::new(channel),
+            pool,
+        }
+    }
+
     pub fn request(&self, method: &str, fields: &[(&str, Value)]) -> Bytes {
         let name = format!("vn.test.v1.{method}Request");
         let mut message = DynamicMessage::new(self.pool.get_message_by_name(&name).unwrap());

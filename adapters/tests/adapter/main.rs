@@ -18,6 +18,7 @@ mod mock;
 mod monitoring;
 mod new;
 mod postgresql;
+mod provider;
 mod reloading;
 mod server_faults;
 mod server_tls;
