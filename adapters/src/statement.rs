@@ -28,8 +28,8 @@ enum Piece {
     One {
         value: usize,
         is_bytes: bool,
-        /// Whether it says how many rows there are, and must be a number.
-        is_count: bool,
+        /// Whether a number stays one: it is stored, or says how many rows there are; it is compared with nothing.
+        is_number: bool,
     },
     /// A value that is only asked for: `:name IS NULL`.
     Asked { value: usize, is_bytes: bool },
@@ -223,17 +223,18 @@ fn pieces(
             _ => {
                 let value = first;
                 // What is stored is bytes already: MariaDB must not convert it once more.
-                let is_stored = fields[position].is_text && is_stored(tokens, at, purpose);
-                let is_bytes = is_bytes || (is_stored && engine == Engine::MariaDb);
+                let is_stored_text = fields[position].is_text && is_stored(tokens, at, purpose);
+                let is_bytes = is_bytes || (is_stored_text && engine == Engine::MariaDb);
                 let is_count = ["LIMIT", "OFFSET"]
                     .iter()
                     .any(|word| is_word(previous(tokens, at).and_then(|at| tokens.get(at)), word));
+                let is_number = is_count || is_stored(tokens, at, purpose);
                 let piece = match is_asked_for_null(tokens, at) {
                     true => Piece::Asked { value, is_bytes },
                     false => Piece::One {
                         value,
                         is_bytes,
-                        is_count,
+                        is_number,
                     },
                 };
                 (at..(at + 1), piece)

@@ -144,10 +144,10 @@ impl Statement {
                 Piece::One {
                     value,
                     is_bytes,
-                    is_count,
+                    is_number,
                 } => {
                     sql.push('?');
-                    let form = match (is_bytes, is_count) {
+                    let form = match (is_bytes, is_number) {
                         (true, _) => Form::Bytes,
                         (false, true) => Form::Own,
                         (false, false) => Form::Digits,

@@ -188,3 +188,26 @@ fn mariadb_is_asked_for_the_bytes_of_a_text_and_in_its_own_character_set() {
         );
     }
 }
+
+#[test]
+fn mariadb_is_given_numbers_to_store_and_digits_to_compare() {
+    let sql =
+        "UPDATE t SET a = :a, b = :b WHERE a = :a AND c IN (SELECT d FROM u WHERE e > :a) LIMIT :a";
+    let fields = [plain("a"), text("b", false)];
+    let texts = [(sql, Purpose::Writing)];
+    let statement = Statement::parse_together(&texts, &fields, MariaDb)
+        .unwrap()
+        .remove(0);
+    let forms = statement.for_mariadb(|_| None).binds;
+    let forms: Vec<_> = forms.iter().map(|bind| bind.form).collect();
+    assert_eq!(
+        forms,
+        [
+            Form::Own,
+            Form::Bytes,
+            Form::Digits,
+            Form::Digits,
+            Form::Own
+        ]
+    );
+}
