@@ -18,7 +18,10 @@ pub(super) fn apart(letter: char) -> (char, Option<char>) {
     let toneless: String = marks.chars().filter(|mark| !is_tone(mark)).collect();
     let tone = marks.chars().find(is_tone);
     match (normal(&toneless).chars().next(), tone) {
-        (Some(toneless), Some(tone)) => (toneless, Some(tone)),
+        // Other languages put a mark above the tone: apart, they would be read as another letter.
+        (Some(toneless), Some(tone)) if normal(&format!("{toneless}{tone}")) == whole => {
+            (toneless, Some(tone))
+        }
         _ => (letter, None),
     }
 }

@@ -410,3 +410,20 @@ fn texts_of_any_letters_and_marks_are_read_as_they_were_written() {
     assert_eq!(spelt(Encoding::Viqr, "dđ\\d")[0], &b"\\ddd\\\\d"[..]);
     assert_eq!(spelt(Encoding::Viqr, "đd")[0], &b"ddd"[..]);
 }
+
+/// Found by fuzzing: Ȭ was looked for as Ō with a tilde above the macron, which is another letter.
+#[test]
+fn a_letter_is_taken_apart_only_so_that_it_is_read_as_it_was() {
+    for letter in [
+        "\u{22c}",
+        "\u{1e4f}",
+        "\u{1ed9}",
+        "\u{1ee5}",
+        "a\u{323}\u{306}",
+    ] {
+        let whole = normal(letter);
+        for spelling in spelt(Encoding::Utf8, letter) {
+            assert_eq!(decoded(Encoding::Utf8, &spelling), whole, "{spelling:?}");
+        }
+    }
+}
