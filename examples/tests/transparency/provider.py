@@ -2,6 +2,7 @@
 
 import argparse
 import concurrent.futures
+import functools
 import json
 import os
 import sys
@@ -66,8 +67,9 @@ class Calls:
 class Probe(stubs.ProbeServicer):
     """The four kinds of call; one performance serves them all."""
 
-    def __init__(self, calls, faults):
+    def __init__(self, calls, relay, faults):
         self._calls = calls
+        self._relay = relay
         self._faults = faults
 
     def Unary(self, request, context):
@@ -88,14 +90,16 @@ class Probe(stubs.ProbeServicer):
 
     def _performance(self, requests, context):
         seen = self._faults.metadata_seen([(k, v) for k, v in context.invocation_metadata()])
-        call = self._calls[dict(context.invocation_metadata())[notation.CALL]]
+        key = dict(context.invocation_metadata())[notation.CALL]
+        call = self._calls[key]
         call.change(
             begun=True,
             metadata=notation.metadata(seen),
             remaining=self._faults.remaining_seen(remaining(context)),
         )
         context.add_callback(lambda: call.terminated(self._faults.hears_cancellation))
-        performance = Performance(call, requests, context, self._faults)
+        reply_begins = functools.partial(self._relay.reply_begins, key, PATIENCE_SECONDS)
+        performance = Performance(call, requests, context, reply_begins, self._faults)
         yield from self._faults.answers(performance.play(call.script))
 
 
@@ -108,10 +112,11 @@ def remaining(context):
 class Performance:
     """Plays one script: a list of steps, each a list of a name and its arguments."""
 
-    def __init__(self, call, requests, context, faults):
+    def __init__(self, call, requests, context, reply_begins, faults):
         self._call = call
         self._requests = requests
         self._context = context
+        self._reply_begins = reply_begins
         self._faults = faults
         self._trailing = ()
         self._held_initial = None
@@ -209,6 +214,8 @@ class Performance:
         self._context.set_trailing_metadata(self._faults.trailing(trailing))
         if not self._faults.aborts_without_headers and not self._call.sent:
             self._context.send_initial_metadata(())
+            # Empty headers that still wait when the status comes are sent as one block with it.
+            self._reply_begins()
         self._call.change(finished=True)
         self._context.abort(grpc.StatusCode[code], message)
 
@@ -277,7 +284,7 @@ def serve(faults):
         options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
     )
     relay = Relay("127.0.0.1:%d" % server.add_insecure_port("127.0.0.1:0"))
-    stubs.add_ProbeServicer_to_server(Probe(calls, faults), server)
+    stubs.add_ProbeServicer_to_server(Probe(calls, relay, faults), server)
     stubs.add_WitnessServicer_to_server(Witness(calls, relay, faults), server)
     names = ["foreign.probe.v1.Probe", reflection.SERVICE_NAME]
     reflection.enable_server_reflection(faults.reflected(names), server, faults.pool())
