@@ -1,4 +1,4 @@
-//! One SQL text of a method: a single reading statement whose values are bound, never written in.
+//! One SQL text of a method: a single statement that reads, or a step that writes, whose values are bound, never written in.
 
 use std::ops::Range;
 
@@ -272,7 +272,8 @@ fn widen(
                 return Err(StatementFault::Collation(name()));
             }
         }
-        let width = match stands_alone && field.ways > 1 {
+        // A text that is stored in one way only is looked for by its bytes all the same.
+        let width = match stands_alone && (field.ways > 1 || field.is_text) {
             true => Width::Ways(field.ways),
             false => Width::One,
         };

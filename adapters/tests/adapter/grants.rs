@@ -395,3 +395,40 @@ async fn grants_that_would_leak_or_leave_nothing_are_refused() {
         "{said}"
     );
 }
+
+/// MariaDB's collations take "hn" and "HÑ" for "HN": a filter with one value is no less exact than one with several.
+#[tokio::test]
+async fn a_text_filter_leaves_the_rows_with_these_bytes() {
+    let sql = "CREATE TABLE person (so VARCHAR(12), unit VARCHAR(10), active CHAR(1));
+        INSERT INTO person VALUES ('1', 'HN', 'Y'), ('2', 'hn', 'y'), ('3', 'HÑ', 'Y'), ('4', 'HN ', 'N');";
+    let with = |filter: &str, allowed: &str, table: &str| {
+        format!(
+            "[service]\nname = \"vn.test.v1.Register\"\n[listen]\nunix = \"register.sock\"\n[database]\n{table}\n\
+             [[grants]]\nname = \"g\"\nfilters = {{ f = {allowed} }}\n\
+             [[methods]]\nname = \"List\"\nkind = \"server-streaming\"\n\
+             sql = \"SELECT so FROM person WHERE {filter} IN (:f) ORDER BY so\"\n\
+             filters = [{{ name = \"f\", {} }}]\nreply = [{{ name = \"so\", type = \"text\" }}]\n",
+            match filter {
+                "unit" => "type = \"text\"",
+                _ => "type = \"boolean\", yes = \"Y\", no = \"N\"",
+            }
+        )
+    };
+    let postgresql = Postgresql::new("UTF8", sql).await;
+    let mariadb = sql.replace("unit VARCHAR(10)", "unit VARCHAR(10) CHARACTER SET utf8mb4");
+    let mariadb = MariaDb::new(&mariadb).await;
+    for (filter, allowed, expected) in [
+        ("unit", "\"HN\"", &["1"][..]),
+        ("unit", "[\"HN\", \"HÑ\"]", &["1", "3"]),
+        ("active", "true", &["1", "3"]),
+    ] {
+        for table in [postgresql.table(), mariadb.table()] {
+            let adapter = Place::without_database(&with(filter, allowed, &table));
+            let adapter = adapter.serve().await;
+            let (records, end) = list(&mut adapter.client().await, DESK, "").await;
+            assert!(end.is_none(), "{end:?}");
+            let expected: Vec<_> = expected.iter().map(|so| named(&[("so", so)])).collect();
+            assert_eq!(records, expected, "{table} {filter} {allowed}");
+        }
+    }
+}
