@@ -35,13 +35,8 @@ impl Adapter {
         let lock = Lock::read(&lock_path)?;
         lock.require_cover(&lock_path, &configuration)?;
         let schema = Schema::write(&configuration, &lock)?;
-        let failed = |source| Error::Database {
-            database: configuration.database.source.to_string(),
-            source,
-        };
         let writers = open_for_writing(&configuration).await?;
         let database = open_for_reading(&configuration).await?;
-        let engine = configuration.database.source.engine();
         let admission = Arc::new(Semaphore::new(configuration.limits.concurrent_calls));
         let mut methods = BTreeMap::new();
         let mut misfits = Vec::new();
@@ -53,7 +48,7 @@ impl Adapter {
         for method in &configuration.methods {
             let mut answers = Vec::new();
             for (grant, method) in method.answered() {
-                match fit_method(method, &database, writers.as_ref(), engine).await {
+                match fit_method(method, &database, writers.as_ref()).await {
                     Ok(fit) => {
                         let grant = grant.and_then(|grant| grants.get(grant)).map(Arc::clone);
                         let served = served_method(
@@ -66,7 +61,9 @@ impl Adapter {
                         )?;
                         answers.push((grant, Arc::new(served)));
                     }
-                    Err(Unfit::Database(error)) => return Err(failed(error)),
+                    Err(Unfit::Database(error)) => {
+                        return Err(configuration.database.failed(error));
+                    }
                     Err(Unfit::Faults(faults)) => {
                         misfits.extend(faults.into_iter().map(|fault| Misfit {
                             method: method.name.clone(),

@@ -1,8 +1,8 @@
 //! What `adapter check` finds out: statements that fit, and a sample that decodes.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     configuration::{Configuration, Method, ReplyField, RequestField},
@@ -89,13 +89,9 @@ impl fmt::Display for Stray {
 
 /// Opens the database and tries every method.
 pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
-    let failed = |source| Error::Database {
-        database: configuration.database.source.to_string(),
-        source,
-    };
+    let failed = |error| configuration.database.failed(error);
     let writers = open_for_writing(configuration).await?;
     let database = open_for_reading(configuration).await?;
-    let engine = configuration.database.source.engine();
     let mut report = Report {
         methods: Vec::new(),
         misfits: Vec::new(),
@@ -111,7 +107,7 @@ pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
             let method = name.clone();
             report.misfits.push(Misfit { method, fault });
         };
-        let fit = match fit_method(method, &database, writers.as_ref(), engine).await {
+        let fit = match fit_method(method, &database, writers.as_ref()).await {
             Ok(fit) => fit,
             Err(Unfit::Database(error)) => return Err(failed(error)),
             Err(Unfit::Faults(faults)) => {
@@ -160,13 +156,8 @@ async fn take_sample(
     let Some(parameters) = values else {
         return Ok(None);
     };
-    let admission = Arc::new(Semaphore::new(1));
-    let admission = admission
-        .acquire_owned()
-        .await
-        .map_err(|_closed| NoSample::Fault("the check itself was stopped".to_owned()))?;
     let deadline = Instant::now() + method.timeout.min(SAMPLE_TIME);
-    let mut rows = database.query(&fit.statement, parameters, deadline, admission);
+    let mut rows = database.query(&fit.statement, parameters, deadline, ());
     let mut sample = Sample {
         rows: 0,
         fields: method

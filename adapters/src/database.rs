@@ -1,12 +1,13 @@
-//! The database of an adapter, opened for reading only: statements prepared, and rows as a stream.
+//! The database of an adapter: statements prepared, rows as a stream, and transactions where methods write.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     column::Meaning,
     configuration::{DatabaseSettings, RequestField, Source},
+    engine::Engine,
     field_type::Cell,
     statement::{Bind, Form, Purpose, Statement},
 };
@@ -124,11 +125,19 @@ impl Database {
         Ok(database)
     }
 
+    /// Which kind of database it is.
+    pub(crate) const fn engine(&self) -> Engine {
+        match &self.0 {
+            Connections::Sqlite(_) => Engine::Sqlite,
+            Connections::Postgresql(_) => Engine::Postgresql,
+            Connections::MariaDb(_) => Engine::MariaDb,
+        }
+    }
+
     /// Proves that the database answers now.
     pub async fn probe(&self) -> Result<(), DatabaseError> {
-        with_pool!(self, pool => {
-            pool.ask(async |driver, session| driver.probe(session).await).await
-        })
+        // Whatever is asked begins with a sign of life.
+        with_pool!(self, pool => pool.ask(async |_driver, _session| Ok(())).await)
     }
 
     /// What this account may do beyond reading, in words; none if it may only read.
@@ -171,13 +180,13 @@ impl Database {
     }
 
     /// Runs a statement until its last row, the deadline, or until the rows are dropped; until
-    /// then it keeps the place of its call.
+    /// then it keeps the place of its call, whatever that is.
     pub fn query(
         &self,
         statement: &Arc<Prepared>,
         values: Vec<Cell>,
         deadline: Instant,
-        admission: OwnedSemaphorePermit,
+        admission: impl Send + 'static,
     ) -> Rows {
         let statement = Arc::clone(statement);
         with_pool!(self, pool => {

@@ -5,7 +5,6 @@ use std::{fmt, sync::Arc};
 use crate::{
     configuration::{Configuration, Method, Once, Write},
     database::{Database, DatabaseError, Prepared},
-    engine::Engine,
     error::Error,
     key_table::{self, KeyTable},
     statement::{Purpose, Statement},
@@ -30,10 +29,7 @@ impl fmt::Display for Misfit {
 /// Opens the database, with an account that may only read.
 pub(crate) async fn open_for_reading(configuration: &Configuration) -> Result<Database, Error> {
     let settings = &configuration.database;
-    let failed = |source| Error::Database {
-        database: settings.source.to_string(),
-        source,
-    };
+    let failed = |error| settings.failed(error);
     let database = Database::open(settings).await.map_err(failed)?;
     // One account for all methods: if some write, it may.
     if configuration.writes() {
@@ -71,13 +67,12 @@ pub(crate) async fn fit_method(
     method: &Method,
     database: &Database,
     writers: Option<&Database>,
-    engine: Engine,
 ) -> Result<Fit, Unfit> {
     let answer = fit_answer(method, database).await;
     let (Some(write), Some(writers)) = (&method.write, writers) else {
         return answer;
     };
-    match (answer, fit_write(method, write, writers, engine).await) {
+    match (answer, fit_write(method, write, writers).await) {
         (Ok(fit), Ok(write)) => Ok(Fit {
             write: Some(write),
             ..fit
@@ -139,10 +134,7 @@ pub(crate) async fn open_for_writing(
     }
     let settings = &configuration.database;
     let opened = Database::open_for(settings, Purpose::Writing).await;
-    opened.map(Some).map_err(|source| Error::Database {
-        database: settings.source.to_string(),
-        source,
-    })
+    opened.map(Some).map_err(|error| settings.failed(error))
 }
 
 /// Has the database prepare what a method writes, and proves that a repeated call can be known.
@@ -150,7 +142,6 @@ pub(crate) async fn fit_write(
     method: &Method,
     write: &Write,
     database: &Database,
-    engine: Engine,
 ) -> Result<ServedWrite, Unfit> {
     let mut faults = Vec::new();
     let mut steps = Vec::with_capacity(write.steps.len());
@@ -171,7 +162,7 @@ pub(crate) async fn fit_write(
     }
     let answer = prepared(&method.statement, database).await?;
     let once = match &write.once {
-        Once::Key { .. } => match KeyTable::prepare(database, engine).await {
+        Once::Key { .. } => match KeyTable::prepare(database).await {
             Ok(table) => {
                 faults.extend(table.take.faults.clone());
                 Some(ServedOnce::Key(Box::new(table)))
@@ -180,7 +171,7 @@ pub(crate) async fn fit_write(
                 faults.push(format!(
                     "calls that are repeated are known by a table of the adapter's, which cannot be used ({detail}); let \
                      the owner of the database make it, and grant SELECT, INSERT and UPDATE on it:\n{}",
-                    key_table::definition(engine)
+                    key_table::definition(database.engine())
                 ));
                 None
             }

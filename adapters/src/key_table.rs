@@ -84,10 +84,7 @@ const KEEP: &str = "UPDATE lienthong_written SET reply = :reply \
 
 impl KeyTable {
     /// Prepares the statements; refused by the database if there is no such table.
-    pub(crate) async fn prepare(
-        database: &Database,
-        engine: Engine,
-    ) -> Result<Self, DatabaseError> {
+    pub(crate) async fn prepare(database: &Database) -> Result<Self, DatabaseError> {
         let field = |name: &'static str| Field {
             name,
             ways: 1,
@@ -97,7 +94,7 @@ impl KeyTable {
         };
         let prepare = async |sql: &str, purpose: Purpose, names: &[&'static str]| {
             let fields: Vec<_> = names.iter().copied().map(field).collect();
-            let parsed = Statement::parse_together(&[(sql, purpose)], &fields, engine);
+            let parsed = Statement::parse_together(&[(sql, purpose)], &fields, database.engine());
             let statement = parsed.ok().and_then(|mut parsed| parsed.pop());
             let statement = statement.ok_or(DatabaseError::Stopped {
                 detail: "a statement of the adapter's own is none",

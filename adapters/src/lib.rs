@@ -13,8 +13,8 @@
 //! ```
 //!
 //! The `.proto` is written from the configuration ([`Schema`]) with field numbers that a lock file
-//! keeps ([`Lock`]). The database is opened for reading only, parameters are bound and never
-//! written into the SQL text, and rows are streamed no faster than the caller takes them.
+//! keeps ([`Lock`]). The database is opened for reading only unless a
+//! method says what it writes, parameters are bound and never written into the SQL text, and rows are streamed no faster than the caller takes them.
 
 mod adapter;
 mod bound;

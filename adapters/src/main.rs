@@ -229,6 +229,8 @@ async fn serve(
     let failed = |error: std::io::Error| Error::Serve(Box::new(error));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    // Before it is served: one that comes meanwhile is for afterwards, and does not end the program.
+    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     let adapter = Adapter::open(configuration).await?.bind().await?;
     if let Some(path) = address_file {
         adapter.write_address(path)?;
@@ -236,7 +238,6 @@ async fn serve(
     tracing::info!(%service, address = %adapter.address(), "serving");
     let reloader = adapter.reloader();
     let (path, fixtures) = (config.to_owned(), fixtures.map(Path::to_owned));
-    let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
     let reloading = async move {
         while hang_up.recv().await.is_some() {
             match reload(&reloader, &path, fixtures.as_deref()).await {

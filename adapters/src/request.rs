@@ -46,7 +46,8 @@ impl ServedMethod {
             })
         };
         let bound: Result<Vec<_>, _> = self.parameters.iter().map(cells).collect();
-        let values = [bound?.concat(), self.method.filter_values.clone()].concat();
+        let mut values = bound?.concat();
+        values.extend_from_slice(&self.method.filter_values);
         let mut statements = self.statements();
         match statements.find_map(|statement| statement.unbindable(&values)) {
             Some((value, expected)) => Err(self.refused_value(value, expected)),

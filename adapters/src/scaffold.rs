@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path, sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     configuration::Configuration,
@@ -52,10 +52,7 @@ pub async fn first_configuration(path: &Path, wanted: &Wanted) -> Result<String,
                  reply = [{ name = \"one\", type = \"integer\" }]\n";
     let configuration = parse(path, &format!("{head}{probe}"))?;
     let settings = &configuration.database;
-    let failed = |source| Error::Database {
-        database: settings.source.to_string(),
-        source,
-    };
+    let failed = |error| settings.failed(error);
     let database = Database::open(settings).await.map_err(failed)?;
     let columns = database.columns(&wanted.table).await.map_err(failed)?;
     if columns.is_empty() {
@@ -123,9 +120,7 @@ async fn sample(
         detail: "the table has a name that cannot be written in SQL",
     })?;
     let prepared = Arc::new(database.prepare(&statement).await?);
-    let admission = Arc::new(Semaphore::new(1)).acquire_owned().await;
-    let admission = admission.map_err(|_closed| DatabaseError::Deadline)?;
-    let mut rows = database.query(&prepared, Vec::new(), Instant::now() + TIME, admission);
+    let mut rows = database.query(&prepared, Vec::new(), Instant::now() + TIME, ());
     while let Some(row) = rows.next().await? {
         for (evidence, cell) in evidence.iter_mut().zip(&row) {
             evidence.look_at(cell);

@@ -14,7 +14,7 @@ use super::{
     findings::Findings,
     validation::MEBIBYTE,
 };
-use crate::{database::DatabaseError, engine::Engine};
+use crate::{database::DatabaseError, engine::Engine, error::Error};
 
 /// How the database is opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,16 @@ pub struct DatabaseSettings {
     pub connections: usize,
     /// How long a statement waits for a lock that another program holds.
     pub lock_timeout: Duration,
+}
+
+impl DatabaseSettings {
+    /// What went wrong, with the database that it went wrong with.
+    pub(crate) fn failed(&self, source: DatabaseError) -> Error {
+        Error::Database {
+            database: self.source.to_string(),
+            source,
+        }
+    }
 }
 
 /// A database of one kind.
@@ -61,7 +71,7 @@ pub struct ServerSettings {
     pub address: ServerAddress,
     /// The database.
     pub database: String,
-    /// The account, which may only read.
+    /// The account; it may only read, unless some methods write.
     pub user: String,
     /// Where its password is, if it has one.
     pub password: Option<PasswordPlace>,

@@ -1,12 +1,13 @@
-//! A server of MariaDB, asked in read-only transactions, with text as the bytes that are stored.
+//! A server of MariaDB, asked for text as the bytes that are stored, in read-only transactions where methods only read.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::{
-    AssertSqlSafe, Column, ConnectOptions, Connection, Executor, MySqlConnection, Row,
+    AssertSqlSafe, Column, ConnectOptions, Connection, Executor, MySql, MySqlConnection, Row,
     Statement as _, ValueRef,
     mysql::{MySqlArguments, MySqlConnectOptions, MySqlDatabaseError, MySqlRow, MySqlSslMode},
+    query::Query,
 };
 
 use super::{
@@ -240,9 +241,7 @@ impl Driver for MariaDbDriver {
 
     async fn run(&self, session: &mut Session, run: Run<'_>) -> Result<(), DatabaseError> {
         session.limit_time(run.time).await?;
-        // The text is the integrator's and holds no value: parameters are bound.
-        let text = AssertSqlSafe(Arc::clone(&run.statement.text));
-        let query = sqlx::query_with(text, arguments(&run.statement.binds, run.values)?);
+        let query = query(run.statement, run.values)?;
         let rows = (&mut session.connection).fetch_many(query);
         run.rows.forward(rows, cells, classify).await
     }
@@ -272,8 +271,7 @@ impl Driver for MariaDbDriver {
         statement: &Prepared,
         values: &[Cell],
     ) -> Result<u64, DatabaseError> {
-        let text = AssertSqlSafe(Arc::clone(&statement.text));
-        let query = sqlx::query_with(text, arguments(&statement.binds, values)?);
+        let query = query(statement, values)?;
         let done = query.execute(&mut session.connection).await;
         done.map(|result| result.rows_affected()).map_err(classify)
     }
@@ -284,8 +282,7 @@ impl Driver for MariaDbDriver {
         statement: &Prepared,
         values: &[Cell],
     ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
-        let text = AssertSqlSafe(Arc::clone(&statement.text));
-        let query = sqlx::query_with(text, arguments(&statement.binds, values)?);
+        let query = query(statement, values)?;
         let rows = query.fetch(&mut session.connection).take(2);
         let rows: Vec<_> = rows.try_collect().await.map_err(classify)?;
         rows.iter().map(cells).collect()
@@ -353,6 +350,16 @@ fn in_words(step: &MySqlRow) -> Result<String, DatabaseError> {
         words.push_str(&format!(" ({extra})"));
     }
     Ok(words)
+}
+
+/// A statement with its values.
+fn query<'a>(
+    statement: &Prepared,
+    values: &[Cell],
+) -> Result<Query<'a, MySql, MySqlArguments>, DatabaseError> {
+    // The text is the integrator's and holds no value: parameters are bound.
+    let text = AssertSqlSafe(Arc::clone(&statement.text));
+    Ok(sqlx::query_with(text, arguments(&statement.binds, values)?))
 }
 
 fn arguments(binds: &[Bind], values: &[Cell]) -> Result<MySqlArguments, DatabaseError> {

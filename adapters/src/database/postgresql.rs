@@ -1,4 +1,4 @@
-//! A server of PostgreSQL, asked in read-only transactions, with text as the bytes that are stored.
+//! A server of PostgreSQL, asked for text as the bytes that are stored, in read-only transactions where methods only read.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::BoxStream};
 use sqlx::Either;
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     DatabaseError, Prepared,
@@ -66,7 +63,7 @@ impl Rows {
         statement: Arc<Prepared>,
         values: Vec<Cell>,
         deadline: Instant,
-        admission: OwnedSemaphorePermit,
+        admission: impl Send + 'static,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(ROWS_AHEAD);
         let mut outlet = Outlet {

@@ -1,4 +1,4 @@
-//! A file of SQLite, opened for reading only.
+//! A file of SQLite, opened for reading only where methods only read.
 
 use std::{
     fs, io,
@@ -17,6 +17,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use sqlx::{
     AssertSqlSafe, Column, ConnectOptions, Connection, Decode, Executor, Row, Sqlite,
     SqliteConnection, Statement as _, TypeInfo, ValueRef,
+    query::Query,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow, SqliteSynchronous},
 };
 
@@ -228,9 +229,7 @@ impl Driver for SqliteDriver {
     }
 
     async fn run(&self, session: &mut Session, run: Run<'_>) -> Result<(), DatabaseError> {
-        // The text is the integrator's and holds no value: parameters are bound.
-        let text = AssertSqlSafe(Arc::clone(&run.statement.text));
-        let query = sqlx::query_with(text, arguments(run.values)?);
+        let query = query(run.statement, run.values)?;
         let rows = (&mut session.connection).fetch_many(query);
         run.rows.forward(rows, cells, classify).await
     }
@@ -258,8 +257,7 @@ impl Driver for SqliteDriver {
         statement: &Prepared,
         values: &[Cell],
     ) -> Result<u64, DatabaseError> {
-        let text = AssertSqlSafe(Arc::clone(&statement.text));
-        let query = sqlx::query_with(text, arguments(values)?);
+        let query = query(statement, values)?;
         let done = query.execute(&mut session.connection).await;
         done.map(|result| result.rows_affected()).map_err(classify)
     }
@@ -270,8 +268,7 @@ impl Driver for SqliteDriver {
         statement: &Prepared,
         values: &[Cell],
     ) -> Result<Vec<Vec<Cell>>, DatabaseError> {
-        let text = AssertSqlSafe(Arc::clone(&statement.text));
-        let query = sqlx::query_with(text, arguments(values)?);
+        let query = query(statement, values)?;
         let rows = query.fetch(&mut session.connection).take(2);
         let rows: Vec<_> = rows.try_collect().await.map_err(classify)?;
         rows.iter().map(cells).collect()
@@ -335,6 +332,16 @@ fn in_words(step: String) -> String {
         true => format!("{step} (reads all of it)"),
         false => step,
     }
+}
+
+/// A statement with its values.
+fn query<'a>(
+    statement: &Prepared,
+    values: &[Cell],
+) -> Result<Query<'a, Sqlite, SqliteArguments>, DatabaseError> {
+    // The text is the integrator's and holds no value: parameters are bound.
+    let text = AssertSqlSafe(Arc::clone(&statement.text));
+    Ok(sqlx::query_with(text, arguments(values)?))
 }
 
 fn arguments(values: &[Cell]) -> Result<SqliteArguments, DatabaseError> {

@@ -19,7 +19,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlSslMode},
     postgres::PgConnectOptions,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::harness::HANGS;
 
@@ -193,9 +193,8 @@ pub async fn all_rows(
     let statement = Statement::parse(sql, &fields, engine).unwrap();
     let prepared = Arc::new(database.prepare(&statement).await?);
     assert_eq!(prepared.faults, Vec::<String>::new());
-    let admission = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let values = value.into_iter().collect();
-    let mut rows = database.query(&prepared, values, Instant::now() + HANGS, admission);
+    let mut rows = database.query(&prepared, values, Instant::now() + HANGS, ());
     let mut found = Vec::new();
     while let Some(row) = rows.next().await? {
         found.push(row);

@@ -175,17 +175,16 @@ impl ParameterType {
         position: usize,
         value: &Cell,
     ) -> Result<(), DatabaseError> {
-        if !self.can_be(value) {
-            return Err(DatabaseError::Parameter {
-                value: position,
-                expected: self.kind.expectation(),
-            });
-        }
-        let parameter = BinaryParameter {
-            oid: self.oid,
-            bytes: written(self.kind, value),
+        let unbindable = DatabaseError::Parameter {
+            value: position,
+            expected: self.kind.expectation(),
         };
-        let added = arguments.add(parameter);
+        let bytes = match value {
+            Cell::Null => None,
+            value => Some(written(self.kind, value).ok_or(unbindable)?),
+        };
+        let oid = self.oid;
+        let added = arguments.add(BinaryParameter { oid, bytes });
         added.map_err(|_unencodable| DatabaseError::of_driver())
     }
 }
