@@ -187,6 +187,18 @@ impl Statement {
     pub fn value_count(&self) -> usize {
         self.widths.iter().map(|width| width.count()).sum()
     }
+
+    /// Whether the value of a request field is a parameter, and not only asked for.
+    #[must_use]
+    pub fn uses(&self, field: usize) -> bool {
+        let before = self.widths.iter().take(field);
+        let first: usize = before.map(|width| width.count()).sum();
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Sql(_) | Piece::Asked { .. } => false,
+            Piece::One { value, .. } => *value == first,
+            Piece::OneOf { values, .. } => values.start == first,
+        })
+    }
 }
 
 /// The SQL and the places of values.

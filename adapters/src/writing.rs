@@ -126,16 +126,16 @@ impl ServedWrite {
 
     /// "Nothing was changed" is true only if no procedure has ended the transaction before.
     async fn whole_or_not(&self, transaction: &mut Transaction, failed: Failed) -> Failed {
-        // A deadlock takes the whole transaction back, and its savepoints with it.
-        let is_taken_back = matches!(
-            failed,
-            Failed::Refused(Refusal::DatabaseLocked) | Failed::KnownBefore(_)
-        );
-        if !self.calls || is_taken_back {
+        if !self.calls || matches!(failed, Failed::KnownBefore(_)) {
             return failed;
         }
         match transaction.is_whole().await {
             Ok(true) => failed,
+            // A deadlock takes the whole transaction back, and its savepoint with it; a lock that is waited for too long does
+            // not. Which of the two it was after a COMMIT of the procedure's own is not known.
+            Ok(false) if matches!(failed, Failed::Refused(Refusal::DatabaseLocked)) => {
+                Failed::Refused(Refusal::OutcomeUnknown)
+            }
             Ok(false) => Failed::Refused(Refusal::NotWhole),
             Err(_lost) => Failed::Refused(Refusal::OutcomeUnknown),
         }

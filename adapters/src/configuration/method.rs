@@ -10,7 +10,7 @@ use super::{
     file::{GrantTable, MethodTable, StepTable},
     findings::{Findings, is_type_name},
     grants,
-    write::{Outline, Written, is_sound, outline},
+    write::{Outline, Written, fault_of_natural_key, outline},
 };
 use crate::{
     encoding::{TextForm, Undecodable},
@@ -161,10 +161,10 @@ pub(super) fn method(
         .sample
         .map(|written| sample(findings, &place, &request, widths, written));
     let (statement, write) = statement.ok()?;
-    if write.as_ref().is_some_and(|write| !is_sound(write)) {
-        let fault = "natural_key is for steps that INSERT only: what is there already is answered, and other steps would be \
-                     left out; use `idempotency_key`";
-        findings.add(start, &place, fault.to_owned());
+    let of_key = write.as_ref();
+    let of_key = of_key.and_then(|write| fault_of_natural_key(write, &statement, &request));
+    if let Some(fault) = of_key {
+        findings.add(start, &place, fault);
     }
     let whole = Method {
         name,

@@ -144,11 +144,27 @@ pub(super) fn outline(
     Some(Outline { steps, once })
 }
 
-/// With a natural key what is there already is answered, so that a step which changes what is there would be left out.
-pub(super) fn is_sound(write: &Write) -> bool {
-    let only_inserts = write
-        .steps
-        .iter()
-        .all(|step| step.statement.first_word() == "INSERT");
-    only_inserts || matches!(write.once, Once::Key { .. })
+/// Why a natural key does not tell that a call is repeated. What is there already is answered as if it had been written now: so
+/// nothing else may be left out, and it must be what this call asks for.
+pub(super) fn fault_of_natural_key(
+    write: &Write,
+    answer: &Statement,
+    request: &[RequestField],
+) -> Option<String> {
+    let Once::NaturalKey { .. } = write.once else {
+        return None;
+    };
+    let mut steps = write.steps.iter();
+    if steps.any(|step| step.statement.first_word() != "INSERT") {
+        let fault = "natural_key is for steps that INSERT only: what is there already is answered, and other steps would be \
+                     left out; use `idempotency_key`";
+        return Some(fault.to_owned());
+    }
+    let mut fields = request.iter().enumerate();
+    let (_, unused) = fields.find(|(position, _)| !answer.uses(*position))?;
+    Some(format!(
+        "natural_key: the method's sql does not compare :{0}, so that what another call wrote would be answered as if it \
+         were this one's; add a condition on :{0}, or use `idempotency_key`",
+        unused.name
+    ))
 }

@@ -46,7 +46,7 @@ name = "Open"
 kind = "unary"
 natural_key = { table = "so_dem", columns = ["xa"] }
 steps = [{ name = "open", sql = "INSERT INTO so_dem (xa, so_cuoi) VALUES (:commune, :first)" }]
-sql = "SELECT xa, so_cuoi FROM so_dem WHERE xa = :commune"
+sql = "SELECT xa, so_cuoi FROM so_dem WHERE xa = :commune AND so_cuoi = :first"
 request = [{ name = "commune", type = "integer" }, { name = "first", type = "integer" }]
 reply = [{ name = "commune", column = "xa", type = "integer" }, { name = "last", column = "so_cuoi", type = "integer" }]
 
@@ -426,12 +426,10 @@ async fn a_natural_key_finds_what_was_written_before() {
             expected,
             "{engine}"
         );
-        // What is there is answered, also if it is not what was asked to be written: the caller sees it.
-        assert_eq!(
-            client.ask("Open", &open(200)).await.unwrap(),
-            expected,
-            "{engine}"
-        );
+        // What another call wrote under this key is not answered as if it were this one's.
+        let other = client.ask("Open", &open(200)).await.unwrap_err();
+        let conflict = ("CONFLICT".to_owned(), Some("open".to_owned()));
+        assert_eq!(reason(&other, "step"), conflict, "{engine}");
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..8 {
             let mut client = adapter.client().await;
@@ -557,6 +555,11 @@ async fn a_method_that_could_write_twice_is_refused_before_anyone_calls() {
             "give either `idempotency_key`, a request field, or `natural_key`",
         ),
         (
+            " AND so_cuoi = :first",
+            "",
+            "natural_key: the method's sql does not compare :first",
+        ),
+        (
             "= \"declaration\"\nsteps",
             "= \"born\"\nsteps",
             "idempotency_key is no required request field",
@@ -669,9 +672,18 @@ async fn one_call_of_a_procedure_is_a_step_like_others() {
         .unwrap();
     assert_eq!(births, 3);
     // Also if something else fails afterwards, or it begins another transaction: nobody is told that nothing was changed.
-    for (position, body) in [
-        "COMMIT; SIGNAL SQLSTATE '45000'",
-        "COMMIT; START TRANSACTION",
+    for (position, (body, said)) in [
+        ("COMMIT; SIGNAL SQLSTATE '45000'", ("NOT_WHOLE", "false")),
+        ("COMMIT; START TRANSACTION", ("NOT_WHOLE", "false")),
+        // What a lock that is waited for too long says, and a deadlock, of which only that takes everything back.
+        (
+            "COMMIT; SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1205",
+            ("OUTCOME_UNKNOWN", "true"),
+        ),
+        (
+            "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1205",
+            ("DATABASE_LOCKED", "true"),
+        ),
     ]
     .iter()
     .enumerate()
@@ -689,7 +701,7 @@ async fn one_call_of_a_procedure_is_a_step_like_others() {
             .unwrap_err();
         assert_eq!(
             reason(&error, "retry"),
-            ("NOT_WHOLE".into(), Some("false".into())),
+            (said.0.into(), Some(said.1.into())),
             "{body}"
         );
     }
