@@ -8,7 +8,7 @@ use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{
-    configuration::{Configuration, Method, MethodKind, Note, RECORDS},
+    configuration::{Configuration, Method, MethodKind, Note, RECORDS, SUBJECT_MARK},
     database::Database,
     error::Error,
     granting::{GrantedMethod, ServedGrant},
@@ -128,11 +128,13 @@ impl Adapter {
     }
 }
 
-/// The published form as far as callers depend on it.
+/// The published form as far as callers depend on it, and security servers by the mark of the data subject.
 fn without_comments(proto: &str) -> String {
-    let lines = proto
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or(line).trim());
+    let lines = proto.lines().map(|line| match line.split_once("//") {
+        Some((_, comment)) if comment.trim() == SUBJECT_MARK => SUBJECT_MARK,
+        Some((before, _)) => before.trim(),
+        None => line.trim(),
+    });
     lines
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()

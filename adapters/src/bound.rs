@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use durable::Posix;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tonic::transport::Server;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -85,25 +85,25 @@ impl BoundAdapter {
         let (routes, reporter) = self.adapter.routes()?;
         let service = self.adapter.configuration.service.to_string();
         let streams = self.adapter.configuration.limits.concurrent_calls;
-        let mut health = Health {
+        let health = Health {
             current: Arc::clone(&self.adapter.current),
             reporter,
             service,
-            serving: None,
+            serving: watch::Sender::new(None),
         };
         let monitoring = match self.monitoring {
             None => None,
             Some(listener) => {
                 let counted = monitoring::install();
                 let counted = counted.map_err(|error| Error::Serve(Box::new(error)))?;
-                Some((Arc::clone(&self.adapter.current), counted, listener))
+                Some((health.serving.subscribe(), counted, listener))
             }
         };
         let monitored = async {
             match monitoring {
                 None => std::future::pending().await,
-                Some((current, counted, listener)) => {
-                    monitoring::serve(current, counted, listener).await
+                Some((answers, counted, listener)) => {
+                    monitoring::serve(answers, counted, listener).await
                 }
             }
         };
@@ -126,16 +126,16 @@ impl BoundAdapter {
     }
 }
 
-/// What the health service says, by asking the database now and then.
+/// What the health service and the pages of monitoring say, by asking the database now and then.
 struct Health {
     current: Arc<ArcSwap<Current>>,
     reporter: HealthReporter,
     service: String,
-    serving: Option<bool>,
+    serving: watch::Sender<Option<bool>>,
 }
 
 impl Health {
-    async fn watch(mut self) -> std::convert::Infallible {
+    async fn watch(self) -> std::convert::Infallible {
         let mut interval = tokio::time::interval(HEALTH_INTERVAL);
         loop {
             interval.tick().await;
@@ -143,15 +143,14 @@ impl Health {
         }
     }
 
-    async fn look(&mut self) {
+    async fn look(&self) {
         let probed = self.current.load().database.probe().await;
-        if self.serving == Some(probed.is_ok()) {
+        if self.serving.send_replace(Some(probed.is_ok())) == Some(probed.is_ok()) {
             return;
         }
         if let Err(error) = &probed {
             tracing::warn!(%error, "the database does not answer");
         }
-        self.serving = Some(probed.is_ok());
         let status = if probed.is_ok() {
             ServingStatus::Serving
         } else {

@@ -1,18 +1,15 @@
 //! What an adapter tells whoever watches it, over HTTP: metrics for Prometheus, health, readiness.
 
-use std::{io, sync::Arc, time::Duration};
-
-use arc_swap::ArcSwap;
+use std::{io, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{
     net::TcpListener,
+    sync::watch,
     time::{MissedTickBehavior, interval},
 };
-
-use crate::reloading::Current;
 
 /// Seconds: from an index in memory to a long stream.
 const DURATIONS: [f64; 12] = [
@@ -31,14 +28,14 @@ const DATABASE: &str = "lienthong_adapter_database_answers";
 /// What the pages are made of.
 #[derive(Clone)]
 struct Watched {
-    current: Arc<ArcSwap<Current>>,
+    /// Whether the database answered when it was last asked; whoever asks for a page asks it nothing.
+    answers: watch::Receiver<Option<bool>>,
     counted: PrometheusHandle,
 }
 
 impl Watched {
-    async fn answers(&self) -> bool {
-        let database = self.current.load().database.clone();
-        database.probe().await.is_ok()
+    fn answers(&self) -> bool {
+        *self.answers.borrow() == Some(true)
     }
 }
 
@@ -76,7 +73,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
 
 /// Answers `/metrics`, `/healthz` and `/readyz` for as long as it is polled.
 pub(crate) async fn serve(
-    current: Arc<ArcSwap<Current>>,
+    answers: watch::Receiver<Option<bool>>,
     counted: PrometheusHandle,
     listener: TcpListener,
 ) -> io::Result<()> {
@@ -93,7 +90,7 @@ pub(crate) async fn serve(
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(readiness))
         .with_state(Watched {
-            current,
+            answers,
             counted: counted.clone(),
         });
     tokio::select! {
@@ -103,13 +100,13 @@ pub(crate) async fn serve(
 }
 
 async fn metrics_page(State(watched): State<Watched>) -> String {
-    let answers = watched.answers().await;
+    let answers = watched.answers();
     gauge!(DATABASE).set(f64::from(u8::from(answers)));
     watched.counted.render()
 }
 
 async fn readiness(State(watched): State<Watched>) -> (StatusCode, &'static str) {
-    match watched.answers().await {
+    match watched.answers() {
         true => (StatusCode::OK, "ready\n"),
         // What exactly is for the log of the adapter, not for whoever reaches this page.
         false => (

@@ -32,7 +32,7 @@ use std::{
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
-use prost_reflect::{DynamicMessage, MethodDescriptor, ServiceDescriptor};
+use prost_reflect::{DynamicMessage, MethodDescriptor, ReflectMessage, ServiceDescriptor};
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -66,7 +66,6 @@ pub struct Provider {
 }
 
 /// One call of a method.
-#[derive(Debug)]
 pub struct Call {
     /// Who calls, and what for.
     pub caller: Caller,
@@ -74,6 +73,17 @@ pub struct Call {
     pub request: DynamicMessage,
     /// A reply without fields, to be filled and given back.
     pub reply: DynamicMessage,
+}
+
+/// Without what is asked and for whom: that is for the provider, not for its log.
+impl fmt::Debug for Call {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Call")
+            .field("exchange_id", &self.caller.exchange_id)
+            .field("request", &self.request.descriptor().full_name())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the security server has verified of a call; empty where nothing was stated.

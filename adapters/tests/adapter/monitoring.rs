@@ -1,11 +1,13 @@
 //! What an adapter tells whoever watches it: calls, rows, undecodable values, and whether its database answers.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::harness::{CONFIGURATION, Place, replace, string, text};
+use crate::harness::{CONFIGURATION, HANGS, Place, replace, string, text};
 
 async fn page(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -56,11 +58,9 @@ async fn calls_are_counted_by_method_and_outcome_and_readiness_asks_the_database
         adapter.place.path("away.db"),
     );
     std::fs::rename(&here, &away).unwrap();
-    let ready = page(address, "/readyz").await;
+    let ready = until(address, "/readyz", "503").await;
     assert!(
-        ready.contains("503")
-            && ready.contains("the database does not answer")
-            && !ready.contains("register.db"),
+        ready.contains("the database does not answer") && !ready.contains("register.db"),
         "{ready}"
     );
     assert!(
@@ -70,5 +70,19 @@ async fn calls_are_counted_by_method_and_outcome_and_readiness_asks_the_database
     );
     assert!(page(address, "/healthz").await.contains("alive"));
     std::fs::rename(&away, &here).unwrap();
-    assert!(page(address, "/readyz").await.contains("200 OK"));
+    until(address, "/readyz", "200 OK").await;
+}
+
+/// A page as soon as it says this.
+async fn until(address: &str, path: &str, words: &str) -> String {
+    let said = async {
+        loop {
+            let page = page(address, path).await;
+            if page.contains(words) {
+                return page;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(HANGS, said).await.unwrap()
 }

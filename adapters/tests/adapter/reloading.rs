@@ -59,6 +59,8 @@ async fn one_that_does_not_fit_changes_nothing_and_is_named() {
     for (from, to, expected) in [
         ("FROM person", "FROM nobody", "no such table: nobody"),
         ("[limits]", "[limit]", "unknown field `limit`"),
+        // What security servers read in it is no mere comment.
+        ("subject = \"id\"\n", "", "changes the published .proto"),
         (
             "address = \"127.0.0.1:0\"",
             "unix = \"other.sock\"",
