@@ -107,7 +107,7 @@ impl Database {
                 indexes,
                 memory_bytes,
             } => {
-                let folder = CsvFolder::new(folder, *delimiter, indexes.clone())?;
+                let folder = CsvFolder::open(folder, *delimiter, indexes.clone()).await?;
                 let driver = SqliteDriver::over_csv(folder, *memory_bytes, wait);
                 Connections::Sqlite(Arc::new(Pool::new(driver, places)))
             }

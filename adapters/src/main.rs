@@ -6,7 +6,7 @@
 
 mod arguments;
 
-use std::{error::Error as _, io::Write, path::Path, process::ExitCode};
+use std::{error::Error as _, io::Write, path::Path, pin::pin, process::ExitCode};
 
 use adapters::{
     Adapter, Configuration, Error, check::Report, reloading::Reloader, scaffold::Wanted,
@@ -231,7 +231,17 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     // Before it is served: one that comes meanwhile is for afterwards, and does not end the program.
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
-    let adapter = Adapter::open(configuration).await?.bind().await?;
+    let mut stop = pin!(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    // Opening may take long: a large folder of CSV files is loaded first.
+    let adapter = tokio::select! {
+        opened = async { Adapter::open(configuration).await?.bind().await } => opened?,
+        () = &mut stop => return Ok(ExitCode::SUCCESS),
+    };
     if let Some(path) = address_file {
         adapter.write_address(path)?;
     }
@@ -246,12 +256,6 @@ async fn serve(
                     tracing::error!(reason = %in_full(&error), "the new configuration is not served, the one before still is");
                 }
             }
-        }
-    };
-    let stop = async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
         }
     };
     tokio::select! {

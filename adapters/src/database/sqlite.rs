@@ -23,7 +23,7 @@ use sqlx::{
 
 use super::{
     DatabaseError, Prepared, TableColumn, covers,
-    csv_folder::CsvFolder,
+    csv_folder::{CsvFolder, Loaded},
     pool::{Control, Driver, REST, Run},
     rows::ROWS_AHEAD,
 };
@@ -57,8 +57,16 @@ enum Origin {
 pub(super) struct Session {
     connection: SqliteConnection,
     interrupted: Arc<AtomicBool>,
-    path: PathBuf,
-    file: FileIdentity,
+    file: Opened,
+}
+
+/// What a connection reads.
+#[derive(Debug)]
+enum Opened {
+    /// The register as it was then.
+    Register(FileIdentity),
+    /// What was loaded, which stays for as long as somebody reads it.
+    Csv(Arc<Loaded>),
 }
 
 /// Device and inode: a file put in the place of another is another database.
@@ -116,12 +124,15 @@ impl Driver for SqliteDriver {
     type Session = Session;
 
     async fn connect(&self) -> Result<Session, DatabaseError> {
-        let path = match &self.file {
-            Origin::Register(path) => path.clone(),
-            Origin::Csv(folder) => folder.database().await?,
+        let (file, path) = match &self.file {
+            Origin::Register(path) => (Opened::Register(Self::file_identity(path)?), path.clone()),
+            Origin::Csv(folder) => {
+                let loaded = folder.loaded()?;
+                let path = loaded.database.to_path_buf();
+                (Opened::Csv(loaded), path)
+            }
         };
-        let file = Self::file_identity(&path)?;
-        let options = self.options.clone().filename(&path);
+        let options = self.options.clone().filename(path);
         let mut connection = SqliteConnection::connect_with(&options)
             .await
             .map_err(classify)?;
@@ -147,17 +158,17 @@ impl Driver for SqliteDriver {
         Ok(Session {
             connection,
             interrupted,
-            path,
             file,
         })
     }
 
     fn is_current(&self, session: &Session) -> bool {
-        match &self.file {
-            Origin::Register(path) => {
-                Self::file_identity(path).is_ok_and(|file| file == session.file)
+        match (&self.file, &session.file) {
+            (Origin::Register(path), Opened::Register(file)) => {
+                Self::file_identity(path).is_ok_and(|now| now == *file)
             }
-            Origin::Csv(folder) => folder.is_current(&session.path),
+            (Origin::Csv(folder), Opened::Csv(loaded)) => folder.is_current(loaded),
+            _ => false,
         }
     }
 

@@ -128,7 +128,10 @@ async fn a_new_file_is_read_and_one_that_is_wrong_leaves_the_one_before() {
     );
     for (wrong, expected) in [
         (&b"SO;HO TEN;XA\n1;An;24\n2;Binh\n"[..], "line: 3"),
-        (b"SO;HO TEN;so\n1;An;24\n", "duplicate column name"),
+        (
+            b"SO;HO TEN;so\n1;An;24\n",
+            "name 3 of the first line is there twice",
+        ),
         (
             b"\xa7;HO TEN;XA\n1;An;24\n",
             "a name in the first line is no UTF-8",
@@ -153,6 +156,7 @@ async fn a_new_file_is_read_and_one_that_is_wrong_leaves_the_one_before() {
     // The folder goes away and comes back.
     let away = adapter.place.path("away");
     fs::rename(&exports, &away).unwrap();
+    adapter.log_line(&["exports: No such file"]).await;
     let error = find(&mut client, "An").await.unwrap_err();
     assert_eq!(
         reason(&error, "retry"),
