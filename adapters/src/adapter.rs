@@ -8,7 +8,10 @@ use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{
-    configuration::{Configuration, Method, MethodKind, Note, RECORDS, SUBJECT_MARK},
+    changes::ServedChanges,
+    configuration::{
+        Configuration, Method, MethodKind, Note, POSITION, RECORDS, SUBJECT_MARK, is_number,
+    },
     database::Database,
     error::Error,
     granting::{GrantedMethod, ServedGrant},
@@ -159,7 +162,33 @@ fn served_method(
                 .get_field_by_name(RECORDS)
                 .map(|records| (batch, records))
         }
-        MethodKind::Unary | MethodKind::ServerStreaming => None,
+        MethodKind::Unary | MethodKind::ServerStreaming | MethodKind::Changes => None,
+    };
+    let number = method.changes.as_ref().map(|table| table.number.as_str());
+    let column = method
+        .reply
+        .iter()
+        .zip(&fit.positions)
+        .find(|(field, _)| number.is_some_and(|number| is_number(field, number)))
+        .and_then(|(_, positions)| positions.first().copied());
+    let changes = match (fit.numbers, column) {
+        (Some(numbers), Some(column)) => {
+            let message = schema.message(package, &method.reply_message())?;
+            let (records, position) = (
+                message.get_field_by_name(RECORDS),
+                message.get_field_by_name(POSITION),
+            );
+            records
+                .zip(position)
+                .map(|(records, position)| ServedChanges {
+                    numbers,
+                    column,
+                    message,
+                    records,
+                    position,
+                })
+        }
+        _ => None,
     };
     let widths = method.statement.widths.iter();
     let parameters = method
@@ -197,6 +226,7 @@ fn served_method(
         batch,
         statement: fit.statement,
         write: fit.write,
+        changes,
         database,
         limits: configuration.limits,
         admission,

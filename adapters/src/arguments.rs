@@ -80,11 +80,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         database: DatabaseArguments,
     },
-    /// Print the SQL of the one table that methods with an `idempotency_key` need.
+    /// Print the SQL of the tables that methods need beside those of the register; its owner runs it.
     ///
-    /// It keeps which calls were carried out and what they were answered, so that a call that is repeated changes nothing
-    /// twice. The owner of the database runs it, and grants SELECT, INSERT and UPDATE on the table to the account of the
-    /// adapter. Rows may be deleted once nobody repeats their calls any more.
+    /// Methods with an `idempotency_key` need one that keeps which calls were carried out and what they were answered, so that a
+    /// call that is repeated changes nothing twice: grant SELECT, INSERT and UPDATE on it to the account of the adapter. Rows may
+    /// be deleted once nobody repeats their calls any more.
+    ///
+    /// Methods of kind "changes" whose `changes` names `of` and `key` need one with a row for each change, and the triggers that
+    /// fill it: grant SELECT.
     Ddl {
         /// The configuration (TOML).
         config: PathBuf,

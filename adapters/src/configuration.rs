@@ -1,6 +1,7 @@
 //! What the integrator wrote: the TOML file of one adapter, read, validated and typed.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -11,12 +12,15 @@ use prost_reflect::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    change_table,
     column::{ColumnRules, Meaning},
     encoding::Encoding,
     field_type::{Cell, FieldType},
+    key_table,
     statement::{Field, Statement, Width},
 };
 
+mod changes;
 mod database;
 mod fields;
 mod file;
@@ -26,6 +30,8 @@ mod method;
 mod validation;
 mod write;
 
+pub(crate) use changes::is_number;
+pub use changes::{AFTER, ChangeTable, FOLLOW, OWN_FIELDS, POSITION, Watched};
 pub use database::{DatabaseSettings, PasswordPlace, ServerAddress, ServerSettings, Source};
 pub use grants::{Grant, Granted};
 pub(crate) use validation::SUBJECT_MARK;
@@ -101,6 +107,8 @@ pub struct Method {
     pub statement: Statement,
     /// What is written before; none if the method only reads.
     pub write: Option<Write>,
+    /// Where its changes are kept; none if it is of another kind.
+    pub changes: Option<ChangeTable>,
     /// The request field that identifies the person whose record is read.
     pub subject: Option<String>,
     /// The answer when no row matches.
@@ -117,6 +125,8 @@ pub struct Method {
     pub filters: Vec<RequestField>,
     /// The values of the filters, as the statements bind them.
     pub filter_values: Vec<Cell>,
+    /// What its statement binds of where a stream of changes stands, behind the filters.
+    pub bounds: Vec<RequestField>,
     /// The columns that are answered.
     pub reply: Vec<ReplyField>,
     /// The names of reply fields that are withheld from these callers.
@@ -139,6 +149,8 @@ pub enum MethodKind {
     ServerStreaming,
     /// A stream of messages with many rows each.
     Batches,
+    /// The same with what has changed, which can be gone on with later.
+    Changes,
 }
 
 /// The answer when no row matches.
@@ -248,6 +260,25 @@ impl Configuration {
         self.methods.iter().any(|method| method.write.is_some())
     }
 
+    /// The SQL of the tables that its methods need beside those of the register.
+    pub fn definitions(&self) -> Vec<String> {
+        let engine = self.database.source.engine();
+        let has_key = |method: &Method| {
+            let once = method.write.as_ref().map(|write| &write.once);
+            matches!(once, Some(Once::Key { .. }))
+        };
+        let keys = self.methods.iter().any(has_key);
+        let keys = keys.then(|| key_table::definition(engine).to_owned());
+        let tables: BTreeSet<_> = self
+            .methods
+            .iter()
+            .filter_map(|method| method.changes.as_ref())
+            .collect();
+        let changes = tables.into_iter();
+        let changes = changes.filter_map(|table| change_table::definition(engine, table));
+        keys.into_iter().chain(changes).collect()
+    }
+
     /// The lock file with the field numbers, beside the configuration.
     pub fn lock_path(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
@@ -276,9 +307,16 @@ impl Method {
         let own = match &self.sample {
             Some(sample) => sample.clone(),
             None if self.request.iter().any(|field| field.required) => return None,
-            None => vec![Cell::Null; self.statement.value_count() - self.filter_values.len()],
+            None => {
+                let others = self.filter_values.len() + self.bounds.len();
+                vec![Cell::Null; self.statement.value_count() - others]
+            }
         };
-        Some([own, self.filter_values.clone()].concat())
+        let from_the_first = match self.bounds.is_empty() {
+            true => Vec::new(),
+            false => vec![Cell::Integer(0), Cell::Integer(i64::MAX)],
+        };
+        Some([own, self.filter_values.clone(), from_the_first].concat())
     }
 
     /// The method as it is answered: as each grant leaves it, or as it is.
@@ -300,9 +338,24 @@ impl Method {
     /// The message with the fields of one record: the reply itself, or what a batch has many of.
     pub fn record_message(&self) -> String {
         match self.kind {
-            MethodKind::Batches => format!("{}Record", self.name),
+            MethodKind::Batches | MethodKind::Changes => format!("{}Record", self.name),
             MethodKind::Unary | MethodKind::ServerStreaming => self.reply_message(),
         }
+    }
+
+    /// The fields of the request message: name, type, whether it is required, and comment.
+    pub fn request_fields(&self) -> impl Iterator<Item = (&str, FieldType, bool, &str)> {
+        let own: &[_] = match self.kind {
+            MethodKind::Changes => &OWN_FIELDS,
+            _ => &[],
+        };
+        let own = own
+            .iter()
+            .map(|(name, of_type, doc)| (*name, *of_type, false, *doc));
+        let fields = self.request.iter();
+        let fields =
+            fields.map(|field| (&*field.name, field.field_type, field.required, &*field.doc));
+        fields.chain(own)
     }
 
     /// The fields of the reply message: name, type and comment.
@@ -386,6 +439,7 @@ impl MethodKind {
             Self::Unary => "unary",
             Self::ServerStreaming => "server-streaming",
             Self::Batches => "batches",
+            Self::Changes => "changes",
         }
     }
 }

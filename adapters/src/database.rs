@@ -154,6 +154,17 @@ impl Database {
         })
     }
 
+    /// Why numbers of a column do not rise in the order in which rows are inserted, and what to do; none if they do.
+    pub async fn fault_of_numbers(
+        &self,
+        table: &str,
+        column: &str,
+    ) -> Result<Option<String>, DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.fault_of_numbers(session, table, column).await).await
+        })
+    }
+
     /// The columns of a table; none if there is no such table.
     pub async fn columns(&self, table: &str) -> Result<Vec<TableColumn>, DatabaseError> {
         with_pool!(self, pool => {

@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    configuration::{Configuration, Method, Once, Write},
+    change_table::Numbers,
+    configuration::{ChangeTable, Configuration, Method, Once, Write},
     database::{Database, DatabaseError, Prepared},
     error::Error,
     key_table::{self, KeyTable},
@@ -52,6 +53,8 @@ pub(crate) struct Fit {
     pub(crate) positions: Vec<Vec<usize>>,
     /// What is written before; none if the method only reads.
     pub(crate) write: Option<ServedWrite>,
+    /// The numbers of changes; none if the method is of another kind.
+    pub(crate) numbers: Option<Numbers>,
 }
 
 /// Why a statement does not fit.
@@ -113,14 +116,40 @@ async fn fit_answer(method: &Method, database: &Database) -> Result<Fit, Unfit> 
             ));
         }
     }
+    let numbers = match &method.changes {
+        None => None,
+        Some(table) => match fit_numbers(table, database).await {
+            Ok(numbers) => Some(numbers),
+            Err(Unfit::Faults(more)) => {
+                faults.extend(more);
+                None
+            }
+            Err(other) => return Err(other),
+        },
+    };
     if faults.is_empty() {
         Ok(Fit {
             statement: Arc::new(described),
             positions,
             write: None,
+            numbers,
         })
     } else {
         Err(Unfit::Faults(faults))
+    }
+}
+
+/// Proves that the numbers of changes tell their order.
+async fn fit_numbers(table: &ChangeTable, database: &Database) -> Result<Numbers, Unfit> {
+    let numbers = Numbers::prepare(database, table).await;
+    let numbers = numbers.map_err(|error| unfit(error, "changes"))?;
+    let ChangeTable { table, number, .. } = table;
+    let fault = database.fault_of_numbers(table, number).await;
+    match fault.map_err(Unfit::Database)? {
+        None => Ok(numbers),
+        Some(fault) => Err(Unfit::Faults(vec![format!(
+            "changes: {fault}, so that one could be missed; `adapter ddl` prints a table that will do"
+        )])),
     }
 }
 
@@ -216,22 +245,31 @@ fn of_step(name: &str, faults: Vec<String>) -> impl Iterator<Item = String> {
 /// A statement as the database has prepared it, or why it does not.
 async fn prepared(statement: &Statement, database: &Database) -> Result<Prepared, Unfit> {
     let prepared = database.prepare(statement).await;
-    prepared.map_err(|error| match error {
+    prepared.map_err(|error| unfit(error, "the SQL text"))
+}
+
+/// Why a statement is not prepared.
+fn unfit(error: DatabaseError, what: &str) -> Unfit {
+    match error {
         DatabaseError::Statement { engine, detail, .. } => {
-            Unfit::Faults(vec![format!("{engine} refuses the SQL text: {detail}")])
+            Unfit::Faults(vec![format!("{engine} refuses {what}: {detail}")])
         }
         DatabaseError::Denied { detail } => Unfit::Faults(vec![format!(
-            "the database does not let this account do what the SQL text asks for: {detail}"
+            "the database does not let this account do what {what} asks for: {detail}"
         )]),
         other => Unfit::Database(other),
-    })
+    }
 }
 
 /// Values of request fields that the database compares with another type.
 fn misfits(method: &Method, statement: &Prepared) -> Vec<String> {
     let mut first = 0;
     let mut faults = Vec::new();
-    let fields = method.request.iter().chain(&method.filters);
+    let fields = method
+        .request
+        .iter()
+        .chain(&method.filters)
+        .chain(&method.bounds);
     for (field, width) in fields.zip(&method.statement.widths) {
         faults.extend(statement.misfit(first, field));
         first += width.count();

@@ -19,6 +19,8 @@
 mod adapter;
 mod bound;
 mod call_record;
+mod change_table;
+mod changes;
 mod codec;
 mod granting;
 mod listening;

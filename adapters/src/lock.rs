@@ -272,9 +272,8 @@ impl Lock {
         locked.kind = method.kind;
         locked.removed = false;
         let request = method
-            .request
-            .iter()
-            .map(|field| (field.name.as_str(), field.field_type, field.required));
+            .request_fields()
+            .map(|(name, field_type, required, _)| (name, field_type, required));
         let reply = method
             .reply_fields()
             .map(|(name, field_type, _)| (name, field_type, false));

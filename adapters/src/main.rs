@@ -148,8 +148,14 @@ async fn new(
 
 fn ddl(config: &Path) -> Result<ExitCode, Error> {
     let configuration = Configuration::read(config)?;
-    let engine = configuration.database.source.engine();
-    print!("{}", adapters::key_table::definition(engine));
+    let definitions = configuration.definitions();
+    if definitions.is_empty() {
+        eprintln!(
+            "adapter: no method of {} needs a table of its own",
+            config.display()
+        );
+    }
+    print!("{}", definitions.join("\n"));
     Ok(ExitCode::SUCCESS)
 }
 

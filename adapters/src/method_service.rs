@@ -77,6 +77,12 @@ impl ServerStreamingService<Bytes> for Begun {
                 Ok(served) => served,
                 Err(refusal) => return Err(record.refused(&refusal)),
             };
+            if served.changes.is_some() {
+                return match served.begin_changes(&request) {
+                    Ok(feed) => Ok(Response::new(feed.into_messages(record))),
+                    Err(refusal) => Err(record.refused(&refusal)),
+                };
+            }
             match served.begin_stream(&request).await {
                 Ok(answer) => Ok(Response::new(remaining(served, answer, record))),
                 Err(refusal) => Err(record.refused(&refusal)),
@@ -114,7 +120,7 @@ where
                 .max_encoding_message_size(limits.reply_bytes);
             Ok(match first.method.kind {
                 MethodKind::Unary => grpc.unary(service, request).await,
-                MethodKind::ServerStreaming | MethodKind::Batches => {
+                MethodKind::ServerStreaming | MethodKind::Batches | MethodKind::Changes => {
                     grpc.server_streaming(service, request).await
                 }
             })

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     column::{ColumnRules, Meaning},
-    configuration::{Configuration, DatabaseSettings, Method, ReplyField, RequestField, Source},
+    configuration::{
+        ChangeTable, Configuration, DatabaseSettings, Method, ReplyField, RequestField, Source,
+        is_number,
+    },
     date_format::DateFormat,
     engine::Engine,
     field_type::FieldType,
@@ -132,13 +135,31 @@ fn mock(method: &mut Method) -> Result<(), NoFixture> {
             asked(parameter, field.field_type)
         )
     });
-    let conditions: Vec<_> = conditions.chain(["1".to_owned()]).collect();
+    let (conditions, order) = match number(method).map(|field| quoted(&field.name)) {
+        None => (
+            conditions.chain(["1".to_owned()]).collect(),
+            "rowid".to_owned(),
+        ),
+        Some(number) => {
+            let number = format!("CAST({number} AS INTEGER)");
+            let bounds = format!("{number} > :after AND {number} <= :until");
+            (conditions.chain([bounds]).collect::<Vec<_>>(), number)
+        }
+    };
     let sql = format!(
-        "SELECT {} FROM \"{}\" WHERE {} ORDER BY rowid",
+        "SELECT {} FROM \"{}\" WHERE {} ORDER BY {order}",
         selected.collect::<Vec<_>>().join(", "),
         method.name,
         conditions.join(" AND ")
     );
+    method.changes = number(method).map(|field| {
+        let (number, table) = (quoted(&field.name), &method.name);
+        ChangeTable {
+            table: format!("(SELECT CAST({number} AS INTEGER) AS {number} FROM \"{table}\")"),
+            number: field.name.clone(),
+            watched: None,
+        }
+    });
     method
         .request
         .iter_mut()
@@ -148,17 +169,21 @@ fn mock(method: &mut Method) -> Result<(), NoFixture> {
     method.filter_values.clear();
     method.write = None;
     method.sample = None;
-    let fields: Vec<_> = method
-        .request
-        .iter()
-        .map(RequestField::in_statement)
-        .collect();
+    let fields = method.request.iter().chain(&method.bounds);
+    let fields: Vec<_> = fields.map(RequestField::in_statement).collect();
     let parsed = Statement::parse(&sql, &fields, Engine::Sqlite);
     method.statement = parsed.map_err(|fault| NoFixture::Statement {
         method: method.name.clone(),
         fault,
     })?;
     Ok(())
+}
+
+/// The reply field with the number of a change, if these are its replies.
+fn number(method: &Method) -> Option<&ReplyField> {
+    let table = method.changes.as_ref()?;
+    let mut fields = method.reply.iter();
+    fields.find(|field| is_number(field, &table.number))
 }
 
 fn as_callers_see_it(field: &mut ReplyField) {

@@ -41,6 +41,10 @@ pub enum Refusal {
     RowLimit(u64),
     /// One reply message is larger than it may be.
     ReplyTooLarge(usize),
+    /// There is no change at the position from which the stream is to go on.
+    PositionUnknown,
+    /// The SQL text of a method of changes does not answer them in their order.
+    Order,
     /// As many calls as are admitted are running.
     Busy(usize),
     /// No grant is for this consumer and purpose.
@@ -173,6 +177,8 @@ impl Refusal {
             Self::SeveralRecords { .. } => (Code::FailedPrecondition, "SEVERAL_RECORDS"),
             Self::RowLimit(_) => (Code::ResourceExhausted, "ROW_LIMIT"),
             Self::ReplyTooLarge(_) => (Code::ResourceExhausted, "REPLY_TOO_LARGE"),
+            Self::PositionUnknown => (Code::OutOfRange, "POSITION_UNKNOWN"),
+            Self::Order => (Code::Internal, "CHANGES_OUT_OF_ORDER"),
             Self::Busy(_) => (Code::ResourceExhausted, "TOO_MANY_CALLS"),
             Self::NotGranted => (Code::PermissionDenied, "NOT_GRANTED"),
             Self::TooOften => (Code::ResourceExhausted, "TOO_OFTEN"),
@@ -223,6 +229,15 @@ impl Refusal {
             ),
             Self::ReplyTooLarge(limit) => {
                 format!("a record is larger than {limit} bytes, the most of one message")
+            }
+            Self::PositionUnknown => {
+                "the register keeps no change at this position any more, so that changes may be missing behind it; read the \
+                 register anew, and then its changes from the beginning"
+                    .to_owned()
+            }
+            Self::Order => {
+                "the register does not tell its changes in their order; its operator must correct the configuration"
+                    .to_owned()
             }
             Self::Busy(limit) => {
                 format!("{limit} calls are running, the most at once; try again shortly")

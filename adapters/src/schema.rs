@@ -17,6 +17,11 @@ message PartialDate {
 }
 ";
 
+const POSITION_FIELD: &str = "
+  // Where to go on, as `after` of the next call; a message without records only says this.
+  string position = 2;
+";
+
 /// The published form of a service.
 #[derive(Debug, Clone)]
 pub struct Schema {
@@ -151,7 +156,7 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
         comment(&mut text, "  ", &answer_in_words(method));
         let stream = match method.kind {
             MethodKind::Unary => "",
-            MethodKind::ServerStreaming | MethodKind::Batches => "stream ",
+            MethodKind::ServerStreaming | MethodKind::Batches | MethodKind::Changes => "stream ",
         };
         text.push_str(&format!(
             "  rpc {}({}) returns ({stream}{});\n",
@@ -165,17 +170,19 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
         let (request, reply) = lock.messages(&method.name).ok_or_else(|| SchemaError {
             fault: format!("the lock does not know the method {}", method.name),
         })?;
-        let request_fields = method.request.iter().map(|field| {
-            let mut doc = with_format(&field.doc, field.field_type);
-            if field.required {
-                doc.push_str("\nRequired: a call without it is refused.");
-            }
-            if method.subject.as_deref() == Some(&field.name) {
-                doc.push_str("\nIdentifies the person whose record is read.\n");
-                doc.push_str(SUBJECT_MARK);
-            }
-            (field.name.as_str(), field.field_type, doc)
-        });
+        let request_fields = method
+            .request_fields()
+            .map(|(name, field_type, required, doc)| {
+                let mut doc = with_format(doc, field_type);
+                if required {
+                    doc.push_str("\nRequired: a call without it is refused.");
+                }
+                if method.subject.as_deref() == Some(name) {
+                    doc.push_str("\nIdentifies the person whose record is read.\n");
+                    doc.push_str(SUBJECT_MARK);
+                }
+                (name, field_type, doc)
+            });
         let reply_fields = method
             .reply_fields()
             .map(|(name, field_type, doc)| (name, field_type, with_format(doc, field_type)));
@@ -186,13 +193,16 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
             request_fields,
         )?;
         message(&mut text, &method.record_message(), reply, reply_fields)?;
-        if method.kind == MethodKind::Batches {
-            text.push_str(&format!(
-                "\nmessage {} {{\n  // In the order of the register.\n  repeated {} {RECORDS} = 1;\n}}\n",
-                method.reply_message(),
-                method.record_message()
-            ));
-        }
+        let position = match method.kind {
+            MethodKind::Batches => "",
+            MethodKind::Changes => POSITION_FIELD,
+            MethodKind::Unary | MethodKind::ServerStreaming => continue,
+        };
+        text.push_str(&format!(
+            "\nmessage {} {{\n  // In the order of the register.\n  repeated {} {RECORDS} = 1;\n{position}}}\n",
+            method.reply_message(),
+            method.record_message()
+        ));
     }
     let mut types = configuration.methods.iter().flat_map(Method::reply_fields);
     if types.any(|(_, field_type, _)| field_type == FieldType::PartialDate) {
@@ -210,6 +220,11 @@ fn answer_in_words(method: &Method) -> String {
         MethodKind::Batches => format!(
             "Answers messages of up to {} records each, {} records at most; RESOURCE_EXHAUSTED if more match.",
             method.rows_per_message, method.max_rows
+        ),
+        MethodKind::Changes => format!(
+            "Answers what has changed behind `after`, in messages of up to {} records each; a record is sent again \
+             when `after` is given again.",
+            method.rows_per_message
         ),
         MethodKind::ServerStreaming => format!(
             "Answers a message for each record, {} at most; RESOURCE_EXHAUSTED if more match.",

@@ -3,7 +3,6 @@
 use std::{slice, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -12,6 +11,7 @@ use tokio::{
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
+    changes::ServedChanges,
     column::ColumnRules,
     configuration::{Limits, Method, RequestField},
     database::{Database, Prepared},
@@ -44,6 +44,8 @@ pub(crate) struct ServedMethod {
     pub(crate) statement: Arc<Prepared>,
     /// What is written before the answer; none if the method only reads.
     pub(crate) write: Option<ServedWrite>,
+    /// Where its changes are found; none if it is of another kind.
+    pub(crate) changes: Option<ServedChanges>,
     pub(crate) limits: Limits,
     pub(crate) admission: Arc<Semaphore>,
 }
@@ -186,9 +188,7 @@ impl ServedMethod {
             let names = self.method.withheld.iter().cloned().map(Value::String);
             message.set_field(field, Value::List(names.collect()));
         }
-        if message.encoded_len() > self.limits.reply_bytes {
-            return Err(Refusal::ReplyTooLarge(self.limits.reply_bytes));
-        }
+        self.must_fit(&message)?;
         Ok(message)
     }
 }

@@ -26,6 +26,48 @@ pub(crate) struct Answer {
 /// The messages of an answer.
 pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<DynamicMessage, Status>> + Send>>;
 
+/// Records for one message, as many as it may have.
+pub(crate) struct Batch {
+    records: Vec<Value>,
+    bytes: usize,
+    most_records: usize,
+    most_bytes: usize,
+}
+
+impl Batch {
+    pub(crate) fn of(served: &ServedMethod) -> Self {
+        Self {
+            records: Vec::new(),
+            bytes: 0,
+            most_records: served.method.rows_per_message,
+            most_bytes: BATCH_BYTES.min(served.limits.reply_bytes),
+        }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.records.len() >= self.most_records
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Adds a record, or gives it back for the next message; the first one always has a place.
+    pub(crate) fn add(&mut self, record: DynamicMessage) -> Result<(), Box<DynamicMessage>> {
+        // With its tag and its length.
+        self.bytes += record.encoded_len() + 6;
+        if self.bytes > self.most_bytes && !self.records.is_empty() {
+            return Err(Box::new(record));
+        }
+        self.records.push(Value::Message(record));
+        Ok(())
+    }
+
+    pub(crate) fn into_value(self) -> Value {
+        Value::List(self.records)
+    }
+}
+
 impl ServedMethod {
     /// The first record is read before the answer begins, so that a refusal comes alone.
     pub(crate) async fn begin_stream(&self, request: &Request<Bytes>) -> Result<Answer, Refusal> {
@@ -53,33 +95,34 @@ impl ServedMethod {
             let record = self.next_record(answer, sent).await?;
             return Ok(record.map(|record| (record, 1)));
         };
-        let full = BATCH_BYTES.min(self.limits.reply_bytes);
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while records.len() < self.method.rows_per_message {
-            let Some(record) = self
-                .next_record(answer, sent + records.len() as u64)
-                .await?
-            else {
+        let mut records = Batch::of(self);
+        while !records.is_full() {
+            let sent = sent + records.count();
+            let Some(record) = self.next_record(answer, sent).await? else {
                 break;
             };
-            // With its tag and its length.
-            bytes += record.encoded_len() + 6;
-            if bytes > full && !records.is_empty() {
-                answer.first = Some(record);
+            if let Err(record) = records.add(record) {
+                answer.first = Some(*record);
                 break;
             }
-            records.push(Value::Message(record));
         }
-        let count = records.len() as u64;
+        let count = records.count();
         if count == 0 {
             return Ok(None);
         }
         let mut message = DynamicMessage::new(batch.clone());
-        message.set_field(field, Value::List(records));
-        if message.encoded_len() > self.limits.reply_bytes {
-            return Err(Refusal::ReplyTooLarge(self.limits.reply_bytes));
-        }
+        message.set_field(field, records.into_value());
+        self.must_fit(&message)?;
         Ok(Some((message, count)))
+    }
+
+    /// A message that is not too large.
+    pub(crate) fn must_fit(&self, message: &DynamicMessage) -> Result<(), Refusal> {
+        let limit = self.limits.reply_bytes;
+        match message.encoded_len() > limit {
+            true => Err(Refusal::ReplyTooLarge(limit)),
+            false => Ok(()),
+        }
     }
 
     async fn next_record(

@@ -122,6 +122,7 @@ pub(super) struct MethodTable {
     pub(super) steps: Vec<StepTable>,
     pub(super) idempotency_key: Option<Spanned<String>>,
     pub(super) natural_key: Option<Spanned<NaturalKeyTable>>,
+    pub(super) changes: Option<Spanned<ChangesTable>>,
     pub(super) subject: Option<Spanned<String>>,
     pub(super) text: Option<Spanned<TextTable>>,
     pub(super) when_none: Option<Spanned<WhenNone>>,
@@ -166,6 +167,15 @@ pub(super) enum Any {
 pub(super) struct NaturalKeyTable {
     pub(super) table: String,
     pub(super) columns: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangesTable {
+    pub(super) table: String,
+    pub(super) number: String,
+    pub(super) of: Option<String>,
+    pub(super) key: Option<OneOrMany>,
 }
 
 /// `"X"` or `["X", "Y"]`.

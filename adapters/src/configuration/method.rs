@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use super::{
     Granted, Method, MethodKind, Note, ReplyField, RequestField, WhenNone, Write,
+    changes::{bounds, change_table, is_number},
     fields::{reply_fields, request_fields, sample, text_form},
     file::{GrantTable, MethodTable, StepTable},
     findings::{Findings, is_type_name},
@@ -76,11 +77,20 @@ pub(super) fn method(
         counts.map(Vec::len).max().unwrap_or(1)
     };
     let fields = request.iter().map(RequestField::in_statement);
+    let changes = change_table(
+        findings,
+        &place,
+        start,
+        (table.kind, table.changes),
+        (&request, &reply),
+    );
+    let bounds = changes.as_ref().map(|_| bounds()).unwrap_or_default();
     let filter_fields = filters
         .iter()
         .enumerate()
         .map(|(position, filter)| grants::in_statement(filter, most_values(position)));
-    let fields: Vec<_> = fields.chain(filter_fields).collect();
+    let bound_fields = bounds.iter().map(RequestField::in_statement);
+    let fields: Vec<_> = fields.chain(filter_fields).chain(bound_fields).collect();
     let written = Written {
         start,
         kind: table.kind,
@@ -116,7 +126,7 @@ pub(super) fn method(
     let (default_rows, default_timeout) = match table.kind {
         MethodKind::Unary => (100, Duration::from_secs(5)),
         MethodKind::ServerStreaming => (10_000, Duration::from_secs(60)),
-        MethodKind::Batches => (1_000_000, Duration::from_secs(600)),
+        MethodKind::Batches | MethodKind::Changes => (1_000_000, Duration::from_secs(600)),
     };
     let when_none = match (table.kind, table.when_none) {
         (MethodKind::Unary, Some(written)) if *written.get_ref() == WhenNone::Empty => {
@@ -125,7 +135,12 @@ pub(super) fn method(
             WhenNone::NotFound
         }
         (MethodKind::Unary, _) => WhenNone::NotFound,
-        (MethodKind::ServerStreaming | MethodKind::Batches, written) => {
+        (MethodKind::Changes, Some(written)) => {
+            let fault = "a stream without changes is empty; remove when_none";
+            findings.add(written.span().start, &place, fault.to_owned());
+            WhenNone::Empty
+        }
+        (MethodKind::ServerStreaming | MethodKind::Batches | MethodKind::Changes, written) => {
             written.map_or(WhenNone::Empty, Spanned::into_inner)
         }
     };
@@ -136,10 +151,9 @@ pub(super) fn method(
         1..=1_000_000_000_000,
     ) as u64;
     if let Some(written) = &table.rows_per_message
-        && table.kind != MethodKind::Batches
+        && !matches!(table.kind, MethodKind::Batches | MethodKind::Changes)
     {
-        let fault =
-            "only a method of kind \"batches\" has many rows in a message; remove rows_per_message";
+        let fault = "only a method of kind \"batches\" or \"changes\" has many rows in a message; remove rows_per_message";
         findings.add(written.span().start, &place, fault.to_owned());
     }
     let rows_per_message = findings.number(
@@ -172,6 +186,7 @@ pub(super) fn method(
         doc,
         statement,
         write,
+        changes,
         subject,
         when_none,
         max_rows,
@@ -180,6 +195,7 @@ pub(super) fn method(
         request: request.clone(),
         filters: filters.clone(),
         filter_values: Vec::new(),
+        bounds: bounds.clone(),
         reply,
         withheld: Vec::new(),
         granted: Vec::new(),
@@ -207,6 +223,15 @@ fn under_grant(
     let (reply, withheld) = grants::fields(&whole.reply, table);
     let selects_withheld = !withheld.is_empty() && !texts.has_columns();
     grants::check(findings, &whole.name, table, &reply, selects_withheld);
+    let number = whole.changes.as_ref().map(|changes| &changes.number);
+    if number.is_some_and(|number| !reply.iter().any(|field| is_number(field, number))) {
+        let place = format!("grant {}", table.name.get_ref());
+        let fault = format!(
+            "it leaves callers of {} no number of the change; add its field",
+            whole.name
+        );
+        findings.add(table.name.span().start, &place, fault);
+    }
     let most = whole.max_rows.max(1);
     let place = format!("grant {}, max_rows", table.name.get_ref());
     let max_rows = findings.number(&place, table.max_rows.clone(), most, 1..=most) as u64;

@@ -104,9 +104,11 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
         source: Source::Csv { .. },
         ..
     }) = &database
-        && methods.iter().any(|method| method.write.is_some())
+        && methods
+            .iter()
+            .any(|method| method.write.is_some() || method.changes.is_some())
     {
-        let fault = "CSV files are only read; remove the methods that write";
+        let fault = "CSV files are only read, and keep no changes; remove the methods that write or are of kind \"changes\"";
         findings.add(start_of_database, "[database]", fault.to_owned());
     }
     // A method with a fault of its own is not there, and what names it is not wrong for that.

@@ -111,6 +111,14 @@ pub(super) trait Driver: fmt::Debug + Send + Sync + 'static {
         columns: &[String],
     ) -> impl Future<Output = Result<bool, DatabaseError>> + Send;
 
+    /// Why numbers of a column do not rise in the order in which rows are inserted; none if they do.
+    fn fault_of_numbers(
+        &self,
+        session: &mut Self::Session,
+        table: &str,
+        column: &str,
+    ) -> impl Future<Output = Result<Option<String>, DatabaseError>> + Send;
+
     /// Stops what a connection still runs; gives it back if it can be used again.
     fn stop(&self, session: Self::Session) -> impl Future<Output = Option<Self::Session>> + Send;
 }

@@ -162,6 +162,15 @@ impl Driver for PostgresqlDriver {
         catalogue::is_unique(session, table, columns).await
     }
 
+    async fn fault_of_numbers(
+        &self,
+        session: &mut Session,
+        table: &str,
+        column: &str,
+    ) -> Result<Option<String>, DatabaseError> {
+        catalogue::fault_of_numbers(session, table, column).await
+    }
+
     async fn prepare(
         &self,
         session: &mut Session,

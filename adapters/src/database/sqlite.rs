@@ -310,6 +310,31 @@ impl Driver for SqliteDriver {
         Ok(found.into_iter().map(TableColumn::of_row).collect())
     }
 
+    async fn fault_of_numbers(
+        &self,
+        session: &mut Session,
+        table: &str,
+        column: &str,
+    ) -> Result<Option<String>, DatabaseError> {
+        // Fixtures are numbered by hand, and nobody changes them meanwhile.
+        if let Origin::Csv(_) = self.file {
+            return Ok(None);
+        }
+        // Without AUTOINCREMENT the number of a last row that was deleted is given again.
+        let asked = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk AND lower(name) = lower(?2) \
+                        AND lower(type) = 'integer') \
+                     AND EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower(?1) \
+                        AND upper(sql) LIKE '%AUTOINCREMENT%')";
+        let rise: bool = sqlx::query_scalar(asked)
+            .bind(table)
+            .bind(column)
+            .fetch_one(&mut session.connection)
+            .await
+            .map_err(classify)?;
+        let fault = || format!("{table}.{column} is no INTEGER PRIMARY KEY AUTOINCREMENT");
+        Ok((!rise).then(fault))
+    }
+
     async fn is_unique(
         &self,
         session: &mut Session,

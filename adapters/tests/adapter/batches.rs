@@ -147,7 +147,9 @@ async fn records_in_batches_are_another_message_for_callers() {
     .unwrap();
     let said = text(&place.run("proto", &[]).stderr);
     assert!(
-        said.contains("only a method of kind \"batches\" has many rows in a message"),
+        said.contains(
+            "only a method of kind \"batches\" or \"changes\" has many rows in a message"
+        ),
         "{said}"
     );
 }

@@ -11,8 +11,9 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStderr},
+    io::{AsyncBufReadExt, BufReader},
+    process::Child,
+    sync::mpsc,
 };
 use tonic::{
     Request, Status, Streaming,
@@ -37,7 +38,7 @@ pub struct Place {
 pub struct RunningAdapter {
     pub place: Place,
     child: Child,
-    log: Lines<BufReader<ChildStderr>>,
+    log: mpsc::UnboundedReceiver<String>,
     pub address: String,
     monitoring: String,
     pool: DescriptorPool,
@@ -117,7 +118,14 @@ impl Place {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (written, log) = mpsc::unbounded_channel();
+        // All the time: a program whose log nobody reads stands still at last.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = written.send(line);
+            }
+        });
         let mut adapter = RunningAdapter {
             place: self,
             child,
@@ -151,9 +159,9 @@ impl RunningAdapter {
     pub async fn log_line(&mut self, words: &[&str]) -> String {
         let mut seen = Vec::new();
         loop {
-            match tokio::time::timeout(HANGS, self.log.next_line()).await {
-                Ok(Ok(Some(line))) if words.iter().all(|word| line.contains(word)) => return line,
-                Ok(Ok(Some(line))) => seen.push(line),
+            match tokio::time::timeout(HANGS, self.log.recv()).await {
+                Ok(Some(line)) if words.iter().all(|word| line.contains(word)) => return line,
+                Ok(Some(line)) => seen.push(line),
                 _ => panic!("no line with {words:?} in\n{}", seen.join("\n")),
             }
         }

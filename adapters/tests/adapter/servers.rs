@@ -15,9 +15,10 @@ use adapters::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection, MySqlConnection, PgConnection,
+    AssertSqlSafe, Connection, MySqlConnection, PgConnection, SqliteConnection,
     mysql::{MySqlConnectOptions, MySqlSslMode},
     postgres::PgConnectOptions,
+    sqlite::SqliteConnectOptions,
 };
 use tokio::time::Instant;
 
@@ -150,6 +151,82 @@ impl MariaDb {
             .database(database);
         MySqlConnection::connect_with(&options).await.unwrap()
     }
+}
+
+/// A database of one of the engines, and what its owner does and sees: the legacy program beside the adapter.
+pub enum Register {
+    Sqlite(tempfile::TempDir),
+    Postgresql(Postgresql),
+    MariaDb(MariaDb),
+}
+
+impl Register {
+    /// Made by this SQL.
+    pub async fn sqlite(sql: &str) -> Self {
+        let register = Self::Sqlite(tempfile::tempdir().unwrap());
+        register.run(sql).await;
+        register
+    }
+
+    pub const fn engine(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgresql(_) => "PostgreSQL",
+            Self::MariaDb(_) => "MariaDB",
+        }
+    }
+
+    /// The table of a configuration over it.
+    pub fn table(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite = {:?}", folder.path().join("register.db")),
+            Self::Postgresql(own) => own.table(),
+            Self::MariaDb(own) => own.table(),
+        }
+    }
+
+    pub async fn run(&self, sql: &str) {
+        match self {
+            Self::Sqlite(folder) => {
+                let mut connection = sqlite(folder).await;
+                let sql = AssertSqlSafe(sql.to_owned());
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Self::Postgresql(own) => own.run(sql).await,
+            Self::MariaDb(own) => own.run(sql).await,
+        }
+    }
+
+    /// What a statement answers: one number.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self {
+            Self::Sqlite(folder) => {
+                sqlx::query_scalar(sql)
+                    .fetch_one(&mut sqlite(folder).await)
+                    .await
+            }
+            Self::Postgresql(own) => {
+                sqlx::query_scalar(sql)
+                    .fetch_one(&mut own.owner().await)
+                    .await
+            }
+            Self::MariaDb(own) => {
+                sqlx::query_scalar(sql)
+                    .fetch_one(&mut own.owner().await)
+                    .await
+            }
+        }
+        .unwrap()
+    }
+}
+
+async fn sqlite(folder: &tempfile::TempDir) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join("register.db"))
+        .create_if_missing(true);
+    SqliteConnection::connect_with(&options).await.unwrap()
 }
 
 async fn execute_postgresql(mut connection: PgConnection, sql: &str) {

@@ -55,6 +55,43 @@ pub(super) async fn character_set(
     })
 }
 
+/// Why numbers of a column do not rise in the order in which rows are inserted; none if they do.
+pub(super) async fn fault_of_numbers(
+    session: &mut Session,
+    table: &str,
+    column: &str,
+) -> Result<Option<String>, DatabaseError> {
+    let asked = "SELECT CAST(EXTRA AS BINARY) = 'auto_increment', CAST(ENGINE AS BINARY) = 'InnoDB', \
+                 EXISTS (SELECT 1 FROM information_schema.global_variables \
+                    WHERE variable_name = 'WSREP_ON' AND variable_value = 'ON') \
+                 FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
+                 WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name = ?";
+    let (schema, name) = match table.split_once('.') {
+        Some((schema, name)) => (Some(schema), name),
+        None => (None, table),
+    };
+    let found: Option<(bool, bool, bool)> = sqlx::query_as(asked)
+        .bind(schema)
+        .bind(name)
+        .bind(column)
+        .fetch_optional(&mut session.connection)
+        .await
+        .map_err(classify)?;
+    Ok(match found {
+        Some((true, true, false)) => None,
+        Some((true, true, true)) => Some(
+            "the server is one of a Galera cluster, each of which gives numbers of its own; changes cannot be told in \
+             their order there"
+                .to_owned(),
+        ),
+        Some((true, false, _)) => Some(format!(
+            "the table {table} is not in InnoDB, so that a change is seen before it is done; let its owner change it \
+             (ENGINE = InnoDB)"
+        )),
+        _ => Some(format!("{table}.{column} is no AUTO_INCREMENT column")),
+    })
+}
+
 /// Character sets of two or four bytes a letter.
 const WIDE: [&[u8]; 4] = [b"ucs2", b"utf16", b"utf16le", b"utf32"];
 

@@ -42,6 +42,36 @@ pub(super) async fn is_unique(
     Ok(covers(found, columns))
 }
 
+/// Why numbers of a column do not rise in the order in which rows are inserted; none if they do.
+pub(super) async fn fault_of_numbers(
+    session: &mut Session,
+    table: &str,
+    column: &str,
+) -> Result<Option<String>, DatabaseError> {
+    // A sequence with a cache gives each session a block of numbers, which it uses later.
+    let asked = "SELECT seqcache = 1 AND seqincrement > 0 AND NOT seqcycle FROM pg_attribute \
+                 JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum \
+                    AND classid = 'pg_class'::regclass AND deptype IN ('a', 'i') \
+                 JOIN pg_sequence ON seqrelid = objid \
+                 WHERE attrelid = to_regclass($1) AND attname = lower($2)";
+    let rise: Option<bool> = sqlx::query_scalar(asked)
+        .bind(table)
+        .bind(column)
+        .fetch_optional(&mut session.connection)
+        .await
+        .map_err(classify)?;
+    Ok(match rise {
+        Some(true) => None,
+        Some(false) => Some(format!(
+            "the sequence of {table}.{column} has a cache or does not rise, so that numbers are given in another order \
+             than they are asked for; let its owner change it (CACHE 1, NO CYCLE)"
+        )),
+        None => Some(format!(
+            "{table}.{column} is no column of the kind GENERATED ALWAYS AS IDENTITY"
+        )),
+    })
+}
+
 /// Columns of a statement in which different letters are the same, by a collation or by the type citext.
 pub(super) async fn confused_letters(
     session: &mut Session,

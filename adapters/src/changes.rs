@@ -1,0 +1,217 @@
+//! A stream of what has changed: from where the caller was, in order, each change once, and on as they come.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep},
+};
+use tonic::Request;
+
+use crate::{
+    call_record::CallRecord,
+    change_table::Numbers,
+    configuration::{AFTER, FOLLOW},
+    database::Rows,
+    field_type::Cell,
+    refusal::Refusal,
+    served_method::ServedMethod,
+    streaming::{Batch, Messages},
+};
+
+/// How often a stream that waits looks for more.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What a method of this kind has besides.
+#[derive(Debug)]
+pub(crate) struct ServedChanges {
+    pub(crate) numbers: Numbers,
+    /// Where a row has its number.
+    pub(crate) column: usize,
+    /// The message, and its fields.
+    pub(crate) message: MessageDescriptor,
+    pub(crate) records: FieldDescriptor,
+    pub(crate) position: FieldDescriptor,
+}
+
+/// A stream that has begun.
+pub(crate) struct Feed {
+    served: Arc<ServedMethod>,
+    /// What the caller has asked for, and the grant's filters.
+    values: Vec<Cell>,
+    follows: bool,
+    deadline: Instant,
+    /// The number of the last change that was sent, or that the caller had before.
+    sent: i64,
+    /// The number up to which all was read.
+    read: i64,
+    /// What is read now, and up to which number.
+    reading: Option<(Rows, i64)>,
+    /// A record that has no place in the message before, and its number.
+    next: Option<(i64, DynamicMessage)>,
+    records: u64,
+    _admission: OwnedSemaphorePermit,
+}
+
+impl ServedMethod {
+    /// The stream behind the point that the request names.
+    pub(crate) fn begin_changes(
+        self: &Arc<Self>,
+        request: &Request<Bytes>,
+    ) -> Result<Feed, Refusal> {
+        let deadline = self.deadline(request.metadata());
+        let admission = self.admit()?;
+        let values = self.parameters(request.get_ref())?;
+        let message = DynamicMessage::decode(self.request.clone(), request.get_ref().clone())
+            .map_err(|_undecodable| Refusal::Unreadable)?;
+        let field = |name| message.get_field_by_name(name);
+        let after = field(AFTER);
+        let after = match after.as_deref().and_then(Value::as_str).unwrap_or_default() {
+            "" => 0,
+            written => position(written).ok_or_else(|| Refusal::Invalid {
+                field: AFTER.to_owned(),
+                expected: "the position of a message that was received, as it stands there",
+            })?,
+        };
+        Ok(Feed {
+            served: Arc::clone(self),
+            values,
+            follows: field(FOLLOW).as_deref().and_then(Value::as_bool) == Some(true),
+            deadline,
+            sent: after,
+            read: after,
+            reading: None,
+            next: None,
+            records: 0,
+            _admission: admission,
+        })
+    }
+}
+
+impl Feed {
+    /// The messages to the end; the record of the call is closed with the last one.
+    pub(crate) fn into_messages(self, record: CallRecord) -> Messages {
+        let messages = stream::unfold(Some((self, record)), |state| async move {
+            let (mut feed, mut record) = state?;
+            match feed.message().await {
+                Ok(Some((message, records))) => {
+                    record.add_rows(records);
+                    Some((Ok(message), Some((feed, record))))
+                }
+                Ok(None) => {
+                    record.answered();
+                    None
+                }
+                Err(refusal) => Some((Err(record.refused(&refusal)), None)),
+            }
+        });
+        messages.boxed()
+    }
+
+    /// The next message and how many records it has.
+    async fn message(&mut self) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
+        loop {
+            let mut batch = Batch::of(&self.served);
+            while !batch.is_full() && self.records + batch.count() < self.served.method.max_rows {
+                let Some((number, record)) = self.record().await? else {
+                    break;
+                };
+                match batch.add(record) {
+                    Ok(()) => self.sent = number,
+                    Err(record) => {
+                        self.next = Some((number, *record));
+                        break;
+                    }
+                }
+            }
+            let records = batch.count();
+            if records > 0 {
+                self.records += records;
+                return self
+                    .with_position(batch)
+                    .map(|message| Some((message, records)));
+            }
+            if !self.waits_for_more().await? {
+                break;
+            }
+        }
+        // What is not for this caller need not be looked through again.
+        if self.read > self.sent {
+            self.sent = self.read;
+            let message = self.with_position(Batch::of(&self.served))?;
+            return Ok(Some((message, 0)));
+        }
+        Ok(None)
+    }
+
+    /// Whether there is, or may be, something to read.
+    async fn waits_for_more(&mut self) -> Result<bool, Refusal> {
+        if self.records >= self.served.method.max_rows {
+            return Ok(false);
+        }
+        let until = self
+            .changes()?
+            .numbers
+            .settled(self.read, self.deadline)
+            .await?;
+        if until > self.read {
+            let bounds = [self.read, until].map(Cell::Integer);
+            let values = [self.values.as_slice(), &bounds].concat();
+            let (database, statement) = (&self.served.database, &self.served.statement);
+            let rows = database.query(statement, values, self.deadline, ());
+            self.reading = Some((rows, until));
+            return Ok(true);
+        }
+        let may_wait = self.follows && Instant::now() + POLL < self.deadline;
+        if may_wait {
+            sleep(POLL).await;
+        }
+        Ok(may_wait)
+    }
+
+    /// The next record of what is read now.
+    async fn record(&mut self) -> Result<Option<(i64, DynamicMessage)>, Refusal> {
+        if let Some(next) = self.next.take() {
+            return Ok(Some(next));
+        }
+        let Some((rows, until)) = &mut self.reading else {
+            return Ok(None);
+        };
+        let until = *until;
+        let Some(row) = rows.next().await? else {
+            (self.read, self.reading) = (until, None);
+            return Ok(None);
+        };
+        let number = match row.get(self.changes()?.column) {
+            Some(Cell::Integer(number)) if (self.read + 1..=until).contains(number) => *number,
+            _ => return Err(Refusal::Order),
+        };
+        self.read = number;
+        let record = self.served.reply(row, self.records + 1)?;
+        Ok(Some((number, record)))
+    }
+
+    fn with_position(&self, batch: Batch) -> Result<DynamicMessage, Refusal> {
+        let changes = self.changes()?;
+        let mut message = DynamicMessage::new(changes.message.clone());
+        if batch.count() > 0 {
+            message.set_field(&changes.records, batch.into_value());
+        }
+        message.set_field(&changes.position, Value::String(self.sent.to_string()));
+        self.served.must_fit(&message)?;
+        Ok(message)
+    }
+
+    fn changes(&self) -> Result<&ServedChanges, Refusal> {
+        self.served.changes.as_ref().ok_or(Refusal::Stopped)
+    }
+}
+
+/// A number as it was written here: in no other way.
+fn position(written: &str) -> Option<i64> {
+    let number: i64 = written.parse().ok()?;
+    (number > 0 && number.to_string() == written).then_some(number)
+}
