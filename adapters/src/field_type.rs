@@ -24,6 +24,14 @@ pub enum Cell {
 }
 
 impl Cell {
+    /// How many bytes it holds elsewhere.
+    pub const fn size(&self) -> usize {
+        match self {
+            Self::Null | Self::Integer(_) | Self::Real(_) => 0,
+            Self::Decimal(bytes) | Self::Text(bytes) | Self::Blob(bytes) => bytes.len(),
+        }
+    }
+
     /// The engine's name for what the value is; it says nothing about the value itself.
     pub fn storage(&self) -> &'static str {
         match self {

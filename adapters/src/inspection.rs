@@ -7,6 +7,7 @@ use crate::{
     configuration::{ChangeTable, Configuration, Method, Once, Write},
     database::{Database, DatabaseError, Prepared},
     error::Error,
+    field_type::Cell,
     key_table::{self, KeyTable},
     statement::{Purpose, Statement},
     writing::{ServedOnce, ServedStep, ServedWrite},
@@ -273,6 +274,15 @@ fn misfits(method: &Method, statement: &Prepared) -> Vec<String> {
     for (field, width) in fields.zip(&method.statement.widths) {
         faults.extend(statement.misfit(first, field));
         first += width.count();
+    }
+    // No caller sets these, and so no caller can be told.
+    let bounds = method.bounds.len();
+    let own = method.statement.value_count() - method.filter_values.len() - bounds;
+    let values = [vec![Cell::Null; own], method.filter_values.clone()].concat();
+    if let Some((_value, expected)) = statement.unbindable(&values) {
+        faults.push(format!(
+            "a grant gives a filter a value that the database cannot compare; it must be {expected}"
+        ));
     }
     faults
 }

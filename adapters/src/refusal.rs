@@ -17,6 +17,8 @@ pub const DOMAIN: &str = "lienthong.adapter";
 pub enum Refusal {
     /// The bytes are not the request message.
     Unreadable,
+    /// The name of the consumer, as the security server passes it on, is none.
+    Caller,
     /// The request has a field that this `.proto` does not have.
     UnknownField(u32),
     /// A required request field is absent, or a text without content.
@@ -170,6 +172,7 @@ impl Refusal {
     fn terms(&self) -> (Code, &'static str) {
         match self {
             Self::Unreadable => (Code::InvalidArgument, "REQUEST_UNREADABLE"),
+            Self::Caller => (Code::InvalidArgument, "CALLER_UNREADABLE"),
             Self::UnknownField(_) => (Code::InvalidArgument, "FIELD_UNKNOWN"),
             Self::Missing(_) => (Code::InvalidArgument, "FIELD_MISSING"),
             Self::Invalid { .. } => (Code::InvalidArgument, "FIELD_INVALID"),
@@ -204,6 +207,9 @@ impl Refusal {
         match self {
             Self::Unreadable => "the request is not the message that the .proto of this service \
                                  describes; build the client from the published .proto"
+                .to_owned(),
+            Self::Caller => "x-road-client is no name of a consumer of at most 400 bytes of ASCII; calls come through a \
+                             security server, which sets it"
                 .to_owned(),
             Self::UnknownField(number) => format!(
                 "the request has a field {number} that this service does not know, and would be \

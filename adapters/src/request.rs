@@ -95,12 +95,10 @@ impl ServedMethod {
         }
         let consumer = match request.metadata().get("x-road-client") {
             None => "",
-            Some(consumer) => consumer
-                .to_str()
-                .map_err(|_not_ascii| Refusal::Unreadable)?,
+            Some(consumer) => consumer.to_str().map_err(|_not_ascii| Refusal::Caller)?,
         };
         if consumer.len() > LONGEST_CONSUMER {
-            return Err(Refusal::Unreadable);
+            return Err(Refusal::Caller);
         }
         // Encoded again, in the order of the fields: clients may write them in another. What was answered under one grant is
         // not for another.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream::BoxStream};
 use sqlx::Either;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 
 use super::{
     DatabaseError, Prepared,
@@ -12,8 +15,11 @@ use super::{
 };
 use crate::field_type::Cell;
 
-/// Rows that wait between the database and the caller; few, since a row may be large.
+/// Rows that wait between the database and the caller; fewer if they are large.
 pub(super) const ROWS_AHEAD: usize = 16;
+
+/// What the large ones among them may take together; one alone is always let through.
+const BYTES_AHEAD: usize = 1024 * 1024;
 
 /// The rows of a running statement. Dropping it stops the statement.
 #[derive(Debug)]
@@ -27,11 +33,14 @@ pub struct Rows {
 pub(super) struct Outlet {
     sender: mpsc::Sender<Item>,
     begun: bool,
+    /// The bytes that large rows may still take.
+    room: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
 enum Item {
-    Row(Vec<Cell>),
+    /// With the room that it takes, if it is large.
+    Row(Vec<Cell>, Option<OwnedSemaphorePermit>),
     End,
     Failed(DatabaseError),
 }
@@ -43,7 +52,7 @@ impl Rows {
             return Ok(None);
         }
         match self.receiver.recv().await {
-            Some(Item::Row(row)) => Ok(Some(row)),
+            Some(Item::Row(row, _room)) => Ok(Some(row)),
             Some(Item::End) => {
                 self.ended = true;
                 Ok(None)
@@ -65,11 +74,7 @@ impl Rows {
         deadline: Instant,
         admission: impl Send + 'static,
     ) -> Self {
-        let (sender, receiver) = mpsc::channel(ROWS_AHEAD);
-        let mut outlet = Outlet {
-            sender,
-            begun: false,
-        };
+        let (mut outlet, rows) = Outlet::new();
         tokio::spawn(async move {
             let (ending, unfinished) = pool.read(&statement, &values, deadline, &mut outlet).await;
             let last_word = match ending {
@@ -92,14 +97,42 @@ impl Rows {
             };
             tokio::join!(say, stop);
         });
-        Self {
-            receiver,
-            ended: false,
-        }
+        rows
     }
 }
 
 impl Outlet {
+    /// With the rows that are put there.
+    fn new() -> (Self, Rows) {
+        let (sender, receiver) = mpsc::channel(ROWS_AHEAD);
+        let outlet = Self {
+            sender,
+            begun: false,
+            room: Arc::new(Semaphore::new(BYTES_AHEAD)),
+        };
+        let rows = Rows {
+            receiver,
+            ended: false,
+        };
+        (outlet, rows)
+    }
+
+    /// Hands over a row, as soon as there is room for it.
+    async fn put(&mut self, row: Vec<Cell>) -> Result<(), DatabaseError> {
+        self.begun = true;
+        let bytes = row.iter().map(Cell::size).sum::<usize>();
+        let room = match u32::try_from(bytes.min(BYTES_AHEAD)) {
+            // So many of these take no more than that anyway.
+            Ok(bytes) if bytes as usize > BYTES_AHEAD / ROWS_AHEAD => {
+                let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+                Some(room.map_err(|_closed| DatabaseError::of_driver())?)
+            }
+            _ => None,
+        };
+        let sent = self.sender.send(Item::Row(row, room)).await;
+        sent.map_err(|_closed| DatabaseError::of_driver())
+    }
+
     /// Whether a row has been given to the caller.
     pub(super) const fn has_begun(&self) -> bool {
         self.begun
@@ -121,9 +154,7 @@ impl Outlet {
         while let Some(item) = rows.next().await {
             match item.map_err(&classify)? {
                 Either::Right(row) => {
-                    self.begun = true;
-                    let sent = self.sender.send(Item::Row(cells(&row)?)).await;
-                    sent.map_err(|_closed| DatabaseError::of_driver())?;
+                    self.put(cells(&row)?).await?;
                 }
                 // The engine's own word that the statement is done: without it, rows may be missing.
                 Either::Left(_done) => return drain(rows, classify).await,
@@ -142,4 +173,58 @@ async fn drain<R, S>(
         item.map_err(&classify)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+    };
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn row(bytes: usize) -> Vec<Cell> {
+        vec![Cell::Integer(1), Cell::Blob(Bytes::from(vec![0; bytes]))]
+    }
+
+    #[tokio::test]
+    async fn large_rows_wait_until_there_is_room_for_them() {
+        let (mut outlet, mut rows) = Outlet::new();
+        // However large, one alone is let through.
+        outlet.put(row(50 * BYTES_AHEAD)).await.unwrap();
+        // Small ones go on behind it.
+        outlet.put(row(1)).await.unwrap();
+        {
+            let mut second = pin!(outlet.put(row(BYTES_AHEAD / 2)));
+            assert!(poll(second.as_mut()).is_pending());
+            assert_eq!(rows.next().await.unwrap(), Some(row(50 * BYTES_AHEAD)));
+            assert!(matches!(poll(second.as_mut()), Poll::Ready(Ok(()))));
+        }
+        outlet.put(row(BYTES_AHEAD / 2)).await.unwrap();
+        let mut third = pin!(outlet.put(row(BYTES_AHEAD / 2)));
+        assert!(poll(third.as_mut()).is_pending());
+        assert_eq!(rows.next().await.unwrap(), Some(row(1)));
+        assert!(poll(third.as_mut()).is_pending());
+        assert_eq!(rows.next().await.unwrap(), Some(row(BYTES_AHEAD / 2)));
+        assert!(matches!(poll(third.as_mut()), Poll::Ready(Ok(()))));
+    }
+
+    #[tokio::test]
+    async fn no_more_than_some_small_rows_are_ahead() {
+        let (mut outlet, mut rows) = Outlet::new();
+        for _ in 0..ROWS_AHEAD {
+            outlet.put(row(1)).await.unwrap();
+        }
+        let mut one_more = pin!(outlet.put(row(1)));
+        assert!(poll(one_more.as_mut()).is_pending());
+        assert_eq!(rows.next().await.unwrap(), Some(row(1)));
+        assert!(poll(one_more.as_mut()).is_ready());
+    }
 }

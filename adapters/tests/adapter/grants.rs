@@ -398,6 +398,27 @@ async fn grants_that_would_leak_or_leave_nothing_are_refused() {
 
 /// MariaDB's collations take "hn" and "HÑ" for "HN": a filter with one value is no less exact than one with several.
 #[tokio::test]
+async fn a_filter_that_the_database_cannot_compare_is_no_fault_of_callers() {
+    let database = Postgresql::new("UTF8", SQL).await;
+    let with = CONFIGURATION.replace("DATABASE", &database.table());
+    let place = Place::without_database(&replace(
+        &with,
+        "commune = [24, 25, 26]",
+        "commune = 9999999999",
+    ));
+    assert!(place.run("proto", &[]).status.success());
+    for command in ["check", "serve"] {
+        let refused = place.run(command, &[]);
+        let said = text(&refused.stdout) + &text(&refused.stderr);
+        assert!(!refused.status.success());
+        assert!(
+            said.contains("cannot compare; it must be a whole number of 32 bits"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_text_filter_leaves_the_rows_with_these_bytes() {
     let sql = "CREATE TABLE person (so VARCHAR(12), unit VARCHAR(10), active CHAR(1));
         INSERT INTO person VALUES ('1', 'HN', 'Y'), ('2', 'hn', 'y'), ('3', 'HÑ', 'Y'), ('4', 'HN ', 'N');";
