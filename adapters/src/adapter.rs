@@ -20,7 +20,7 @@ use crate::{
     method_service::MethodService,
     reloading::{Current, Unchanged},
     schema::Schema,
-    served_method::{Parameter, ReplyColumn, ServedMethod},
+    served_method::{Folded, Parameter, ReplyColumn, ServedMethod},
 };
 
 /// A service over a database, ready to be bound to its address.
@@ -202,6 +202,14 @@ fn served_method(
                 width: *width,
             })
         });
+    let folded = method.folded.iter().filter_map(|field| {
+        Some(Folded {
+            descriptor: request.get_field_by_name(&field.name)?,
+            required: field.required,
+            reply: reply.get_field_by_name(&field.reply)?,
+            ignoring: field.ignoring,
+        })
+    });
     let columns = method
         .reply
         .iter()
@@ -217,6 +225,7 @@ fn served_method(
     Ok(ServedMethod {
         parameters: parameters.collect(),
         columns: columns.collect(),
+        folded: folded.collect(),
         undecodable: reply.get_field_by_name(Note::Undecodable.field()),
         withheld: reply.get_field_by_name(Note::Withheld.field()),
         method: method.clone(),

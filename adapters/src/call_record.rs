@@ -36,10 +36,6 @@ impl CallRecord {
         self.rows += rows;
     }
 
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
     pub(crate) fn answered(&mut self) {
         self.write("answered", "");
     }

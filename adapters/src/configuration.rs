@@ -25,6 +25,7 @@ mod database;
 mod fields;
 mod file;
 mod findings;
+mod folded;
 mod grants;
 mod method;
 mod validation;
@@ -33,6 +34,7 @@ mod write;
 pub(crate) use changes::is_number;
 pub use changes::{AFTER, ChangeTable, FOLLOW, OWN_FIELDS, POSITION, Watched};
 pub use database::{DatabaseSettings, PasswordPlace, ServerAddress, ServerSettings, Source};
+pub use folded::FoldedField;
 pub use grants::{Grant, Granted};
 pub(crate) use validation::SUBJECT_MARK;
 pub use write::{Once, Step, Write};
@@ -121,6 +123,8 @@ pub struct Method {
     pub timeout: Duration,
     /// The parameters.
     pub request: Vec<RequestField>,
+    /// What the rows are compared with after they were read.
+    pub folded: Vec<FoldedField>,
     /// What its statements bind besides, which no caller sets.
     pub filters: Vec<RequestField>,
     /// The values of the filters, as the statements bind them.
@@ -355,7 +359,10 @@ impl Method {
         let fields = self.request.iter();
         let fields =
             fields.map(|field| (&*field.name, field.field_type, field.required, &*field.doc));
-        fields.chain(own)
+        let folded = self.folded.iter();
+        let folded =
+            folded.map(|field| (&*field.name, FieldType::Text, field.required, &*field.doc));
+        fields.chain(folded).chain(own)
     }
 
     /// The fields of the reply message: name, type and comment.

@@ -40,6 +40,7 @@ pub mod encoding;
 pub mod engine;
 pub mod error;
 pub mod field_type;
+pub mod folding;
 pub mod inspection;
 pub mod key_table;
 pub mod lock;

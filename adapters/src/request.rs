@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{DynamicMessage, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
 use tonic::Request;
 use trust::Digest;
 
@@ -10,10 +10,30 @@ use crate::{
     configuration::Once,
     database::Prepared,
     field_type::Cell,
+    folding::Ignoring,
     key_table::{CallKey, LONGEST_CONSUMER, LONGEST_KEY},
     refusal::Refusal,
     served_method::{Parameter, ServedMethod},
 };
+
+/// What records are compared with after they were read: a reply field of each, and the folded name that it must have.
+pub(crate) struct Wanted(Vec<(FieldDescriptor, Ignoring, String)>);
+
+impl Wanted {
+    pub(crate) const fn is_everything(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a record is one of those.
+    pub(crate) fn is(&self, record: &DynamicMessage) -> bool {
+        self.0.iter().all(|(field, ignoring, name)| {
+            let value = record.get_field(field);
+            value
+                .as_str()
+                .is_some_and(|value| ignoring.fold(value) == *name)
+        })
+    }
+}
 
 impl ServedMethod {
     /// The parameters of the statement, in order; absent ones are NULL.
@@ -53,6 +73,28 @@ impl ServedMethod {
             Some((value, expected)) => Err(self.refused_value(value, expected)),
             None => Ok(values),
         }
+    }
+
+    /// What the rows are compared with after they were read.
+    pub(crate) fn wanted(&self, request: &Bytes) -> Result<Wanted, Refusal> {
+        let mut names = Vec::with_capacity(self.folded.len());
+        if self.folded.is_empty() {
+            return Ok(Wanted(names));
+        }
+        let message = DynamicMessage::decode(self.request.clone(), request.clone())
+            .map_err(|_undecodable| Refusal::Unreadable)?;
+        for folded in &self.folded {
+            let value = message.get_field(&folded.descriptor);
+            let name = folded.ignoring.fold(value.as_str().unwrap_or_default());
+            match (name.is_empty(), folded.required) {
+                (false, _) => names.push((folded.reply.clone(), folded.ignoring, name)),
+                (true, false) => {}
+                (true, true) => {
+                    return Err(Refusal::Missing(folded.descriptor.name().to_owned()));
+                }
+            }
+        }
+        Ok(Wanted(names))
     }
 
     /// All that the values are bound to.

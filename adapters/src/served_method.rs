@@ -17,6 +17,7 @@ use crate::{
     database::{Database, Prepared},
     encoding::Undecodable,
     field_type::{Cell, FieldType},
+    folding::Ignoring,
     monitoring,
     refusal::Refusal,
     statement::Width,
@@ -32,6 +33,8 @@ pub(crate) struct ServedMethod {
     pub(crate) request: MessageDescriptor,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) columns: Vec<ReplyColumn>,
+    /// What the rows are compared with after they were read.
+    pub(crate) folded: Vec<Folded>,
     /// One record.
     pub(crate) reply: MessageDescriptor,
     /// The message with many of them, and its field, if it is one.
@@ -58,6 +61,15 @@ pub(crate) struct Parameter {
     pub(crate) width: Width,
 }
 
+/// A request field that is compared with a reply field.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    pub(crate) descriptor: FieldDescriptor,
+    pub(crate) required: bool,
+    pub(crate) reply: FieldDescriptor,
+    pub(crate) ignoring: Ignoring,
+}
+
 /// Where columns of the statement go in the reply message.
 #[derive(Debug)]
 pub(crate) struct ReplyColumn {
@@ -76,23 +88,34 @@ impl ServedMethod {
         let deadline = self.deadline(request.metadata());
         let admission = self.admit()?;
         let parameters = self.parameters(request.get_ref())?;
+        let wanted = self.wanted(request.get_ref())?;
         let mut rows = self
             .database
             .query(&self.statement, parameters, deadline, admission);
-        let row = rows.next().await?.ok_or(Refusal::NoRecord)?;
-        let mut count = 1;
-        while rows.next().await?.is_some() {
-            count += 1;
-            if count > self.method.max_rows {
-                return Err(Refusal::SeveralRecords {
-                    count,
-                    exact: false,
+        let (mut read, mut count) = (0, 0);
+        let mut found = None;
+        while let Some(row) = rows.next().await? {
+            read += 1;
+            if read > self.method.max_rows {
+                return Err(match wanted.is_everything() {
+                    true => Refusal::SeveralRecords {
+                        count: read,
+                        exact: false,
+                    },
+                    // How many of the others would be the same is not known.
+                    false => Refusal::RowLimit(self.method.max_rows),
                 });
             }
+            // Of several only the number is told, and nothing of them is read for that.
+            if wanted.is_everything() || wanted.is(&self.reply(row.clone(), read)?) {
+                count += 1;
+                found.get_or_insert(row);
+            }
         }
-        match count {
-            1 => self.reply(row, 1),
-            _ => Err(Refusal::SeveralRecords { count, exact: true }),
+        match (found, count) {
+            (None, _) => Err(Refusal::NoRecord),
+            (Some(row), 1) => self.reply(row, 1),
+            (Some(_), _) => Err(Refusal::SeveralRecords { count, exact: true }),
         }
     }
 

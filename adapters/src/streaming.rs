@@ -10,7 +10,7 @@ use tonic::{Request, Status};
 
 use crate::{
     call_record::CallRecord, configuration::WhenNone, database::Rows, refusal::Refusal,
-    served_method::ServedMethod,
+    request::Wanted, served_method::ServedMethod,
 };
 
 /// Where a message with many records is full, whatever it may have.
@@ -19,6 +19,10 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// An answer that has begun.
 pub(crate) struct Answer {
     rows: Rows,
+    /// How many of them were read.
+    read: u64,
+    /// What they are compared with.
+    wanted: Wanted,
     /// A record that was read and not yet sent.
     first: Option<DynamicMessage>,
 }
@@ -74,31 +78,35 @@ impl ServedMethod {
         let deadline = self.deadline(request.metadata());
         let admission = self.admit()?;
         let parameters = self.parameters(request.get_ref())?;
-        let mut rows = self
+        let wanted = self.wanted(request.get_ref())?;
+        let rows = self
             .database
             .query(&self.statement, parameters, deadline, admission);
-        let first = match rows.next().await? {
-            Some(row) => Some(self.reply(row, 1)?),
-            None if self.method.when_none == WhenNone::NotFound => return Err(Refusal::NoRecord),
-            None => None,
+        let mut answer = Answer {
+            rows,
+            read: 0,
+            wanted,
+            first: None,
         };
-        Ok(Answer { rows, first })
+        answer.first = self.next_record(&mut answer).await?;
+        match (&answer.first, self.method.when_none) {
+            (None, WhenNone::NotFound) => Err(Refusal::NoRecord),
+            _ => Ok(answer),
+        }
     }
 
     /// The next message of a stream, and how many records it has.
     async fn next_message(
         &self,
         answer: &mut Answer,
-        sent: u64,
     ) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
         let Some((batch, field)) = &self.batch else {
-            let record = self.next_record(answer, sent).await?;
+            let record = self.next_record(answer).await?;
             return Ok(record.map(|record| (record, 1)));
         };
         let mut records = Batch::of(self);
         while !records.is_full() {
-            let sent = sent + records.count();
-            let Some(record) = self.next_record(answer, sent).await? else {
+            let Some(record) = self.next_record(answer).await? else {
                 break;
             };
             if let Err(record) = records.add(record) {
@@ -125,19 +133,21 @@ impl ServedMethod {
         }
     }
 
-    async fn next_record(
-        &self,
-        answer: &mut Answer,
-        sent: u64,
-    ) -> Result<Option<DynamicMessage>, Refusal> {
+    async fn next_record(&self, answer: &mut Answer) -> Result<Option<DynamicMessage>, Refusal> {
         if let Some(first) = answer.first.take() {
             return Ok(Some(first));
         }
-        match answer.rows.next().await? {
-            None => Ok(None),
-            Some(_) if sent >= self.method.max_rows => Err(Refusal::RowLimit(self.method.max_rows)),
-            Some(row) => self.reply(row, sent + 1).map(Some),
+        while let Some(row) = answer.rows.next().await? {
+            answer.read += 1;
+            if answer.read > self.method.max_rows {
+                return Err(Refusal::RowLimit(self.method.max_rows));
+            }
+            let record = self.reply(row, answer.read)?;
+            if answer.wanted.is(&record) {
+                return Ok(Some(record));
+            }
         }
+        Ok(None)
     }
 }
 
@@ -146,7 +156,7 @@ pub(crate) fn remaining(served: Arc<ServedMethod>, answer: Answer, record: CallR
     let state = Some((served, answer, record));
     let replies = stream::unfold(state, |state| async move {
         let (served, mut answer, mut record) = state?;
-        match served.next_message(&mut answer, record.rows()).await {
+        match served.next_message(&mut answer).await {
             Ok(Some((reply, rows))) => {
                 record.add_rows(rows);
                 Some((Ok(reply), Some((served, answer, record))))

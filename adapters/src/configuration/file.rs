@@ -10,6 +10,7 @@ use crate::{
     column::NamePart,
     encoding::{Capitals, Encoding, Undecodable},
     field_type::FieldType,
+    folding::Ignoring,
 };
 
 #[derive(Deserialize)]
@@ -208,10 +209,18 @@ pub(super) struct RequestTable {
     pub(super) no: Option<OneOrMany>,
     pub(super) format: Option<OneOrMany>,
     pub(super) padded_to: Option<u64>,
+    pub(super) folded: Option<FoldedTable>,
     #[serde(default = "yes")]
     pub(super) required: bool,
     #[serde(default = "empty")]
     pub(super) doc: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FoldedTable {
+    pub(super) reply: String,
+    pub(super) ignoring: Ignoring,
 }
 
 #[derive(Deserialize)]

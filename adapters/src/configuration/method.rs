@@ -10,6 +10,7 @@ use super::{
     fields::{reply_fields, request_fields, sample, text_form},
     file::{GrantTable, MethodTable, StepTable},
     findings::{Findings, is_type_name},
+    folded::{self, fault_of_folded, folded_fields},
     grants,
     write::{Outline, Written, fault_of_natural_key, outline},
 };
@@ -22,7 +23,7 @@ use crate::{
 
 pub(super) fn method(
     findings: &mut Findings<'_>,
-    table: MethodTable,
+    mut table: MethodTable,
     text_of_database: TextForm,
     engine: Engine,
     granting: &[GrantTable],
@@ -39,6 +40,7 @@ pub(super) fn method(
         findings.add(start, &place, fault.to_owned());
     }
     let doc = findings.doc(&place, table.doc);
+    let folded = folded_fields(findings, &place, &mut table.request);
     let request = request_fields(findings, &place, table.request, text);
     let reply = reply_fields(findings, &place, start, table.reply, text);
     let reports = |field: &ReplyField| {
@@ -180,6 +182,10 @@ pub(super) fn method(
     if let Some(fault) = of_key {
         findings.add(start, &place, fault);
     }
+    let fields = (request.as_slice(), reply.as_slice());
+    if let Some(fault) = fault_of_folded(&folded, table.kind, fields, &statement) {
+        findings.add(start, &place, fault);
+    }
     let whole = Method {
         name,
         kind: table.kind,
@@ -193,6 +199,7 @@ pub(super) fn method(
         rows_per_message,
         timeout,
         request: request.clone(),
+        folded,
         filters: filters.clone(),
         filter_values: Vec::new(),
         bounds: bounds.clone(),
@@ -223,6 +230,14 @@ fn under_grant(
     let (reply, withheld) = grants::fields(&whole.reply, table);
     let selects_withheld = !withheld.is_empty() && !texts.has_columns();
     grants::check(findings, &whole.name, table, &reply, selects_withheld);
+    if let Some(field) = folded::withheld(whole, &reply) {
+        let place = format!("grant {}", table.name.get_ref());
+        let fault = format!(
+            "it withholds {}, which callers of {} would find out by asking with {}; grant it, or make a method of its own",
+            field.reply, whole.name, field.name
+        );
+        findings.add(table.name.span().start, &place, fault);
+    }
     let number = whole.changes.as_ref().map(|changes| &changes.number);
     if number.is_some_and(|number| !reply.iter().any(|field| is_number(field, number))) {
         let place = format!("grant {}", table.name.get_ref());

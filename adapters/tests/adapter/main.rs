@@ -11,6 +11,7 @@ mod csv;
 mod encodings;
 mod engines;
 mod faults;
+mod folded;
 mod grants;
 mod harness;
 mod help;
