@@ -67,6 +67,7 @@ impl BoundAdapter {
     pub fn reloader(&self) -> Reloader {
         Reloader {
             current: Arc::clone(&self.adapter.current),
+            known: self.listener.known(),
             unchanged: self.adapter.unchanged(),
         }
     }

@@ -71,11 +71,20 @@ pub struct ServiceName {
     pub name: String,
 }
 
-/// Where the adapter listens: only this machine can reach it, since the leg is plaintext.
+/// Where the adapter listens: only this machine can reach it, or those whom it knows by their certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
-    /// A loopback address; port 0 takes a free port.
+    /// A loopback address, in plaintext; port 0 takes a free port.
     Tcp(SocketAddr),
+    /// Any address, over mutual TLS.
+    Tls {
+        /// The address; port 0 takes a free port.
+        address: SocketAddr,
+        /// The name or address by which security servers reach it.
+        name: String,
+        /// The files (PEM) that it takes.
+        files: TlsFiles,
+    },
     /// A Unix socket.
     Unix {
         /// The socket.
@@ -83,6 +92,17 @@ pub enum Listen {
         /// Whether the group of the adapter may connect, and not only its user.
         group_may_connect: bool,
     },
+}
+
+/// What the listener for other machines needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Its certificate, then those between it and the authority.
+    pub certificate: PathBuf,
+    /// The key of the certificate.
+    pub key: PathBuf,
+    /// The certificates of the security servers that may call.
+    pub callers: PathBuf,
 }
 
 /// What one caller may cost.

@@ -57,6 +57,9 @@ pub enum Error {
     /// The address cannot be registered.
     #[error(transparent)]
     NoAddress(#[from] NoAddress),
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] certs::FileError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; see that nothing else does, and that it may be used here")]
     Listen {

@@ -29,6 +29,7 @@ mod monitoring;
 mod request;
 mod served_method;
 mod streaming;
+mod tls_listener;
 mod writing;
 
 pub mod check;

@@ -1,8 +1,8 @@
-//! Where an adapter or a provider listens: on this machine only, and until it is told to stop.
+//! Where an adapter or a provider listens: on this machine, or for those whom it knows, and until it is told to stop.
 
 use std::{
     fmt, fs::Permissions, future::Future, net::SocketAddr, os::unix::fs::PermissionsExt,
-    path::PathBuf, time::Duration,
+    path::PathBuf, sync::Arc, time::Duration,
 };
 
 use rustix::fs::Mode;
@@ -13,7 +13,11 @@ use tokio::{
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::{Router, TcpIncoming};
 
-use crate::{configuration::Listen, error::Error};
+use crate::{
+    configuration::Listen,
+    error::Error,
+    tls_listener::{Known, TlsListener},
+};
 
 /// How long calls in progress may take to end once the adapter is told to stop.
 const LAST_CALLS: Duration = Duration::from_secs(10);
@@ -23,6 +27,8 @@ const LAST_CALLS: Duration = Duration::from_secs(10);
 pub enum Address {
     /// `http://127.0.0.1:41234`
     Tcp(SocketAddr),
+    /// `https://adapter.example.vn:7443`
+    Tls(String, u16),
     /// `unix:/run/adapter.sock`
     Unix(PathBuf),
 }
@@ -31,6 +37,7 @@ pub enum Address {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
+    Tls(TlsListener),
     Unix(UnixListener, SocketFile),
 }
 
@@ -39,17 +46,32 @@ pub(crate) enum Listener {
 pub(crate) struct SocketFile(PathBuf);
 
 impl Listener {
+    /// Whom it knows, if it is for other machines.
+    pub(crate) fn known(&self) -> Option<Known> {
+        match self {
+            Self::Tls(listener) => Some(Arc::clone(&listener.known)),
+            Self::Tcp(_) | Self::Unix(..) => None,
+        }
+    }
+
     /// Takes an address.
     pub(crate) async fn bind(listen: &Listen) -> Result<(Self, Address), Error> {
         Ok(match listen {
             Listen::Tcp(wanted) => {
-                let failed = |source| Error::Listen {
-                    address: wanted.to_string(),
-                    source,
-                };
-                let listener = TcpListener::bind(wanted).await.map_err(failed)?;
-                let address = listener.local_addr().map_err(failed)?;
+                let (listener, address) = bind(*wanted).await?;
                 (Self::Tcp(listener), Address::Tcp(address))
+            }
+            Listen::Tls {
+                address,
+                name,
+                files,
+            } => {
+                let (listener, address) = bind(*address).await?;
+                let listener = TlsListener::new(listener, files)?;
+                (
+                    Self::Tls(listener),
+                    Address::Tls(name.clone(), address.port()),
+                )
             }
             Listen::Unix {
                 path,
@@ -93,6 +115,10 @@ impl Listener {
                     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
                     server.serve_with_incoming_shutdown(incoming, until).await
                 }
+                Self::Tls(listener) => {
+                    let incoming = listener.incoming();
+                    server.serve_with_incoming_shutdown(incoming, until).await
+                }
                 Self::Unix(listener, _removed_at_the_end) => {
                     let incoming = UnixListenerStream::new(listener);
                     server.serve_with_incoming_shutdown(incoming, until).await
@@ -116,10 +142,21 @@ impl Listener {
     }
 }
 
+async fn bind(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen {
+        address: wanted.to_string(),
+        source,
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(formatter, "http://{address}"),
+            Self::Tls(name, port) => write!(formatter, "https://{name}:{port}"),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
         }
     }

@@ -27,6 +27,8 @@ pub fn fragment(
     let address = match &configuration.listen {
         Listen::Tcp(address) if address.port() == 0 => return Err(NoAddress(*address)),
         Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Tls { address, .. } if address.port() == 0 => return Err(NoAddress(*address)),
+        Listen::Tls { address, name, .. } => format!("https://{name}:{}", address.port()),
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
     };
     let mut text = format!(

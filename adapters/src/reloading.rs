@@ -10,6 +10,7 @@ use crate::{
     database::Database,
     error::Error,
     granting::GrantedMethod,
+    tls_listener::{self, Known},
 };
 
 /// What calls are answered by now; those that have begun keep what they began with.
@@ -23,6 +24,8 @@ pub(crate) struct Current {
 #[derive(Debug, Clone)]
 pub struct Reloader {
     pub(crate) current: Arc<ArcSwap<Current>>,
+    /// Whom its listener knows, if it is for other machines.
+    pub(crate) known: Option<Known>,
     pub(crate) unchanged: Unchanged,
 }
 
@@ -56,6 +59,9 @@ impl Reloader {
         ];
         if let Some((_, what)) = changed.into_iter().find(|(is_changed, _)| *is_changed) {
             return Err(Error::NotReloaded(what));
+        }
+        if let (Some(known), Listen::Tls { files, .. }) = (&self.known, &wanted.listen) {
+            known.store(tls_listener::read(files)?);
         }
         self.current.store(next.current());
         Ok(())

@@ -12,7 +12,10 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time::{Instant, timeout},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
 use trust::{Reason, Refusal, ServerId};
 
 use crate::{
@@ -181,13 +184,16 @@ impl PeerConnections {
 
 /// Connections to the adapters of this server's services.
 pub(crate) struct AdapterConnections {
+    /// For those on other machines; none if there are none.
+    tls: Option<Arc<ClientConfig>>,
     crowd: Crowd,
     slots: Slots<AdapterAddress>,
 }
 
 impl AdapterConnections {
-    pub(crate) fn new(crowd: Crowd) -> Self {
+    pub(crate) fn new(tls: Option<Arc<ClientConfig>>, crowd: Crowd) -> Self {
         Self {
+            tls,
             crowd,
             slots: Slots::new(),
         }
@@ -216,6 +222,21 @@ impl AdapterConnections {
                         .map_err(|error| error.to_string())?;
                     open(stream, Listening::Never, crowd).await
                 }
+                AdapterAddress::Tls { host, port } => {
+                    let tls = self.tls.clone().ok_or_else(|| {
+                        "it is on another machine, and server.toml has no [adapters]".to_owned()
+                    })?;
+                    let name = ServerName::try_from(host.clone()).map_err(|e| e.to_string())?;
+                    let stream = TcpStream::connect((host.as_str(), *port))
+                        .await
+                        .map_err(|e| e.to_string())?;
+                    keep_alive(&stream).map_err(|e| e.to_string())?;
+                    let stream = TlsConnector::from(tls)
+                        .connect(name, stream)
+                        .await
+                        .map_err(|error| words(&error))?;
+                    open(stream, Listening::Never, crowd).await
+                }
                 AdapterAddress::Unix(path) => {
                     open(
                         UnixStream::connect(path).await.map_err(|e| e.to_string())?,
@@ -238,6 +259,22 @@ impl AdapterConnections {
             "the adapter of the service does not answer",
         ))
     }
+}
+
+/// The system asks whether an adapter on another machine is still there: it may be busy with a call for long, and servers of
+/// gRPC take it amiss when they are asked in HTTP/2.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    use rustix::net::sockopt;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE / 3)?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    sockopt::set_tcp_user_timeout(
+        stream,
+        u32::try_from((KEEP_ALIVE * 2).as_millis()).unwrap_or(0),
+    )?;
+    Ok(())
 }
 
 /// An error in words: those of TLS when it was TLS that failed.

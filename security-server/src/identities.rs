@@ -13,6 +13,8 @@ pub(crate) struct Identities {
     pub(crate) exchange: Arc<ReplaceableIdentity>,
     /// Shown to client systems.
     pub(crate) clients: Option<Arc<ReplaceableIdentity>>,
+    /// Shown to adapters on other machines.
+    pub(crate) adapters: Option<Arc<ReplaceableIdentity>>,
 }
 
 impl Identities {
@@ -27,6 +29,9 @@ impl Identities {
             .tls
             .as_ref()
             .map(|tls| ReplaceableIdentity::load(Role::Listener, &tls.certificate, &tls.key));
+        let adapters = settings.adapters.as_ref();
+        let adapters =
+            adapters.map(|of| ReplaceableIdentity::load(Role::Client, &of.certificate, &of.key));
         Ok(Self {
             exchange: ReplaceableIdentity::load(
                 Role::Authentication,
@@ -34,12 +39,17 @@ impl Identities {
                 &exchange.key,
             )?,
             clients: clients.transpose()?,
+            adapters: adapters.transpose()?,
         })
     }
 
     /// Reads the certificates again; a bad file changes nothing.
     pub(crate) fn reload(&self) {
-        let all = [Some(&self.exchange), self.clients.as_ref()];
+        let all = [
+            Some(&self.exchange),
+            self.clients.as_ref(),
+            self.adapters.as_ref(),
+        ];
         for identity in all.into_iter().flatten() {
             match identity.reload() {
                 Ok(certificate) => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
+use tokio_rustls::rustls::pki_types::ServerName;
 use trust::{
     Digest, MethodPath, Reason, Refusal, SubsystemId,
     access::{self, AccessRight, Question, REFLECTION_SERVICES},
@@ -33,6 +34,13 @@ pub enum AdapterAddress {
     Loopback(std::net::SocketAddr),
     /// `unix:PATH`.
     Unix(std::path::PathBuf),
+    /// `https://HOST:PORT`, on another machine.
+    Tls {
+        /// A name or address of its certificate.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
 }
 
 impl AdapterAddress {
@@ -46,17 +54,26 @@ impl AdapterAddress {
                 "{text}: the path of a Unix socket is absolute"
             )));
         }
+        if let Some(rest) = text.strip_prefix("https://") {
+            if plaintext_loopback {
+                return Err(InvalidChange(format!(
+                    "{text} is no plain text; leave plaintext_loopback out"
+                )));
+            }
+            return Self::parse_tls(rest)
+                .ok_or_else(|| InvalidChange(format!("{text} is not https://HOST:PORT")));
+        }
         let address = text
             .strip_prefix("http://")
             .and_then(|rest| rest.parse::<std::net::SocketAddr>().ok())
             .ok_or_else(|| {
                 InvalidChange(format!(
-                    "{text} is neither unix:/PATH nor http://ADDRESS:PORT"
+                    "{text} is none of unix:/PATH, http://ADDRESS:PORT and https://HOST:PORT"
                 ))
             })?;
         if !address.ip().is_loopback() {
             return Err(InvalidChange(format!(
-                "{text} is not on this machine; put the adapter beside its security server"
+                "{text} is not on this machine; use https:// with [adapters] in server.toml, or put the adapter beside its security server"
             )));
         }
         if !plaintext_loopback {
@@ -66,6 +83,21 @@ impl AdapterAddress {
         }
         Ok(Self::Loopback(address))
     }
+
+    /// `HOST:PORT`, an address of IPv6 in brackets.
+    fn parse_tls(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        let bare = match host.strip_prefix('[') {
+            Some(bracketed) => bracketed
+                .strip_suffix(']')
+                .filter(|inner| inner.contains(':'))?,
+            None => Some(host).filter(|host| !host.contains(':'))?,
+        };
+        ServerName::try_from(bare).ok()?;
+        let host = bare.to_owned();
+        Some(Self::Tls { host, port })
+    }
 }
 
 impl std::fmt::Display for AdapterAddress {
@@ -73,6 +105,10 @@ impl std::fmt::Display for AdapterAddress {
         match self {
             Self::Loopback(address) => write!(formatter, "http://{address}"),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Tls { host, port } if host.contains(':') => {
+                write!(formatter, "https://[{host}]:{port}")
+            }
+            Self::Tls { host, port } => write!(formatter, "https://{host}:{port}"),
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Settings {
     /// Listeners for client systems.
     #[serde(default)]
     pub clients: ClientSettings,
+    /// How adapters on other machines are known; none: all are on this machine.
+    pub adapters: Option<AdapterSettings>,
     /// Signing keys, one for each member that this server speaks for.
     #[serde(default, rename = "signing")]
     pub signing_keys: Vec<SigningSettings>,
@@ -120,6 +122,18 @@ pub struct ClientPlaintextSettings {
     /// Static route for clients that cannot set metadata: the provider's subsystem.
     #[serde(default, deserialize_with = "optionally_parsed")]
     pub service: Option<SubsystemId>,
+}
+
+/// How adapters on other machines are known, and what is shown to them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdapterSettings {
+    /// PEM file of the authorities of the adapters' certificates.
+    pub authorities: PathBuf,
+    /// PEM files of the client certificate shown to adapters and its key.
+    pub certificate: PathBuf,
+    /// See `certificate`.
+    pub key: PathBuf,
 }
 
 /// A member's signing key.
@@ -288,6 +302,11 @@ impl Settings {
         if let Some(tls) = &mut self.clients.tls {
             change(&mut tls.certificate);
             change(&mut tls.key);
+        }
+        if let Some(adapters) = &mut self.adapters {
+            change(&mut adapters.authorities);
+            change(&mut adapters.certificate);
+            change(&mut adapters.key);
         }
         for signing in &mut self.signing_keys {
             change(&mut signing.certificate);

@@ -7,7 +7,7 @@ use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use certs::{
     LogKey,
-    tls::{PeerTls, client_listener},
+    tls::{PeerTls, adapter_connector, client_listener, read_authorities},
 };
 use durable::Posix;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use verifiable_log::Log;
 
 use crate::{
     admin,
-    connections::PeerConnections,
+    connections::{AdapterConnections, PeerConnections},
     counting,
     exchange::OpenExchanges,
     grpc::budget::Budget,
@@ -178,6 +178,16 @@ async fn assemble(
     )?;
     let registered: Arc<dyn certs::tls::RegisteredServers> = newest.clone();
     let peer_tls = PeerTls::new(Arc::clone(&identities.exchange), registered);
+    let adapter_tls = match &settings.adapters {
+        None => None,
+        Some(of) => {
+            let authorities = read_authorities(&of.authorities)?;
+            Some(adapter_connector(
+                &authorities,
+                identities.adapters.clone(),
+            )?)
+        }
+    };
     let closings = recollection.closings();
     let recorder = Recorder::new(
         log,
@@ -203,6 +213,7 @@ async fn assemble(
         id: settings.server.clone(),
         clock: Arc::clone(clock),
         peers: PeerConnections::new(peer_tls, Arc::clone(&newest), exchanges.crowd()),
+        adapters: AdapterConnections::new(adapter_tls, exchanges.crowd()),
         newest,
         signers: Signers::load(&settings.signing_keys)?,
         recorder,

@@ -42,7 +42,17 @@ pub(super) struct ListenTable {
     pub(super) unix: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) group_may_connect: bool,
+    pub(super) tls: Option<TlsTable>,
     pub(super) monitoring: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsTable {
+    pub(super) name: String,
+    pub(super) certificate: String,
+    pub(super) key: String,
+    pub(super) callers: String,
 }
 
 #[derive(Deserialize)]

@@ -100,7 +100,7 @@ fn a_missing_key_is_named_with_its_method() {
 }
 
 #[test]
-fn only_this_machine_can_be_listened_on() {
+fn only_this_machine_can_be_listened_on_in_plaintext() {
     let expected = "[listen]: 0.0.0.0:50051 can be reached from other machines";
     assert_problem("127.0.0.1:0", "0.0.0.0:50051", expected);
     assert_problem(
@@ -112,7 +112,12 @@ fn only_this_machine_can_be_listened_on() {
     assert_problem(
         "address = \"127.0.0.1:0\"",
         both,
-        "give either `address` or `unix`",
+        "give either `address`, with `tls` if it is for other machines, or `unix`",
+    );
+    assert_problem(
+        "address = \"127.0.0.1:0\"",
+        "unix = \"adapter.sock\"\ntls = { name = \"h\", certificate = \"c\", key = \"k\", callers = \"f\" }",
+        "give either `address`, with `tls`",
     );
 }
 

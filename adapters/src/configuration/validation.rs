@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use super::{
     Configuration, DatabaseSettings, Limits, Listen, Method, Problem, ServiceName, Source,
+    TlsFiles,
     database::database,
     fields::text_form,
     file::{File, ListenTable},
@@ -79,7 +80,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
     let granted = grants::grants(&mut findings, &file.grants);
     if let (false, Some(Listen::Tcp(_))) = (granted.is_empty(), &listen) {
         let fault = "grants depend on who calls, and whoever reaches a port can say to be anybody; listen on a Unix socket, \
-                     which only the security server may open";
+                     which only the security server may open, or give `tls`";
         findings.add(file.listen.span().start, "[listen]", fault.to_owned());
     }
     let mut methods: Vec<Method> = Vec::new();
@@ -165,19 +166,30 @@ fn listen(
 ) -> Option<Listen> {
     let (address, unix) = (&table.get_ref().address, &table.get_ref().unix);
     let (start, fault) = match (address, unix) {
-        (None, Some(unix)) => {
+        (None, Some(unix)) if table.get_ref().tls.is_none() => {
             return Some(Listen::Unix {
                 path: folder.join(unix.get_ref()),
                 group_may_connect: table.get_ref().group_may_connect,
             });
         }
         (Some(address), None) => match address.get_ref().parse::<std::net::SocketAddr>() {
+            Ok(address) if let Some(tls) = &table.get_ref().tls => {
+                return Some(Listen::Tls {
+                    address,
+                    name: tls.name.clone(),
+                    files: TlsFiles {
+                        certificate: folder.join(&tls.certificate),
+                        key: folder.join(&tls.key),
+                        callers: folder.join(&tls.callers),
+                    },
+                });
+            }
             Ok(parsed) if parsed.ip().is_loopback() => return Some(Listen::Tcp(parsed)),
             Ok(parsed) => (
                 address.span().start,
                 format!(
                     "{parsed} can be reached from other machines, and calls to an adapter are \
-                     plaintext; use 127.0.0.1 or a Unix socket, on the machine of the security \
+                     plaintext; give `tls`, or use 127.0.0.1 or a Unix socket, on the machine of the security \
                      server"
                 ),
             ),
@@ -191,7 +203,7 @@ fn listen(
         },
         _ => (
             table.span().start,
-            "give either `address` or `unix`".to_owned(),
+            "give either `address`, with `tls` if it is for other machines, or `unix`".to_owned(),
         ),
     };
     findings.add(start, "[listen]", fault);

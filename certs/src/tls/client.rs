@@ -1,10 +1,10 @@
-//! On a server's own premises: the listener that clients call, and the connector to adapters.
+//! On a server's own premises: the listener that clients call, the connector to adapters, and their listener.
 
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    ServerConfig, SignatureScheme,
     client::{Resumption, WebPkiServerVerifier, danger::HandshakeSignatureValid},
     pki_types::{CertificateDer, UnixTime},
     server::{
@@ -73,6 +73,40 @@ pub fn adapter_connector(
     Ok(Arc::new(config))
 }
 
+/// The listener of an adapter: it is called by those who show one of these certificates and have its key, and by nobody else.
+///
+/// # Errors
+/// When the provider lacks what TLS 1.3 needs.
+pub fn adapter_listener(
+    identity: Arc<ReplaceableIdentity>,
+    callers: Vec<Certificate>,
+) -> Result<Arc<ServerConfig>, Error> {
+    let provider = provider();
+    let verifier = KnownCallers {
+        callers,
+        signatures: HandshakeSignatures::of(&provider),
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(identity);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![HTTP2.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Reads a file of the certificates (PEM) of those who may call an adapter.
+///
+/// # Errors
+/// When the file cannot be used.
+pub fn read_callers(path: &Path) -> Result<Vec<Certificate>, FileError> {
+    file::read_certificates(path)?
+        .iter()
+        .map(|der| Certificate::parse(der).map_err(|error| FileProblem::from(error).at(path)))
+        .collect()
+}
+
 /// Reads a file of authorities' certificates (PEM).
 ///
 /// # Errors
@@ -128,5 +162,57 @@ impl ClientCertVerifier for PossessionVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.schemes()
+    }
+}
+
+/// Accepts these certificates and no other, while they are valid.
+#[derive(Debug)]
+struct KnownCallers {
+    callers: Vec<Certificate>,
+    signatures: HandshakeSignatures,
+}
+
+impl ClientCertVerifier for KnownCallers {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let is_shown = |caller: &&Certificate| caller.der() == &**end_entity;
+        let Some(caller) = self.callers.iter().find(is_shown) else {
+            return Err(Error::InvalidCertificate(
+                CertificateError::ApplicationVerificationFailure,
+            ));
+        };
+        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        caller.valid_at(at).map_err(refusal)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        HandshakeSignatures::refuse_tls12()
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.signatures.verify(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.schemes()
     }
 }

@@ -22,7 +22,9 @@ use rustls::{
 };
 use trust::Digest;
 
-pub use client::{adapter_connector, client_listener, read_authorities};
+pub use client::{
+    adapter_connector, adapter_listener, client_listener, read_authorities, read_callers,
+};
 pub use identity::ReplaceableIdentity;
 pub use peer::{PeerTls, RegisteredServers, peer_name};
 pub use refusal::{describe, describe_chain};

@@ -329,7 +329,14 @@ fn issue_certificates(
                 names: vec!["127.0.0.1".to_owned()],
             },
         ),
+        (
+            "adapters",
+            Subject::Client {
+                name: format!("{} towards adapters", plan.code),
+            },
+        ),
     ];
+    fs::copy(authority.certificate(), directory.join("ca.pem"))?;
     for (name, subject) in subjects {
         let certificate = directory.join(format!("{name}.pem"));
         let key = directory.join(format!("{name}-key.pem"));
@@ -378,6 +385,11 @@ key = "authentication-key.pem"
 listen = "{tls}"
 certificate = "listener.pem"
 key = "listener-key.pem"
+
+[adapters]
+authorities = "ca.pem"
+certificate = "adapters.pem"
+key = "adapters-key.pem"
 
 [[signing]]
 member = "{member}"

@@ -2,7 +2,10 @@
 
 use std::{fs, net::TcpListener, os::unix::net::UnixStream, path::Path};
 
-use certs::{Certificate, LogKey, Role, SigningIdentity, tls::ReplaceableIdentity};
+use certs::{
+    Certificate, LogKey, Role, SigningIdentity,
+    tls::{ReplaceableIdentity, read_authorities},
+};
 use serde::Serialize;
 use trust::{checkpoint, configuration::Anchor, leaf::LeafPreimage};
 use verifiable_log::Reader;
@@ -117,6 +120,15 @@ impl Checklist {
         )];
         if let Some(of) = &settings.clients.tls {
             tls.push(("[clients.tls]", Role::Listener, &of.certificate, &of.key));
+        }
+        if let Some(of) = &settings.adapters {
+            tls.push(("[adapters]", Role::Client, &of.certificate, &of.key));
+            let read = read_authorities(&of.authorities);
+            let read = read.map(|found| ((), format!("{} authorities", found.len())));
+            self.judge(
+                "[adapters] authorities",
+                read.map_err(|error| in_words(&error)),
+            );
         }
         for (what, role, certificate, key) in tls {
             let loaded = ReplaceableIdentity::load(role, certificate, key);
