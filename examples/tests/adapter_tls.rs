@@ -59,20 +59,6 @@ async fn adapter(folder: &Path, authority: &Authority, address: &str, caller: &P
     Adapter::start(&configuration, folder).await.unwrap()
 }
 
-/// Gives the service of the provider this adapter.
-async fn host(federation: &Federation, adapter: &str) {
-    let provider = federation.server("provider").unwrap();
-    let state = fs::read_to_string(provider.path("state.toml")).unwrap();
-    let lines = state.lines().map(|line| match line {
-        line if line.starts_with("adapter = ") => format!("adapter = {adapter:?}"),
-        line if line.starts_with("plaintext_loopback") => String::new(),
-        line => line.to_owned(),
-    });
-    let file = provider.path("changed.toml");
-    fs::write(&file, lines.collect::<Vec<_>>().join("\n")).unwrap();
-    provider.apply_file(&file).await.unwrap();
-}
-
 async fn count(federation: &Federation) -> Answer {
     let consumer = federation.server("consumer").unwrap();
     let address = consumer.plaintext(CLIENT).unwrap();
@@ -92,7 +78,7 @@ fn python(address: &str, authority: &Path, identity: Option<(&Path, &Path)>) -> 
         \x20   call = channel.unary_unary('/test.echo.v1.Echo/Count')\n\
         \x20   try: print(call(b'', timeout=10, metadata=[('x-road-client', 'VN/GOV/A/client')]).hex())\n\
         \x20   except grpc.RpcError as error: print(error.code().name)\n";
-    let (certificate, key) = identity.unwrap_or((Path::new("-"), Path::new("-")));
+    let (certificate, key) = identity.unwrap_or_else(|| (Path::new("-"), Path::new("-")));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let ran = Command::new(root.join(".private/venv/bin/python"))
         .args(["-c", program, address.trim_start_matches("https://")])
@@ -124,7 +110,7 @@ async fn an_adapter_elsewhere_is_called_over_tls_by_those_whom_it_knows() {
         "{}",
         good.address
     );
-    host(&federation, &good.address).await;
+    provider.host(&good.address).await.unwrap();
     let answer = count(&federation).await;
     assert_eq!(answer.status.code(), Code::Ok, "{answer:?}");
     assert_eq!(answer.messages, [b"\x08\x02".to_vec()]);
@@ -161,7 +147,7 @@ async fn an_adapter_elsewhere_is_called_over_tls_by_those_whom_it_knows() {
     let forged = adapter(&base.join("forged"), &stranger, "127.0.0.1", &known).await;
     for wrong in [renamed, forged] {
         let before = provider.times_said("the adapter cannot be reached");
-        host(&federation, &wrong.address).await;
+        provider.host(&wrong.address).await.unwrap();
         let answer = count(&federation).await;
         assert_eq!(
             answer.field("x-road-refusal"),
@@ -186,7 +172,6 @@ async fn addresses_that_would_be_plain_or_lead_nowhere_are_not_applied() {
         .await
         .unwrap();
     let provider = federation.server("provider").unwrap();
-    let state = fs::read_to_string(provider.path("state.toml")).unwrap();
     for (adapter, said) in [
         (
             "http://192.0.2.1:7443",
@@ -198,14 +183,7 @@ async fn addresses_that_would_be_plain_or_lead_nowhere_are_not_applied() {
         ("https://::1:7443", "is not https://HOST:PORT"),
         ("ftp://adapter:21", "is none of unix:/PATH"),
     ] {
-        let lines = state.lines().map(|line| match line {
-            line if line.starts_with("adapter = ") => format!("adapter = {adapter:?}"),
-            line if line.starts_with("plaintext_loopback") => String::new(),
-            line => line.to_owned(),
-        });
-        let file = provider.path("changed.toml");
-        fs::write(&file, lines.collect::<Vec<_>>().join("\n")).unwrap();
-        let refused = provider.apply_file(&file).await.unwrap_err().to_string();
+        let refused = provider.host(adapter).await.unwrap_err().to_string();
         assert!(refused.contains(said), "{adapter}: {refused}");
     }
     federation.stop().await.unwrap();

@@ -252,6 +252,22 @@ impl Server {
             .await
     }
 
+    /// Gives all services of this server another adapter; gives the difference that was printed.
+    ///
+    /// # Errors
+    /// When the server refuses the address.
+    pub async fn host(&self, adapter: &str) -> Result<String, Error> {
+        let state = fs::read_to_string(self.path("state.toml"))?;
+        let lines = state.lines().filter_map(|line| match line {
+            line if line.starts_with("adapter = ") => Some(format!("adapter = {adapter:?}")),
+            line if line.starts_with("plaintext_loopback") => None,
+            line => Some(line.to_owned()),
+        });
+        let file = self.path("hosting.toml");
+        fs::write(&file, lines.collect::<Vec<_>>().join("\n"))?;
+        self.apply_file(&file).await
+    }
+
     /// What `show --json` prints.
     ///
     /// # Errors

@@ -1,0 +1,136 @@
+"""A service of one's own in Python: vaccinations of children, behind a security server.
+
+    python provider.py DATABASE unix:/run/vaccination.sock
+    python provider.py DATABASE 0.0.0.0:7443 --certificate C.pem --key K.pem --callers SECURITY-SERVER.pem
+
+It needs grpcio and grpcio-tools, which compile vaccination.proto when it starts.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import datetime
+import os
+import pathlib
+import signal
+import sqlite3
+import sys
+import threading
+import urllib.parse
+
+import grpc
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+messages, services = grpc.protos_and_services("vaccination.proto")
+
+# Seconds that calls in progress have to end.
+LAST_CALLS = 10
+
+# What this service may be asked for, letter for letter.
+PURPOSES = {"vaccination", "school enrolment"}
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS child (number TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS vaccination (
+    number TEXT NOT NULL REFERENCES child, vaccine TEXT NOT NULL, given_on TEXT NOT NULL,
+    consumer TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (consumer, record));
+"""
+
+
+def caller(context):
+    """Who calls and what for, as the security server has verified it; a call without that is none of the bus."""
+    stated = {key: urllib.parse.unquote(value) for key, value in context.invocation_metadata() if key.startswith("x-road-")}
+    if "x-road-client" not in stated or "x-road-exchange-id" not in stated:
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, "calls come through a security server")
+    if stated.get("x-road-purpose") not in PURPOSES:
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, "this register does not answer for that purpose")
+    # With the identifier of the exchange an auditor finds the signed request. Never log what was asked for.
+    print(stated["x-road-client"], stated["x-road-exchange-id"], file=sys.stderr, flush=True)
+    return stated
+
+
+def day(context, text):
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "given_on is no day, YYYY-MM-DD")
+
+
+class Vaccination(services.VaccinationServicer):
+    def __init__(self, database):
+        self.database = database
+
+    def open(self):
+        return contextlib.closing(sqlite3.connect(self.database, timeout=5, isolation_level=None))
+
+    def ListVaccinations(self, request, context):
+        caller(context)
+        with self.open() as database:
+            if not database.execute("SELECT 1 FROM child WHERE number = ?", (request.number,)).fetchone():
+                context.abort(grpc.StatusCode.NOT_FOUND, "the station does not know the child")
+            # One row at a time, as the caller takes them.
+            found = "SELECT vaccine, given_on FROM vaccination WHERE number = ? ORDER BY given_on, vaccine"
+            for vaccine, given_on in database.execute(found, (request.number,)):
+                yield messages.VaccinationRecord(vaccine=vaccine, given_on=given_on)
+
+    def RecordVaccination(self, request, context):
+        consumer = caller(context)["x-road-client"]
+        given_on = day(context, request.given_on)
+        if not request.record or not request.vaccine:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "record and vaccine are required")
+        wanted = (request.number, request.vaccine, given_on)
+        with self.open() as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            database.execute("PRAGMA synchronous = EXTRA")
+            try:
+                # The key and what it stands for are written together, so that a repeated call finds both or none.
+                done = database.execute(
+                    "INSERT INTO vaccination VALUES (?, ?, ?, ?, ?) ON CONFLICT (consumer, record) DO NOTHING",
+                    (*wanted, consumer, request.record))
+            except sqlite3.IntegrityError:
+                context.abort(grpc.StatusCode.NOT_FOUND, "the station does not know the child")
+            kept = database.execute(
+                "SELECT number, vaccine, given_on FROM vaccination WHERE consumer = ? AND record = ?",
+                (consumer, request.record)).fetchone()
+        if kept != wanted:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "record has named another vaccination before")
+        return messages.RecordVaccinationReply(is_new=done.rowcount == 1)
+
+
+def credentials(arguments):
+    """Of a provider on another machine: only who has the key of one of these certificates is answered."""
+    key, chain, callers = (pathlib.Path(path).read_bytes() for path in (arguments.key, arguments.certificate, arguments.callers))
+    return grpc.ssl_server_credentials([(key, chain)], root_certificates=callers, require_client_auth=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("database")
+    parser.add_argument("address")
+    for file in ("certificate", "key", "callers"):
+        parser.add_argument("--" + file)
+    arguments = parser.parse_args()
+    with sqlite3.connect(arguments.database) as database:
+        database.executescript(TABLES)
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=16), maximum_concurrent_rpcs=64)
+    services.add_VaccinationServicer_to_server(Vaccination(arguments.database), server)
+    if arguments.callers:
+        port = server.add_secure_port(arguments.address, credentials(arguments))
+        print(f"https port {port}", flush=True)
+    elif arguments.address.startswith("unix:/"):
+        # Whoever can open the socket can say to be anybody.
+        os.umask(0o177)
+        server.add_insecure_port(arguments.address)
+        print(arguments.address, flush=True)
+    else:
+        parser.error("without --callers only a socket of this machine is listened on, unix:/PATH")
+    server.start()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+    server.stop(LAST_CALLS).wait()
+
+
+if __name__ == "__main__":
+    main()
