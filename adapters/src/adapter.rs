@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
@@ -29,11 +29,21 @@ pub struct Adapter {
     pub(crate) configuration: Configuration,
     schema: Schema,
     pub(crate) current: Arc<ArcSwap<Current>>,
+    /// Told to streams that wait when the adapter is to end.
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Adapter {
     /// Opens a configuration: its lock must cover it and every statement must fit the database.
     pub async fn open(configuration: Configuration) -> Result<Self, Error> {
+        Self::open_with(configuration, watch::Sender::new(false)).await
+    }
+
+    /// The same for an adapter that is told by others when to end.
+    pub(crate) async fn open_with(
+        configuration: Configuration,
+        stopping: watch::Sender<bool>,
+    ) -> Result<Self, Error> {
         let lock_path = configuration.lock_path();
         let lock = Lock::read(&lock_path)?;
         lock.require_cover(&lock_path, &configuration)?;
@@ -61,6 +71,7 @@ impl Adapter {
                             fit,
                             database.clone(),
                             Arc::clone(&admission),
+                            stopping.subscribe(),
                         )?;
                         answers.push((grant, Arc::new(served)));
                     }
@@ -83,6 +94,7 @@ impl Adapter {
                 configuration,
                 schema,
                 current: Arc::new(ArcSwap::from_pointee(Current { database, methods })),
+                stopping,
             })
         } else {
             Err(Error::Misfits(misfits))
@@ -151,6 +163,7 @@ fn served_method(
     fit: Fit,
     database: Database,
     admission: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
 ) -> Result<ServedMethod, Error> {
     let package = &configuration.service.package;
     let request = schema.message(package, &method.request_message())?;
@@ -186,6 +199,7 @@ fn served_method(
                     message,
                     records,
                     position,
+                    stopping,
                 })
         }
         _ => None,

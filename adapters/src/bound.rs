@@ -68,6 +68,7 @@ impl BoundAdapter {
         Reloader {
             current: Arc::clone(&self.adapter.current),
             known: self.listener.known(),
+            stopping: self.adapter.stopping.clone(),
             unchanged: self.adapter.unchanged(),
         }
     }
@@ -116,6 +117,11 @@ impl BoundAdapter {
             .max_concurrent_streams(u32::try_from(streams.saturating_add(MORE_STREAMS)).ok())
             .tcp_nodelay(true)
             .add_routes(routes);
+        let stopping = self.adapter.stopping.clone();
+        let stop = async move {
+            stop.await;
+            stopping.send_replace(true);
+        };
         tokio::select! {
             served = self.listener.serve(server, stop) => served,
             never = watch => match never {},

@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     ops::RangeInclusive,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -28,10 +28,10 @@ pub(crate) use definition::definition;
 /// The most numbers of one look.
 const LOOK: usize = 10_000;
 
-/// So long a number may be taken before its row, or the transaction that it is in, can be seen.
+/// So long MariaDB may have taken a number before its row is there, locked.
 const SETTLING: Duration = Duration::from_secs(3);
 
-/// How many sights are kept, and how far they are apart at least.
+/// How many sights wait to be proven, and how far they are apart at least.
 const SIGHTS: usize = 16;
 const APART: Duration = Duration::from_secs(1);
 
@@ -42,8 +42,7 @@ pub(crate) struct Numbers {
     /// Numbers from `:from` on.
     look: Arc<Prepared>,
     proof: Proof,
-    /// From the oldest to the newest.
-    sights: Mutex<VecDeque<Sight>>,
+    seen: Mutex<Seen>,
 }
 
 /// How it is proven that a number which is missing will not come any more.
@@ -51,13 +50,25 @@ pub(crate) struct Numbers {
 enum Proof {
     /// There is one writer at a time, so that numbers are committed in their order.
     OneWriter,
-    /// Transactions are numbered as well: all that were open have ended when the oldest open one is as new as the newest was.
+    /// Transactions are numbered as well. All that had a number of the table, and were open, have ended when the oldest open one
+    /// is as new as one that began after.
     Transactions {
+        /// The oldest that is open.
         oldest: Arc<Prepared>,
+        /// One that begins now; none while a transaction without a number of its own has taken one of the table.
         newest: Arc<Prepared>,
     },
     /// A row that is not committed is locked: it is asked for with a lock, and without waiting.
     Locks(Arc<Prepared>),
+}
+
+/// What was seen of the numbers, for all calls.
+#[derive(Debug, Default)]
+struct Seen {
+    /// All up to this one were given, and (where transactions are numbered) whoever had them has ended.
+    ripe: i64,
+    /// What is not ripe yet, from the oldest.
+    sights: VecDeque<Sight>,
 }
 
 /// What was seen at some time.
@@ -66,8 +77,17 @@ struct Sight {
     /// The largest number.
     highest: i64,
     at: Instant,
-    /// The transaction that was to be the next one; 0 where they have no numbers.
+    /// The transaction that began then; 0 where they have no numbers.
     transaction: i64,
+}
+
+/// How far numbers are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// The last number up to which all is known that will ever be.
+    pub(crate) until: i64,
+    /// Whether there are more, behind one that is missing.
+    pub(crate) more: bool,
 }
 
 impl Numbers {
@@ -88,20 +108,19 @@ impl Numbers {
             })?;
             database.prepare(&statement).await.map(Arc::new)
         };
+        let from = match database.engine() {
+            Engine::Postgresql => "CAST(:from AS bigint)",
+            Engine::Sqlite | Engine::MariaDb => ":from",
+        };
         let look = format!(
-            "SELECT {number} FROM {table} WHERE {number} >= :from ORDER BY {number} LIMIT {LOOK}"
+            "SELECT {number} FROM {table} WHERE {number} >= {from} ORDER BY {number} LIMIT {LOOK}"
         );
         let proof = match database.engine() {
             Engine::Sqlite => Proof::OneWriter,
-            Engine::Postgresql => {
-                let bound = |which: &str| {
-                    format!("SELECT pg_snapshot_{which}(pg_current_snapshot())::text::bigint")
-                };
-                Proof::Transactions {
-                    oldest: prepare(&bound("xmin"), &[]).await?,
-                    newest: prepare(&bound("xmax"), &[]).await?,
-                }
-            }
+            Engine::Postgresql => Proof::Transactions {
+                oldest: prepare(OLDEST, &[]).await?,
+                newest: prepare(&newest(table, number), &[]).await?,
+            },
             Engine::MariaDb => {
                 let locked = format!(
                     "SELECT {number} FROM {table} WHERE {number} BETWEEN :first AND :last LIMIT 1 LOCK IN SHARE MODE NOWAIT"
@@ -113,23 +132,17 @@ impl Numbers {
             database: database.clone(),
             look: prepare(&look, &["from"]).await?,
             proof,
-            sights: Mutex::default(),
+            seen: Mutex::default(),
         })
     }
 
-    /// The last number behind `passed` up to which all is known that will ever be; `passed` itself if nothing more is.
+    /// How far all is known behind `passed` (0: the beginning).
     ///
     /// # Errors
-    /// `PositionUnknown` when there is no change with the number `passed` (0: the beginning).
-    pub(crate) async fn settled(&self, passed: i64, deadline: Instant) -> Result<i64, Refusal> {
-        let sights = self.sights().clone();
+    /// `PositionUnknown` when there is no change with the number `passed`.
+    pub(crate) async fn settled(&self, passed: i64, deadline: Instant) -> Result<Settled, Refusal> {
         // Before the look: what it does not see is not committed later by one of those that have ended.
-        let oldest = match &self.proof {
-            Proof::Transactions { oldest, .. } if !sights.is_empty() => {
-                self.one(oldest, deadline).await?
-            }
-            _ => 0,
-        };
+        let ripe = self.ripen(deadline).await?;
         let from = passed.max(1);
         let numbers = self.numbers(&self.look, &[from], deadline).await?;
         let mut numbers = numbers.into_iter().peekable();
@@ -139,27 +152,42 @@ impl Numbers {
         let mut until = passed;
         while let Some(number) = numbers.next() {
             let missing = until + 1..=number - 1;
-            if !missing.is_empty() {
-                // When they had been given already, for all that can be told.
-                let given = sights.iter().find(|sight| number <= sight.highest);
-                let given = given.filter(|sight| sight.at.elapsed() >= SETTLING);
-                let will_not_come = match (&self.proof, given) {
-                    (Proof::OneWriter, _) => true,
-                    (_, None) => false,
-                    (Proof::Transactions { .. }, Some(given)) => oldest >= given.transaction,
-                    (Proof::Locks(locked), Some(_)) => {
-                        self.is_free(locked, missing, deadline).await?
+            let will_not_come = missing.is_empty()
+                || match &self.proof {
+                    Proof::OneWriter => true,
+                    Proof::Transactions { .. } => number <= ripe,
+                    Proof::Locks(locked) => {
+                        number <= ripe && self.is_free(locked, missing, deadline).await?
                     }
                 };
-                if !will_not_come {
-                    let highest = numbers.last().unwrap_or(number);
-                    self.remember(highest, deadline).await?;
-                    return Ok(until);
-                }
+            if !will_not_come {
+                let highest = numbers.last().unwrap_or(number);
+                self.remember(highest, deadline).await?;
+                return Ok(Settled { until, more: true });
             }
             until = number;
         }
-        Ok(until)
+        Ok(Settled { until, more: false })
+    }
+
+    /// What is ripe now.
+    async fn ripen(&self, deadline: Instant) -> Result<i64, Refusal> {
+        let oldest = match &self.proof {
+            Proof::Transactions { oldest, .. } if !self.seen().sights.is_empty() => {
+                self.one(oldest, deadline).await?.ok_or(Refusal::Stopped)?
+            }
+            _ => 0,
+        };
+        let is_ripe = |sight: &Sight| match self.proof {
+            Proof::Transactions { .. } => oldest >= sight.transaction,
+            Proof::OneWriter | Proof::Locks(_) => sight.at.elapsed() >= SETTLING,
+        };
+        let mut seen = self.seen();
+        while let Some(sight) = seen.sights.front().copied().filter(is_ripe) {
+            seen.sights.pop_front();
+            seen.ripe = seen.ripe.max(sight.highest);
+        }
+        Ok(seen.ripe)
     }
 
     /// Whether numbers are missing and nobody has their rows in an open transaction.
@@ -180,29 +208,37 @@ impl Numbers {
 
     /// Remembers what there is now, so that what is missing can be judged later.
     async fn remember(&self, highest: i64, deadline: Instant) -> Result<(), Refusal> {
-        let is_known = |newest: &Sight| highest <= newest.highest || newest.at.elapsed() < APART;
-        if self.sights().back().is_some_and(is_known) {
-            return Ok(());
+        {
+            let seen = self.seen();
+            let newest = seen.sights.back();
+            let is_known = newest
+                .is_some_and(|newest| highest <= newest.highest || newest.at.elapsed() < APART);
+            // When there are too many, those that wait longest are not pushed out: they would never be ripe.
+            if highest <= seen.ripe || is_known || seen.sights.len() >= SIGHTS {
+                return Ok(());
+            }
         }
         let transaction = match &self.proof {
             Proof::Transactions { newest, .. } => self.one(newest, deadline).await?,
-            Proof::OneWriter | Proof::Locks(_) => 0,
+            Proof::OneWriter | Proof::Locks(_) => Some(0),
         };
-        let mut sights = self.sights();
-        if sights.len() == SIGHTS {
-            sights.pop_front();
+        if let Some(transaction) = transaction {
+            self.seen().sights.push_back(Sight {
+                highest,
+                at: Instant::now(),
+                transaction,
+            });
         }
-        sights.push_back(Sight {
-            highest,
-            at: Instant::now(),
-            transaction,
-        });
         Ok(())
     }
 
-    async fn one(&self, statement: &Arc<Prepared>, deadline: Instant) -> Result<i64, Refusal> {
+    async fn one(
+        &self,
+        statement: &Arc<Prepared>,
+        deadline: Instant,
+    ) -> Result<Option<i64>, Refusal> {
         let found = self.numbers(statement, &[], deadline).await?;
-        found.first().copied().ok_or(Refusal::Stopped)
+        Ok(found.first().copied())
     }
 
     async fn numbers(
@@ -223,9 +259,26 @@ impl Numbers {
         Ok(numbers)
     }
 
-    fn sights(&self) -> std::sync::MutexGuard<'_, VecDeque<Sight>> {
-        self.sights.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The oldest transaction of the server that is open.
+const OLDEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
+
+/// A transaction that begins now. (`pg_snapshot_xmax` is no such one: it is behind the newest that has ended.) A transaction gets
+/// its number with its first row, and may have taken one of the table before; it then holds a lock on the sequence.
+fn newest(table: &str, number: &str) -> String {
+    let column = number.to_lowercase();
+    format!(
+        "SELECT pg_current_xact_id()::text::bigint WHERE NOT EXISTS (SELECT FROM pg_locks AS holder \
+         WHERE holder.locktype = 'relation' AND holder.pid IS NOT NULL \
+         AND holder.relation = pg_get_serial_sequence('{table}', '{column}')::regclass \
+         AND holder.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND NOT EXISTS (SELECT FROM pg_locks AS own WHERE own.locktype = 'transactionid' AND own.granted \
+             AND own.mode = 'ExclusiveLock' AND own.virtualtransaction = holder.virtualtransaction))"
+    )
 }
 
 const fn number_field(name: &str) -> Field<'_> {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, sleep},
+    sync::{OwnedSemaphorePermit, oneshot, watch},
+    time::{Instant, sleep, timeout_at},
 };
 use tonic::Request;
 
@@ -25,6 +25,9 @@ use crate::{
 /// How often a stream that waits looks for more.
 const POLL: Duration = Duration::from_secs(1);
 
+/// So long one that does not wait for what comes waits for a number that is missing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What a method of this kind has besides.
 #[derive(Debug)]
 pub(crate) struct ServedChanges {
@@ -35,6 +38,8 @@ pub(crate) struct ServedChanges {
     pub(crate) message: MessageDescriptor,
     pub(crate) records: FieldDescriptor,
     pub(crate) position: FieldDescriptor,
+    /// Whether the adapter is to end.
+    pub(crate) stopping: watch::Receiver<bool>,
 }
 
 /// A stream that has begun.
@@ -53,7 +58,12 @@ pub(crate) struct Feed {
     /// A record that has no place in the message before, and its number.
     next: Option<(i64, DynamicMessage)>,
     records: u64,
-    _admission: OwnedSemaphorePermit,
+    /// Since when it waits for a number that is missing.
+    held_back: Option<Instant>,
+    /// What ended it, to be told behind what was read before.
+    refused: Option<Refusal>,
+    /// Gives the place of the call back when the stream ends.
+    _place: oneshot::Sender<()>,
 }
 
 impl ServedMethod {
@@ -63,7 +73,7 @@ impl ServedMethod {
         request: &Request<Bytes>,
     ) -> Result<Feed, Refusal> {
         let deadline = self.deadline(request.metadata());
-        let admission = self.admit()?;
+        let place = until_ended(self.admit()?, deadline);
         let values = self.parameters(request.get_ref())?;
         let message = DynamicMessage::decode(self.request.clone(), request.get_ref().clone())
             .map_err(|_undecodable| Refusal::Unreadable)?;
@@ -86,7 +96,9 @@ impl ServedMethod {
             reading: None,
             next: None,
             records: 0,
-            _admission: admission,
+            held_back: None,
+            refused: None,
+            _place: place,
         })
     }
 }
@@ -114,37 +126,62 @@ impl Feed {
     /// The next message and how many records it has.
     async fn message(&mut self) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
         loop {
-            let mut batch = Batch::of(&self.served);
-            while !batch.is_full() && self.records + batch.count() < self.served.method.max_rows {
-                let Some((number, record)) = self.record().await? else {
-                    break;
-                };
-                match batch.add(record) {
+            if let Some(refusal) = self.refused.take() {
+                return self.end(refusal);
+            }
+            let batch = self.batch().await;
+            let records = batch.count();
+            if records > 0 {
+                self.records += records;
+                let message = self.with_position(batch)?;
+                return Ok(Some((message, records)));
+            }
+            match self.waits_for_more().await {
+                Ok(true) => {}
+                Ok(false) => return self.last_position(),
+                Err(refusal) => self.refused = Some(refusal),
+            }
+        }
+    }
+
+    /// The records of the next message: what was read before something went wrong is told first.
+    async fn batch(&mut self) -> Batch {
+        let mut batch = Batch::of(&self.served);
+        while self.refused.is_none()
+            && !batch.is_full()
+            && self.records + batch.count() < self.served.method.max_rows
+        {
+            match self.record(batch.count()).await {
+                Ok(None) => break,
+                Ok(Some((number, record))) => match batch.add(record) {
                     Ok(()) => self.sent = number,
                     Err(record) => {
                         self.next = Some((number, *record));
                         break;
                     }
-                }
-            }
-            let records = batch.count();
-            if records > 0 {
-                self.records += records;
-                return self
-                    .with_position(batch)
-                    .map(|message| Some((message, records)));
-            }
-            if !self.waits_for_more().await? {
-                break;
+                },
+                Err(refusal) => self.refused = Some(refusal),
             }
         }
-        // What is not for this caller need not be looked through again.
-        if self.read > self.sent {
-            self.sent = self.read;
-            let message = self.with_position(Batch::of(&self.served))?;
-            return Ok(Some((message, 0)));
+        batch
+    }
+
+    /// Time that is over is no fault of a stream that has waited, or that can be gone on with.
+    fn end(&mut self, refusal: Refusal) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
+        if refusal == Refusal::Deadline && (self.follows || self.records > 0) {
+            return Ok(None);
         }
-        Ok(None)
+        Err(refusal)
+    }
+
+    /// What is not for this caller need not be looked through again.
+    fn last_position(&mut self) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
+        if self.read <= self.sent || self.next.is_some() || self.reading.is_some() {
+            return Ok(None);
+        }
+        self.sent = self.read;
+        let message = self.with_position(Batch::of(&self.served))?;
+        Ok(Some((message, 0)))
     }
 
     /// Whether there is, or may be, something to read.
@@ -152,28 +189,32 @@ impl Feed {
         if self.records >= self.served.method.max_rows {
             return Ok(false);
         }
-        let until = self
-            .changes()?
-            .numbers
-            .settled(self.read, self.deadline)
-            .await?;
+        let changes = self.changes()?;
+        let mut stopping = changes.stopping.clone();
+        let settled = changes.numbers.settled(self.read, self.deadline).await?;
+        let until = settled.until;
         if until > self.read {
             let bounds = [self.read, until].map(Cell::Integer);
             let values = [self.values.as_slice(), &bounds].concat();
             let (database, statement) = (&self.served.database, &self.served.statement);
             let rows = database.query(statement, values, self.deadline, ());
             self.reading = Some((rows, until));
+            self.held_back = None;
             return Ok(true);
         }
-        let may_wait = self.follows && Instant::now() + POLL < self.deadline;
-        if may_wait {
-            sleep(POLL).await;
+        let now = Instant::now();
+        let is_patient = settled.more && *self.held_back.get_or_insert(now) + PATIENCE > now;
+        if !(self.follows || is_patient) || now + POLL >= self.deadline || *stopping.borrow() {
+            return Ok(false);
         }
-        Ok(may_wait)
+        tokio::select! {
+            () = sleep(POLL) => Ok(true),
+            _stopping = stopping.wait_for(|stopping| *stopping) => Ok(false),
+        }
     }
 
     /// The next record of what is read now.
-    async fn record(&mut self) -> Result<Option<(i64, DynamicMessage)>, Refusal> {
+    async fn record(&mut self, before: u64) -> Result<Option<(i64, DynamicMessage)>, Refusal> {
         if let Some(next) = self.next.take() {
             return Ok(Some(next));
         }
@@ -190,7 +231,7 @@ impl Feed {
             _ => return Err(Refusal::Order),
         };
         self.read = number;
-        let record = self.served.reply(row, self.records + 1)?;
+        let record = self.served.reply(row, self.records + before + 1)?;
         Ok(Some((number, record)))
     }
 
@@ -208,6 +249,16 @@ impl Feed {
     fn changes(&self) -> Result<&ServedChanges, Refusal> {
         self.served.changes.as_ref().ok_or(Refusal::Stopped)
     }
+}
+
+/// The place of a call until its stream ends, but not beyond its deadline, however slowly its caller reads.
+fn until_ended(place: OwnedSemaphorePermit, deadline: Instant) -> oneshot::Sender<()> {
+    let (ends, ended) = oneshot::channel();
+    tokio::spawn(async move {
+        let _ = timeout_at(deadline, ended).await;
+        drop(place);
+    });
+    ends
 }
 
 /// A number as it was written here: in no other way.

@@ -338,7 +338,7 @@ impl Method {
         };
         let from_the_first = match self.bounds.is_empty() {
             true => Vec::new(),
-            false => vec![Cell::Integer(0), Cell::Integer(i64::MAX)],
+            false => vec![Cell::Integer(0), Cell::Integer(i32::MAX.into())],
         };
         Some([own, self.filter_values.clone(), from_the_first].concat())
     }

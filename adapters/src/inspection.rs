@@ -6,6 +6,7 @@ use crate::{
     change_table::Numbers,
     configuration::{ChangeTable, Configuration, Method, Once, Write},
     database::{Database, DatabaseError, Prepared},
+    engine::Engine,
     error::Error,
     field_type::Cell,
     key_table::{self, KeyTable},
@@ -146,7 +147,16 @@ async fn fit_numbers(table: &ChangeTable, database: &Database) -> Result<Numbers
     let numbers = numbers.map_err(|error| unfit(error, "changes"))?;
     let ChangeTable { table, number, .. } = table;
     let fault = database.fault_of_numbers(table, number).await;
-    match fault.map_err(Unfit::Database)? {
+    let mut fault = fault.map_err(Unfit::Database)?;
+    // In SQLite it is the key of the table.
+    if fault.is_none() && database.engine() != Engine::Sqlite {
+        let is_unique = database
+            .is_unique(table, std::slice::from_ref(number))
+            .await;
+        let is_unique = is_unique.map_err(Unfit::Database)?;
+        fault = (!is_unique).then(|| format!("no unique index is on {table}.{number}"));
+    }
+    match fault {
         None => Ok(numbers),
         Some(fault) => Err(Unfit::Faults(vec![format!(
             "changes: {fault}, so that one could be missed; `adapter ddl` prints a table that will do"

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::{
     adapter::Adapter,
@@ -26,6 +27,7 @@ pub struct Reloader {
     pub(crate) current: Arc<ArcSwap<Current>>,
     /// Whom its listener knows, if it is for other machines.
     pub(crate) known: Option<Known>,
+    pub(crate) stopping: watch::Sender<bool>,
     pub(crate) unchanged: Unchanged,
 }
 
@@ -44,7 +46,7 @@ impl Reloader {
     /// # Errors
     /// What keeps an adapter from starting with it; or that it changes the published form or an address.
     pub async fn reload(&self, configuration: Configuration) -> Result<(), Error> {
-        let next = Adapter::open(configuration).await?;
+        let next = Adapter::open_with(configuration, self.stopping.clone()).await?;
         let wanted = next.unchanged();
         let changed = [
             (wanted.proto != self.unchanged.proto, "the published .proto"),

@@ -17,8 +17,10 @@ pub(crate) fn definition(engine: Engine, changes: &ChangeTable) -> Option<String
     };
     // By their bytes: for a collation they may be the same.
     let same = watched.key.iter().map(|column| match engine {
-        Engine::Sqlite => format!("OLD.{column} IS NEW.{column}"),
-        Engine::Postgresql => format!("OLD.{column} IS NOT DISTINCT FROM NEW.{column}"),
+        Engine::Sqlite => format!("OLD.{column} IS NEW.{column} COLLATE BINARY"),
+        Engine::Postgresql => format!(
+            "OLD.{column}::text COLLATE \"C\" IS NOT DISTINCT FROM NEW.{column}::text COLLATE \"C\""
+        ),
         Engine::MariaDb => {
             format!("CAST(OLD.{column} AS BINARY) <=> CAST(NEW.{column} AS BINARY)")
         }
@@ -67,14 +69,16 @@ END;
 
 const IN_POSTGRESQL: &str = "\
 -- What changes in {of}: I inserted, U updated, D deleted, T all removed by TRUNCATE. Grant SELECT on it to the account
--- of the adapter. Old rows may be deleted at any time, but for the newest one.
-CREATE TABLE {table} AS SELECT {key} FROM {of} WITH NO DATA;
-ALTER TABLE {table}
+-- of the adapter. Rows of tables that inherit from {of}, and what is done to a single partition (TRUNCATE, DETACH), are not
+-- told. Old rows may be deleted at any time, but for the newest one.
+BEGIN;
+CREATE TABLE {schema}.{name} AS SELECT {key} FROM {of} WITH NO DATA;
+ALTER TABLE {schema}.{name}
     ADD COLUMN {number} bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     ADD COLUMN operation text NOT NULL,
     ADD COLUMN changed_at timestamptz NOT NULL DEFAULT clock_timestamp();
 CREATE FUNCTION {schema}.{name}_keep() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, {schema}, pg_temp AS $$
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         INSERT INTO {schema}.{name} (operation) VALUES ('T');
@@ -90,10 +94,13 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+REVOKE ALL ON FUNCTION {schema}.{name}_keep() FROM PUBLIC;
 CREATE TRIGGER {name}_rows AFTER INSERT OR UPDATE OR DELETE ON {of}
     FOR EACH ROW EXECUTE FUNCTION {schema}.{name}_keep();
 CREATE TRIGGER {name}_all AFTER TRUNCATE ON {of}
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.{name}_keep();
+ALTER TABLE {of} ENABLE ALWAYS TRIGGER {name}_rows, ENABLE ALWAYS TRIGGER {name}_all;
+COMMIT;
 ";
 
 const IN_MARIADB: &str = "\

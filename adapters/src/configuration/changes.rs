@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     column::{ColumnRules, Meaning},
+    engine::Engine,
     field_type::FieldType,
+    statement::Statement,
 };
 
 /// The table with a row for each change.
@@ -38,6 +40,9 @@ pub const AFTER: &str = "after";
 pub const FOLLOW: &str = "follow";
 /// The reply field with the point to go on from.
 pub const POSITION: &str = "position";
+/// What the table has besides: what was done, and when.
+const OPERATION: &str = "operation";
+const CHANGED_AT: &str = "changed_at";
 /// The parameter with the last number of those that are read.
 const UNTIL: &str = "until";
 
@@ -74,6 +79,7 @@ pub(super) fn change_table(
     start: usize,
     (kind, written): (MethodKind, Option<Spanned<ChangesTable>>),
     (request, reply): (&[RequestField], &[ReplyField]),
+    engine: Engine,
 ) -> Option<ChangeTable> {
     let mut fault = |start, fault: &str| findings.add(start, place, fault.to_owned());
     let (start, table) = match (kind, written) {
@@ -120,6 +126,16 @@ pub(super) fn change_table(
             );
         }
     }
+    if engine == Engine::Sqlite && table.table.contains('.') {
+        fault(start, "a table of SQLite is named without a schema");
+    }
+    let own = [table.number.as_str(), OPERATION, CHANGED_AT];
+    if let Some(taken) = key.iter().find(|column| own.contains(&column.as_str())) {
+        let said = format!(
+            "the table of changes has a column {taken} of its own; it cannot be part of the key"
+        );
+        fault(start, &said);
+    }
     let watched = match (table.of, key.is_empty()) {
         (Some(table), false) => Some(Watched { table, key }),
         (None, true) => None,
@@ -135,6 +151,19 @@ pub(super) fn change_table(
         number: table.number,
         watched,
     })
+}
+
+/// Why a statement would leave out changes in the middle, where nobody would notice.
+pub(super) fn fault_of_changes(statement: &Statement) -> Option<String> {
+    let mut words = statement.words();
+    let cuts = |word: &&str| {
+        let cuts = ["LIMIT", "OFFSET", "FETCH"];
+        cuts.iter().any(|one| one.eq_ignore_ascii_case(word))
+    };
+    let word = words.find(cuts)?;
+    Some(format!(
+        "the SQL text has {word}, so that changes could be left out; it must answer all between :after and :until"
+    ))
 }
 
 /// Whether a reply field is the number of the change.

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::{
     Granted, Method, MethodKind, Note, ReplyField, RequestField, WhenNone, Write,
-    changes::{bounds, change_table, is_number},
+    changes::{bounds, change_table, fault_of_changes, is_number},
     fields::{reply_fields, request_fields, sample, text_form},
     file::{GrantTable, MethodTable, StepTable},
     findings::{Findings, is_type_name},
@@ -85,6 +85,7 @@ pub(super) fn method(
         start,
         (table.kind, table.changes),
         (&request, &reply),
+        engine,
     );
     let bounds = changes.as_ref().map(|_| bounds()).unwrap_or_default();
     let filter_fields = filters
@@ -180,6 +181,9 @@ pub(super) fn method(
     let of_key = write.as_ref();
     let of_key = of_key.and_then(|write| fault_of_natural_key(write, &statement, &request));
     if let Some(fault) = of_key {
+        findings.add(start, &place, fault);
+    }
+    if let Some(fault) = changes.as_ref().and_then(|_| fault_of_changes(&statement)) {
         findings.add(start, &place, fault);
     }
     let fields = (request.as_slice(), reply.as_slice());

@@ -258,8 +258,8 @@ impl<D: Driver> Pool<D> {
                 .await;
         }
         match ending {
-            // A complete statement is at rest already, and the common case pays no round trip.
-            Ending::Complete => {
+            // A complete statement is at rest already, and the common case pays no round trip; so is one that got no lock.
+            Ending::Complete | Ending::Failed(DatabaseError::Locked) => {
                 self.put_back(taken);
                 (ending, None)
             }

@@ -320,19 +320,17 @@ impl Driver for SqliteDriver {
         if let Origin::Csv(_) = self.file {
             return Ok(None);
         }
-        // Without AUTOINCREMENT the number of a last row that was deleted is given again.
         let asked = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE pk AND lower(name) = lower(?2) \
-                        AND lower(type) = 'integer') \
-                     AND EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower(?1) \
-                        AND upper(sql) LIKE '%AUTOINCREMENT%')";
-        let rise: bool = sqlx::query_scalar(asked)
+                     AND lower(type) = 'integer')";
+        let is_key: bool = sqlx::query_scalar(asked)
             .bind(table)
             .bind(column)
             .fetch_one(&mut session.connection)
             .await
             .map_err(classify)?;
+        let rises = is_key && never_given_again(session, table).await?;
         let fault = || format!("{table}.{column} is no INTEGER PRIMARY KEY AUTOINCREMENT");
-        Ok((!rise).then(fault))
+        Ok((!rises).then(fault))
     }
 
     async fn is_unique(
@@ -364,6 +362,24 @@ impl Driver for SqliteDriver {
         session.interrupted.store(false, Ordering::Relaxed);
         Some(session)
     }
+}
+
+/// Whether a table is AUTOINCREMENT: if not, the number of a last row that was deleted is given again. Its program for a new
+/// row then takes the largest number so far from a register (https://www.sqlite.org/opcode.html#NewRowid).
+async fn never_given_again(session: &mut Session, table: &str) -> Result<bool, DatabaseError> {
+    let asked = AssertSqlSafe(format!("EXPLAIN INSERT INTO {table} DEFAULT VALUES"));
+    let program = sqlx::query(asked)
+        .fetch_all(&mut session.connection)
+        .await
+        .map_err(classify)?;
+    for instruction in program {
+        let name: String = instruction.try_get("opcode").map_err(classify)?;
+        if name == "NewRowid" {
+            let largest: i64 = instruction.try_get("p3").map_err(classify)?;
+            return Ok(largest > 0);
+        }
+    }
+    Ok(false)
 }
 
 /// A step of SQLite's plan (https://www.sqlite.org/eqp.html), and what it costs.

@@ -62,15 +62,19 @@ pub(super) async fn fault_of_numbers(
     column: &str,
 ) -> Result<Option<String>, DatabaseError> {
     let asked = "SELECT CAST(EXTRA AS BINARY) = 'auto_increment', CAST(ENGINE AS BINARY) = 'InnoDB', \
-                 EXISTS (SELECT 1 FROM information_schema.global_variables \
-                    WHERE variable_name = 'WSREP_ON' AND variable_value = 'ON') \
+                 @@auto_increment_increment <> 1 OR EXISTS (SELECT 1 FROM information_schema.global_variables \
+                    WHERE variable_name = 'WSREP_ON' AND variable_value = 'ON'), \
+                 @@gtid_slave_pos <> '' OR EXISTS (SELECT 1 FROM information_schema.global_status \
+                    WHERE variable_name = 'SLAVES_RUNNING' AND variable_value <> '0'), \
+                 EXISTS (SELECT 1 FROM information_schema.statistics AS s WHERE s.table_schema = columns.table_schema \
+                    AND s.table_name = columns.table_name AND s.non_unique = 0 AND s.column_name <> columns.column_name) \
                  FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
                  WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? AND column_name = ?";
     let (schema, name) = match table.split_once('.') {
         Some((schema, name)) => (Some(schema), name),
         None => (None, table),
     };
-    let found: Option<(bool, bool, bool)> = sqlx::query_as(asked)
+    let found: Option<(bool, bool, bool, bool, bool)> = sqlx::query_as(asked)
         .bind(schema)
         .bind(name)
         .bind(column)
@@ -78,13 +82,21 @@ pub(super) async fn fault_of_numbers(
         .await
         .map_err(classify)?;
     Ok(match found {
-        Some((true, true, false)) => None,
-        Some((true, true, true)) => Some(
-            "the server is one of a Galera cluster, each of which gives numbers of its own; changes cannot be told in \
-             their order there"
+        Some((true, true, false, false, false)) => None,
+        Some((true, true, true, ..)) => Some(
+            "the server is one of a cluster (auto_increment_increment, Galera), each of which gives numbers of its own; \
+             changes cannot be told in their order there"
                 .to_owned(),
         ),
-        Some((true, false, _)) => Some(format!(
+        Some((true, true, _, true, _)) => Some(
+            "the server is a replica (or was one: gtid_slave_pos), which shows no transaction that is still open; read the \
+             changes where they are made"
+                .to_owned(),
+        ),
+        Some((true, true, .., true)) => Some(format!(
+            "the table {table} has another unique key, so that a number may be taken long before its row is there"
+        )),
+        Some((true, false, ..)) => Some(format!(
             "the table {table} is not in InnoDB, so that a change is seen before it is done; let its owner change it \
              (ENGINE = InnoDB)"
         )),

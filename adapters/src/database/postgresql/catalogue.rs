@@ -48,26 +48,30 @@ pub(super) async fn fault_of_numbers(
     table: &str,
     column: &str,
 ) -> Result<Option<String>, DatabaseError> {
-    // A sequence with a cache gives each session a block of numbers, which it uses later.
-    let asked = "SELECT seqcache = 1 AND seqincrement > 0 AND NOT seqcycle FROM pg_attribute \
+    // Numbers between, or from a cache, are given later; an unlogged table is empty after a crash.
+    let asked = "SELECT attidentity = 'a' AND seqcache = 1 AND seqincrement = 1 AND seqmin >= 1 AND NOT seqcycle \
+                    AND relpersistence = 'p', \
+                 pg_is_in_recovery() OR EXISTS (SELECT 1 FROM pg_subscription_rel WHERE srrelid = attrelid) \
+                 FROM pg_attribute JOIN pg_class AS c ON c.oid = attrelid \
                  JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum \
                     AND classid = 'pg_class'::regclass AND deptype IN ('a', 'i') \
                  JOIN pg_sequence ON seqrelid = objid \
                  WHERE attrelid = to_regclass($1) AND attname = lower($2)";
-    let rise: Option<bool> = sqlx::query_scalar(asked)
+    let found: Option<(bool, bool)> = sqlx::query_as(asked)
         .bind(table)
         .bind(column)
         .fetch_optional(&mut session.connection)
         .await
         .map_err(classify)?;
-    Ok(match rise {
-        Some(true) => None,
-        Some(false) => Some(format!(
-            "the sequence of {table}.{column} has a cache or does not rise, so that numbers are given in another order \
-             than they are asked for; let its owner change it (CACHE 1, NO CYCLE)"
+    Ok(match found {
+        Some((true, false)) => None,
+        Some((_, true)) => Some(format!(
+            "{table} is a copy that is filled by replication, which shows no transaction that is still open; read the \
+             changes where they are made"
         )),
-        None => Some(format!(
-            "{table}.{column} is no column of the kind GENERATED ALWAYS AS IDENTITY"
+        Some((false, false)) | None => Some(format!(
+            "{table}.{column} is no column of the kind GENERATED ALWAYS AS IDENTITY of a logged table, that counts from 1, \
+             by 1, without CACHE and CYCLE"
         )),
     })
 }
