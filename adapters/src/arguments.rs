@@ -130,9 +130,16 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct DatabaseArguments {
     /// A file of SQLite.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["postgresql", "mariadb"],
-          conflicts_with_all = ["postgresql", "mariadb", "socket", "host", "port", "ca", "user", "password_file"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["csv", "postgresql", "mariadb"],
+          conflicts_with_all = ["csv", "postgresql", "mariadb", "socket", "host", "port", "ca", "user", "password_file"])]
     sqlite: Option<PathBuf>,
+    /// A folder of CSV files, of which FILE.csv is the table FILE.
+    #[arg(long, value_name = "FOLDER",
+          conflicts_with_all = ["postgresql", "mariadb", "socket", "host", "port", "ca", "user", "password_file"])]
+    csv: Option<PathBuf>,
+    /// What stands between the fields of a CSV file; a comma if not given.
+    #[arg(long, requires = "csv")]
+    delimiter: Option<String>,
     /// A database of a PostgreSQL server.
     #[arg(
         long,
@@ -173,6 +180,13 @@ impl DatabaseArguments {
         };
         if let Some(file) = &self.sqlite {
             return format!("sqlite = {}", path(file));
+        }
+        if let Some(folder) = &self.csv {
+            let delimiter = self.delimiter.as_ref();
+            let delimiter =
+                delimiter.map(|written| format!(", delimiter = {}", toml_text(written)));
+            let delimiter = delimiter.unwrap_or_default();
+            return format!("csv = {{ folder = {}{delimiter} }}", path(folder));
         }
         let (engine, database) = match &self.postgresql {
             Some(database) => ("postgresql", Some(database)),

@@ -1,6 +1,9 @@
 //! Every fault of a configuration is named with its line, its place and what to do.
 
+use std::time::Duration;
+
 use super::*;
+use crate::field_type::Cell;
 
 const EXAMPLE: &str = include_str!("../example.toml");
 

@@ -222,3 +222,43 @@ async fn what_cannot_be_begun_is_said() {
     );
     assert!(!std::path::Path::new(config).exists());
 }
+
+#[tokio::test]
+async fn a_csv_file_becomes_a_service_too() {
+    let place = empty();
+    let exports = place.path("exports");
+    std::fs::create_dir(&exports).unwrap();
+    let lines = b"so_cccd;ho_ten;que_quan\n001185123456;An;\xa7\xc6ng\n1285123456;Binh;Anh\n";
+    std::fs::write(exports.join("ho_so.csv"), lines).unwrap();
+    let folder = exports.to_str().unwrap().to_owned();
+    let written = new(&place, &["--csv", &folder, "--delimiter", ";"]);
+    assert!(
+        written.contains("que_quan: holds bytes that are no UTF-8"),
+        "{written}"
+    );
+    complete(&place, &written);
+    assert!(place.run("proto", &[]).status.success());
+    let said = text(&place.run("check", &[]).stdout);
+    assert!(said.contains("ready to serve"), "{said}");
+    let asked = written
+        .lines()
+        .find(|line| line.contains("type = \"text\""));
+    assert!(
+        asked.is_some_and(|line| line.contains("so_cccd")),
+        "{written}"
+    );
+    let adapter = place.serve().await;
+    let mut client = adapter.client().await;
+    let method = written
+        .lines()
+        .find_map(|line| line.strip_prefix("name = \"Find"));
+    let method = format!("Find{}", method.unwrap().trim_end_matches('"'));
+    let reply = client
+        .ask(&method, &[("so_cccd", string("001285123456"))])
+        .await
+        .unwrap();
+    assert!(
+        reply.contains(&("que_quan".to_owned(), string("Anh"))),
+        "{reply:?}"
+    );
+}
