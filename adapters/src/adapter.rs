@@ -220,7 +220,10 @@ fn served_method(
         Some(Folded {
             descriptor: request.get_field_by_name(&field.name)?,
             required: field.required,
-            reply: reply.get_field_by_name(&field.reply)?,
+            column: method
+                .reply
+                .iter()
+                .position(|answered| answered.name == field.reply)?,
             ignoring: field.ignoring,
         })
     });

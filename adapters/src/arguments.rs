@@ -78,7 +78,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         service: Option<String>,
         #[command(flatten)]
-        database: DatabaseArguments,
+        database: Box<DatabaseArguments>,
     },
     /// Print the SQL of the tables that methods need beside those of the register; its owner runs it.
     ///

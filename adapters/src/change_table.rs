@@ -41,6 +41,8 @@ pub(crate) struct Numbers {
     database: Database,
     /// Numbers from `:from` on.
     look: Arc<Prepared>,
+    /// The number `:number`, if it is there.
+    find: Arc<Prepared>,
     proof: Proof,
     seen: Mutex<Seen>,
 }
@@ -86,6 +88,8 @@ struct Sight {
 pub(crate) struct Settled {
     /// The last number up to which all is known that will ever be.
     pub(crate) until: i64,
+    /// The first number that was seen: while it is there, nothing behind it is gone.
+    pub(crate) first: i64,
     /// Whether there are more, behind one that is missing.
     pub(crate) more: bool,
 }
@@ -108,12 +112,17 @@ impl Numbers {
             })?;
             database.prepare(&statement).await.map(Arc::new)
         };
-        let from = match database.engine() {
-            Engine::Postgresql => "CAST(:from AS bigint)",
-            Engine::Sqlite | Engine::MariaDb => ":from",
+        let bound = |name: &str| match database.engine() {
+            Engine::Postgresql => format!("CAST(:{name} AS bigint)"),
+            Engine::Sqlite | Engine::MariaDb => format!(":{name}"),
         };
         let look = format!(
-            "SELECT {number} FROM {table} WHERE {number} >= {from} ORDER BY {number} LIMIT {LOOK}"
+            "SELECT {number} FROM {table} WHERE {number} >= {} ORDER BY {number} LIMIT {LOOK}",
+            bound("from")
+        );
+        let find = format!(
+            "SELECT {number} FROM {table} WHERE {number} = {}",
+            bound("number")
         );
         let proof = match database.engine() {
             Engine::Sqlite => Proof::OneWriter,
@@ -131,6 +140,7 @@ impl Numbers {
         Ok(Self {
             database: database.clone(),
             look: prepare(&look, &["from"]).await?,
+            find: prepare(&find, &["number"]).await?,
             proof,
             seen: Mutex::default(),
         })
@@ -145,6 +155,7 @@ impl Numbers {
         let ripe = self.ripen(deadline).await?;
         let from = passed.max(1);
         let numbers = self.numbers(&self.look, &[from], deadline).await?;
+        let first = numbers.first().copied().unwrap_or(passed);
         let mut numbers = numbers.into_iter().peekable();
         if passed > 0 && numbers.next_if_eq(&passed).is_none() {
             return Err(Refusal::PositionUnknown);
@@ -163,11 +174,25 @@ impl Numbers {
             if !will_not_come {
                 let highest = numbers.last().unwrap_or(number);
                 self.remember(highest, deadline).await?;
-                return Ok(Settled { until, more: true });
+                return Ok(Settled {
+                    until,
+                    first,
+                    more: true,
+                });
             }
             until = number;
         }
-        Ok(Settled { until, more: false })
+        Ok(Settled {
+            until,
+            first,
+            more: false,
+        })
+    }
+
+    /// Whether there is a change with this number.
+    pub(crate) async fn is_there(&self, number: i64, deadline: Instant) -> Result<bool, Refusal> {
+        let found = self.numbers(&self.find, &[number], deadline).await?;
+        Ok(!found.is_empty())
     }
 
     /// What is ripe now.
@@ -275,7 +300,7 @@ fn newest(table: &str, number: &str) -> String {
         "SELECT pg_current_xact_id()::text::bigint WHERE NOT EXISTS (SELECT FROM pg_locks AS holder \
          WHERE holder.locktype = 'relation' AND holder.pid IS NOT NULL \
          AND holder.relation = pg_get_serial_sequence('{table}', '{column}')::regclass \
-         AND holder.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND holder.mode = 'RowExclusiveLock' AND holder.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
          AND NOT EXISTS (SELECT FROM pg_locks AS own WHERE own.locktype = 'transactionid' AND own.granted \
              AND own.mode = 'ExclusiveLock' AND own.virtualtransaction = holder.virtualtransaction))"
     )

@@ -53,8 +53,8 @@ pub(crate) struct Feed {
     sent: i64,
     /// The number up to which all was read.
     read: i64,
-    /// What is read now, and up to which number.
-    reading: Option<(Rows, i64)>,
+    /// What is read now.
+    reading: Option<Reading>,
     /// A record that has no place in the message before, and its number.
     next: Option<(i64, DynamicMessage)>,
     records: u64,
@@ -64,6 +64,15 @@ pub(crate) struct Feed {
     refused: Option<Refusal>,
     /// Gives the place of the call back when the stream ends.
     _place: oneshot::Sender<()>,
+}
+
+/// Changes on their way from the database.
+struct Reading {
+    rows: Rows,
+    /// Up to which number.
+    until: i64,
+    /// A number that must still be there when the first row is: old rows may be deleted before.
+    unproven: Option<i64>,
 }
 
 impl ServedMethod {
@@ -166,16 +175,21 @@ impl Feed {
         batch
     }
 
-    /// Time that is over is no fault of a stream that has waited, or that can be gone on with.
+    /// Time that is over ends a stream well that has come further, and can be gone on with from there.
     fn end(&mut self, refusal: Refusal) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
-        if refusal == Refusal::Deadline && (self.follows || self.records > 0) {
-            return Ok(None);
+        let has_come_further = self.records > 0 || self.read > self.sent;
+        match refusal {
+            Refusal::Deadline if has_come_further => {
+                self.reading = None;
+                self.last_position()
+            }
+            refusal => Err(refusal),
         }
-        Err(refusal)
     }
 
     /// What is not for this caller need not be looked through again.
     fn last_position(&mut self) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
+        // Here `read` is the end of what was looked through, and not a record that was put aside.
         if self.read <= self.sent || self.next.is_some() || self.reading.is_some() {
             return Ok(None);
         }
@@ -198,13 +212,18 @@ impl Feed {
             let values = [self.values.as_slice(), &bounds].concat();
             let (database, statement) = (&self.served.database, &self.served.statement);
             let rows = database.query(statement, values, self.deadline, ());
-            self.reading = Some((rows, until));
+            self.reading = Some(Reading {
+                rows,
+                until,
+                unproven: Some(settled.first),
+            });
             self.held_back = None;
             return Ok(true);
         }
         let now = Instant::now();
         let is_patient = settled.more && *self.held_back.get_or_insert(now) + PATIENCE > now;
-        if !(self.follows || is_patient) || now + POLL >= self.deadline || *stopping.borrow() {
+        // One more look must have its time.
+        if !(self.follows || is_patient) || now + POLL * 2 >= self.deadline || *stopping.borrow() {
             return Ok(false);
         }
         tokio::select! {
@@ -218,11 +237,19 @@ impl Feed {
         if let Some(next) = self.next.take() {
             return Ok(Some(next));
         }
-        let Some((rows, until)) = &mut self.reading else {
+        let Some(reading) = &mut self.reading else {
             return Ok(None);
         };
-        let until = *until;
-        let Some(row) = rows.next().await? else {
+        let until = reading.until;
+        let row = reading.rows.next().await?;
+        // What the statement sees is certain with its first row, and not before.
+        if let Some(number) = reading.unproven.take() {
+            let numbers = &self.changes()?.numbers;
+            if !numbers.is_there(number, self.deadline).await? {
+                return Err(Refusal::PositionUnknown);
+            }
+        }
+        let Some(row) = row else {
             (self.read, self.reading) = (until, None);
             return Ok(None);
         };

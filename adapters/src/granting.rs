@@ -35,7 +35,7 @@ struct Rate {
 impl GrantedMethod {
     /// The method as the first grant leaves it that the call has.
     ///
-    /// The consumer and the purpose are those that the security server has verified: only it can open the socket.
+    /// The consumer and the purpose are those that the security server has verified: only it can connect.
     pub(crate) fn choose(&self, metadata: &MetadataMap) -> Result<Arc<ServedMethod>, Refusal> {
         let consumer = text(metadata, "x-road-client");
         let purpose = text(metadata, "x-road-purpose");

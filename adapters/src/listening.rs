@@ -156,6 +156,9 @@ impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(formatter, "http://{address}"),
+            Self::Tls(name, port) if name.contains(':') => {
+                write!(formatter, "https://[{name}]:{port}")
+            }
             Self::Tls(name, port) => write!(formatter, "https://{name}:{port}"),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
         }

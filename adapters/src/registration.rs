@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, net::SocketAddr};
 
 use trust::SubsystemId;
 
-use crate::configuration::{Configuration, Listen};
+use crate::{
+    configuration::{Configuration, Listen},
+    listening::Address,
+};
 
 /// The adapter has no address that could be registered.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +31,7 @@ pub fn fragment(
         Listen::Tcp(address) if address.port() == 0 => return Err(NoAddress(*address)),
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Tls { address, .. } if address.port() == 0 => return Err(NoAddress(*address)),
-        Listen::Tls { address, name, .. } => format!("https://{name}:{}", address.port()),
+        Listen::Tls { address, name, .. } => Address::Tls(name.clone(), address.port()).to_string(),
         Listen::Unix { path, .. } => format!("unix:{}", path.display()),
     };
     let mut text = format!(

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Value};
+use prost_reflect::{DynamicMessage, Value};
 use tonic::Request;
 use trust::Digest;
 
@@ -16,22 +16,12 @@ use crate::{
     served_method::{Parameter, ServedMethod},
 };
 
-/// What records are compared with after they were read: a reply field of each, and the folded name that it must have.
-pub(crate) struct Wanted(Vec<(FieldDescriptor, Ignoring, String)>);
+/// What rows are compared with after they were read: the position of a reply field, and the folded name that it must have.
+pub(crate) struct Wanted(Vec<(usize, Ignoring, String)>);
 
 impl Wanted {
     pub(crate) const fn is_everything(&self) -> bool {
         self.0.is_empty()
-    }
-
-    /// Whether a record is one of those.
-    pub(crate) fn is(&self, record: &DynamicMessage) -> bool {
-        self.0.iter().all(|(field, ignoring, name)| {
-            let value = record.get_field(field);
-            value
-                .as_str()
-                .is_some_and(|value| ignoring.fold(value) == *name)
-        })
     }
 }
 
@@ -87,7 +77,7 @@ impl ServedMethod {
             let value = message.get_field(&folded.descriptor);
             let name = folded.ignoring.fold(value.as_str().unwrap_or_default());
             match (name.is_empty(), folded.required) {
-                (false, _) => names.push((folded.reply.clone(), folded.ignoring, name)),
+                (false, _) => names.push((folded.column, folded.ignoring, name)),
                 (true, false) => {}
                 (true, true) => {
                     return Err(Refusal::Missing(folded.descriptor.name().to_owned()));
@@ -95,6 +85,25 @@ impl ServedMethod {
             }
         }
         Ok(Wanted(names))
+    }
+
+    /// Whether a row is one of those; of the others nothing else is read, and nothing told.
+    pub(crate) fn is_wanted(
+        &self,
+        wanted: &Wanted,
+        row: &[Cell],
+        number: u64,
+    ) -> Result<bool, Refusal> {
+        for (column, ignoring, name) in &wanted.0 {
+            let column = self.columns.get(*column).ok_or(Refusal::Stopped)?;
+            let value = column.read(row, number)?.value;
+            let value = value.and_then(|content| content.value(&column.descriptor));
+            let value = value.as_ref().and_then(Value::as_str);
+            if value.is_none_or(|value| ignoring.fold(value) != *name) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// All that the values are bound to.

@@ -12,7 +12,7 @@ use tonic::{Request, metadata::MetadataMap};
 
 use crate::{
     changes::ServedChanges,
-    column::ColumnRules,
+    column::{ColumnRules, Read},
     configuration::{Limits, Method, RequestField},
     database::{Database, Prepared},
     encoding::Undecodable,
@@ -66,7 +66,8 @@ pub(crate) struct Parameter {
 pub(crate) struct Folded {
     pub(crate) descriptor: FieldDescriptor,
     pub(crate) required: bool,
-    pub(crate) reply: FieldDescriptor,
+    /// The position of the reply field among the columns.
+    pub(crate) column: usize,
     pub(crate) ignoring: Ignoring,
 }
 
@@ -77,6 +78,26 @@ pub(crate) struct ReplyColumn {
     pub(crate) descriptor: FieldDescriptor,
     pub(crate) field_type: FieldType,
     pub(crate) rules: ColumnRules,
+}
+
+impl ReplyColumn {
+    /// What a row has for the field.
+    pub(crate) fn read(&self, row: &[Cell], number: u64) -> Result<Read, Refusal> {
+        let cell = |position: &usize| row.get(*position).unwrap_or(&Cell::Null);
+        let read = match self.positions.as_slice() {
+            [one] => self.rules.read(self.field_type, slice::from_ref(cell(one))),
+            several => {
+                let cells: Vec<_> = several.iter().map(cell).cloned().collect();
+                self.rules.read(self.field_type, &cells)
+            }
+        };
+        read.map_err(|mismatch| Refusal::Value {
+            field: self.descriptor.name().to_owned(),
+            row: number,
+            expected: mismatch.expected,
+            found: mismatch.found,
+        })
+    }
 }
 
 impl ServedMethod {
@@ -107,7 +128,7 @@ impl ServedMethod {
                 });
             }
             // Of several only the number is told, and nothing of them is read for that.
-            if wanted.is_everything() || wanted.is(&self.reply(row.clone(), read)?) {
+            if self.is_wanted(&wanted, &row, read)? {
                 count += 1;
                 found.get_or_insert(row);
             }
@@ -171,22 +192,7 @@ impl ServedMethod {
         let mut message = DynamicMessage::new(self.reply.clone());
         let mut undecodable = Vec::new();
         for column in &self.columns {
-            let cell = |position: &usize| row.get(*position).unwrap_or(&Cell::Null);
-            let read = match column.positions.as_slice() {
-                [one] => column
-                    .rules
-                    .read(column.field_type, slice::from_ref(cell(one))),
-                several => {
-                    let cells: Vec<_> = several.iter().map(cell).cloned().collect();
-                    column.rules.read(column.field_type, &cells)
-                }
-            };
-            let read = read.map_err(|mismatch| Refusal::Value {
-                field: column.descriptor.name().to_owned(),
-                row: number,
-                expected: mismatch.expected,
-                found: mismatch.found,
-            })?;
+            let read = column.read(&row, number)?;
             if read.undecodable > 0 {
                 monitoring::count_undecodable(&self.method.name, column.descriptor.name());
             }

@@ -142,9 +142,8 @@ impl ServedMethod {
             if answer.read > self.method.max_rows {
                 return Err(Refusal::RowLimit(self.method.max_rows));
             }
-            let record = self.reply(row, answer.read)?;
-            if answer.wanted.is(&record) {
-                return Ok(Some(record));
+            if self.is_wanted(&answer.wanted, &row, answer.read)? {
+                return self.reply(row, answer.read).map(Some);
             }
         }
         Ok(None)

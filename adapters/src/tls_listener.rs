@@ -1,17 +1,19 @@
 //! Connections from other machines: over mutual TLS, from security servers whose certificates are known, and from nobody else.
 
 use std::{
+    collections::HashMap,
     io,
+    net::IpAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use certs::{
     Role,
-    tls::{ReplaceableIdentity, adapter_listener, describe_chain, read_callers},
+    tls::{ReplaceableIdentity, adapter_listener, describe_chain, keep_alive, read_callers},
 };
 use futures_util::Stream;
 use tokio::{
@@ -26,9 +28,12 @@ use tonic::transport::server::Connected;
 
 use crate::{configuration::TlsFiles, error::Error};
 
-/// Handshakes at once; whoever comes then waits.
+/// Handshakes at once, and of one address: whoever comes beyond the first waits, beyond the second is cut off.
 const HANDSHAKES: usize = 64;
+const OF_ONE_ADDRESS: usize = HANDSHAKES / 4;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many lines a minute tell of connections that were refused.
+const LINES: u32 = 10;
 /// How long nothing more is accepted after the system has refused, out of files for example.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,6 +82,7 @@ impl TlsListener {
     async fn accept(self, shaken: mpsc::Sender<Connection>) {
         let places = Arc::new(Semaphore::new(HANDSHAKES));
         let mut handshakes = JoinSet::new();
+        let (under_way, lines) = (UnderWay::default(), Lines::default());
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             let (stream, from) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -87,11 +93,16 @@ impl TlsListener {
                 }
             };
             while handshakes.try_join_next().is_some() {}
+            let Some(of_address) = under_way.enter(from.ip()) else {
+                drop(stream);
+                continue;
+            };
             let acceptor = TlsAcceptor::from(self.known.load_full());
-            let shaken = shaken.clone();
+            let (shaken, lines) = (shaken.clone(), lines.clone());
             handshakes.spawn(async move {
-                let _place = place;
-                let _ = stream.set_nodelay(true);
+                let (_place, _of_address) = (place, of_address);
+                // A connection without these works as well, and is only found dead later.
+                let _ = stream.set_nodelay(true).and_then(|()| keep_alive(&stream));
                 let accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
                 let problem = match accepted {
                     Ok(Ok(stream)) => {
@@ -102,9 +113,62 @@ impl TlsListener {
                     Ok(Err(error)) => describe_chain(&error).unwrap_or_else(|| error.to_string()),
                     Err(_too_long) => "the handshake took too long".to_owned(),
                 };
-                tracing::warn!(%from, problem, "a connection was refused");
+                if lines.may_be_written() {
+                    tracing::warn!(%from, problem, "a connection was refused");
+                }
             });
         }
+    }
+}
+
+/// How many handshakes each address has under way.
+#[derive(Clone, Default)]
+struct UnderWay(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One of them.
+struct OfAddress(UnderWay, IpAddr);
+
+impl UnderWay {
+    /// None if the address has too many.
+    fn enter(&self, address: IpAddr) -> Option<OfAddress> {
+        let mut counts = self.counts();
+        let count = counts.entry(address).or_default();
+        if *count >= OF_ONE_ADDRESS {
+            return None;
+        }
+        *count += 1;
+        Some(OfAddress(self.clone(), address))
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OfAddress {
+    fn drop(&mut self) {
+        let mut counts = self.0.counts();
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Lines that anybody can have written, so that nobody fills a disk with them.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Option<(Instant, u32)>>>);
+
+impl Lines {
+    fn may_be_written(&self) -> bool {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = written
+            .filter(|(since, _)| since.elapsed() < Duration::from_secs(60))
+            .unwrap_or_else(|| (Instant::now(), 0));
+        *written = Some((since, count.saturating_add(1)));
+        count < LINES
     }
 }
 

@@ -39,39 +39,50 @@ CREATE TABLE IF NOT EXISTS vaccination (
 
 def caller(context):
     """Who calls and what for, as the security server has verified it; a call without that is none of the bus."""
-    stated = {key: urllib.parse.unquote(value) for key, value in context.invocation_metadata() if key.startswith("x-road-")}
+    sent = {key: value for key, value in context.invocation_metadata() if key.startswith("x-road-")}
+    stated = {key: urllib.parse.unquote(value) for key, value in sent.items()}
     if "x-road-client" not in stated or "x-road-exchange-id" not in stated:
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "calls come through a security server")
     if stated.get("x-road-purpose") not in PURPOSES:
         context.abort(grpc.StatusCode.PERMISSION_DENIED, "this register does not answer for that purpose")
-    # With the identifier of the exchange an auditor finds the signed request. Never log what was asked for.
-    print(stated["x-road-client"], stated["x-road-exchange-id"], file=sys.stderr, flush=True)
+    # With the identifier of the exchange an auditor finds the signed request. Never log what was asked for; and as it was sent
+    # nothing breaks the line.
+    print(sent["x-road-client"], sent["x-road-exchange-id"], file=sys.stderr, flush=True)
     return stated
 
 
 def day(context, text):
-    try:
-        return datetime.date.fromisoformat(text).isoformat()
-    except ValueError:
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "given_on is no day, YYYY-MM-DD")
+    with contextlib.suppress(ValueError):
+        # It takes other forms as well, which are not written like this again.
+        if datetime.date.fromisoformat(text).isoformat() == text:
+            return text
+    context.abort(grpc.StatusCode.INVALID_ARGUMENT, "given_on is no day, YYYY-MM-DD")
 
 
 class Vaccination(services.VaccinationServicer):
     def __init__(self, database):
         self.database = database
 
-    def open(self):
-        return contextlib.closing(sqlite3.connect(self.database, timeout=5, isolation_level=None))
+    @contextlib.contextmanager
+    def open(self, context):
+        with contextlib.closing(sqlite3.connect(self.database, timeout=5, isolation_level=None)) as database:
+            try:
+                yield database
+            except sqlite3.OperationalError as error:
+                # What the database says is for the operator; the same call may succeed later.
+                print(error, file=sys.stderr, flush=True)
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the register cannot be reached; try again")
 
     def ListVaccinations(self, request, context):
         caller(context)
-        with self.open() as database:
+        with self.open(context) as database:
             if not database.execute("SELECT 1 FROM child WHERE number = ?", (request.number,)).fetchone():
                 context.abort(grpc.StatusCode.NOT_FOUND, "the station does not know the child")
-            # One row at a time, as the caller takes them.
-            found = "SELECT vaccine, given_on FROM vaccination WHERE number = ? ORDER BY given_on, vaccine"
-            for vaccine, given_on in database.execute(found, (request.number,)):
-                yield messages.VaccinationRecord(vaccine=vaccine, given_on=given_on)
+            # A child has few: read at once, so that a slow caller keeps nobody from writing.
+            find = "SELECT vaccine, given_on FROM vaccination WHERE number = ? ORDER BY given_on, vaccine"
+            found = database.execute(find, (request.number,)).fetchall()
+        for vaccine, given_on in found:
+            yield messages.VaccinationRecord(vaccine=vaccine, given_on=given_on)
 
     def RecordVaccination(self, request, context):
         consumer = caller(context)["x-road-client"]
@@ -79,7 +90,7 @@ class Vaccination(services.VaccinationServicer):
         if not request.record or not request.vaccine:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "record and vaccine are required")
         wanted = (request.number, request.vaccine, given_on)
-        with self.open() as database:
+        with self.open(context) as database:
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("PRAGMA synchronous = EXTRA")
             try:
@@ -110,24 +121,25 @@ def main():
     for file in ("certificate", "key", "callers"):
         parser.add_argument("--" + file)
     arguments = parser.parse_args()
+    # Records of health, and a socket: for this user only.
+    os.umask(0o077)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     with sqlite3.connect(arguments.database) as database:
         database.executescript(TABLES)
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=16), maximum_concurrent_rpcs=64)
     services.add_VaccinationServicer_to_server(Vaccination(arguments.database), server)
-    if arguments.callers:
+    if arguments.callers and arguments.certificate and arguments.key:
         port = server.add_secure_port(arguments.address, credentials(arguments))
         print(f"https port {port}", flush=True)
-    elif arguments.address.startswith("unix:/"):
+    elif arguments.address.startswith("unix:/") and not arguments.callers:
         # Whoever can open the socket can say to be anybody.
-        os.umask(0o177)
         server.add_insecure_port(arguments.address)
         print(arguments.address, flush=True)
     else:
-        parser.error("without --callers only a socket of this machine is listened on, unix:/PATH")
+        parser.error("give unix:/PATH, or ADDRESS:PORT with --certificate, --key and --callers")
     server.start()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     stop.wait()
     server.stop(LAST_CALLS).wait()
 

@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use certs::tls::{PeerTls, RegisteredServers, describe_chain, peer_certificate_digest, peer_name};
+use certs::tls::{
+    PeerTls, RegisteredServers, describe_chain, keep_alive, peer_certificate_digest, peer_name,
+};
 use tokio::{
     net::{TcpStream, UnixStream},
     time::{Instant, timeout},
@@ -230,7 +232,8 @@ impl AdapterConnections {
                     let stream = TcpStream::connect((host.as_str(), *port))
                         .await
                         .map_err(|e| e.to_string())?;
-                    keep_alive(&stream).map_err(|e| e.to_string())?;
+                    let prepared = stream.set_nodelay(true).and_then(|()| keep_alive(&stream));
+                    prepared.map_err(|e| e.to_string())?;
                     let stream = TlsConnector::from(tls)
                         .connect(name, stream)
                         .await
@@ -259,22 +262,6 @@ impl AdapterConnections {
             "the adapter of the service does not answer",
         ))
     }
-}
-
-/// The system asks whether an adapter on another machine is still there: it may be busy with a call for long, and servers of
-/// gRPC take it amiss when they are asked in HTTP/2.
-fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
-    use rustix::net::sockopt;
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
-    sockopt::set_tcp_keepintvl(stream, KEEP_ALIVE / 3)?;
-    sockopt::set_tcp_keepcnt(stream, 3)?;
-    sockopt::set_tcp_user_timeout(
-        stream,
-        u32::try_from((KEEP_ALIVE * 2).as_millis()).unwrap_or(0),
-    )?;
-    Ok(())
 }
 
 /// An error in words: those of TLS when it was TLS that failed.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use tokio_rustls::rustls::pki_types::ServerName;
 use toml::Spanned;
 
 use super::{
@@ -174,6 +175,16 @@ fn listen(
         }
         (Some(address), None) => match address.get_ref().parse::<std::net::SocketAddr>() {
             Ok(address) if let Some(tls) = &table.get_ref().tls => {
+                let start = table.span().start;
+                if ServerName::try_from(tls.name.as_str()).is_err() {
+                    let fault =
+                        format!("tls: {:?} is no name of a host and no IP address", tls.name);
+                    findings.add(start, "[listen]", fault);
+                }
+                if table.get_ref().group_may_connect {
+                    let fault = "group_may_connect is for a Unix socket; remove it";
+                    findings.add(start, "[listen]", fault.to_owned());
+                }
                 return Some(Listen::Tls {
                     address,
                     name: tls.name.clone(),

@@ -8,13 +8,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     runtime::Handle,
     task::AbortHandle,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::DatabaseError;
@@ -23,6 +24,12 @@ mod loading;
 
 pub(super) use loading::Loaded;
 use loading::{AT_REST, Exports, File};
+
+/// How many looks the files have to come to rest when the adapter starts.
+const PATIENCE: usize = 60;
+
+/// After so long what could not be loaded is tried again, since that may have been for want of room.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The folder, and what was loaded from it.
 #[derive(Debug)]
@@ -45,9 +52,11 @@ struct Stopping(Arc<AtomicBool>);
 
 /// What a look at the folder has found.
 enum Found {
-    /// Nothing to load, or nothing yet.
+    /// Nothing to load.
     Nothing,
     New(Loaded),
+    /// Another state than before, which may still be changing.
+    Moving(Vec<File>),
     /// A state that cannot be loaded.
     Wrong(Vec<File>, DatabaseError),
     /// The folder cannot be looked at.
@@ -64,16 +73,18 @@ impl CsvFolder {
         let stopping = Stopping(Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stopping.0);
         let exports = Arc::new(Exports::new(folder, delimiter, indexes, stopped)?);
-        let first = {
-            let exports = Arc::clone(&exports);
-            apart(move || {
-                let files = exports.files();
-                let files = files.map_err(|error| exports.unreadable(&error.to_string()))?;
-                Handle::current().block_on(exports.load(files))
-            })
-        };
+        let mut first = None;
+        for _ in 0..PATIENCE {
+            let looked = Arc::clone(&exports);
+            first = apart(move || load_first(&looked)).await??;
+            if first.is_some() {
+                break;
+            }
+            sleep(AT_REST).await;
+        }
+        let first = first.ok_or_else(|| exports.unreadable("its files are still being written"))?;
         let state = Arc::new(State {
-            loaded: ArcSwap::from_pointee(first.await??),
+            loaded: ArcSwap::from_pointee(first),
             gone: ArcSwapOption::empty(),
         });
         let watching = tokio::spawn(watch(exports, Arc::clone(&state)));
@@ -117,22 +128,25 @@ impl Drop for Stopping {
 async fn watch(exports: Arc<Exports>, state: Arc<State>) {
     let mut due = interval(AT_REST);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // It is not tried again before it changes.
-    let mut wrong: Option<Vec<File>> = None;
+    let (mut seen, mut wrong): (Option<Vec<File>>, Option<Wrong>) = (None, None);
     loop {
         due.tick().await;
         let (exports, before) = (Arc::clone(&exports), state.loaded.load_full());
-        let known = wrong.clone();
-        let found = apart(move || look(&exports, &before, known.as_deref())).await;
+        let (last, known) = (seen.take(), wrong.clone());
+        let found = apart(move || look(&exports, &before, last, known)).await;
         let gone = match found {
             Ok(Found::Gone(detail)) => Some(detail),
             Ok(Found::New(loaded)) => {
                 state.loaded.store(Arc::new(loaded));
                 None
             }
+            Ok(Found::Moving(files)) => {
+                seen = Some(files);
+                None
+            }
             Ok(Found::Wrong(files, reason)) => {
                 tracing::error!(%reason, "the CSV files are not loaded, those of before still are");
-                wrong = Some(files);
+                wrong = Some((files, Instant::now()));
                 None
             }
             Ok(Found::Nothing) => None,
@@ -146,14 +160,39 @@ async fn watch(exports: Arc<Exports>, state: Arc<State>) {
     }
 }
 
-fn look(exports: &Exports, before: &Loaded, wrong: Option<&[File]>) -> Found {
+/// A state that could not be loaded, and when that was tried.
+type Wrong = (Vec<File>, Instant);
+
+/// Loads the files, if they are at rest.
+fn load_first(exports: &Exports) -> Result<Option<Loaded>, DatabaseError> {
+    let files = exports.files();
+    let files = files.map_err(|error| exports.unreadable(&error.to_string()))?;
+    if files.iter().any(File::may_be_written) {
+        return Ok(None);
+    }
+    match Handle::current().block_on(exports.load(files.clone())) {
+        // It has run into a change.
+        Err(_) if exports.files().is_ok_and(|now| now != files) => Ok(None),
+        loaded => loaded.map(Some),
+    }
+}
+
+fn look(
+    exports: &Exports,
+    before: &Loaded,
+    last: Option<Vec<File>>,
+    wrong: Option<Wrong>,
+) -> Found {
     let files = match exports.files() {
         Ok(files) => files,
         Err(error) => return Found::Gone(format!("{}: {error}", exports.folder.display())),
     };
-    let is_known = files == before.files || wrong == Some(&files);
-    if is_known || !files.iter().all(File::is_at_rest) {
+    let is_wrong = |(known, at): &Wrong| *known == files && at.elapsed() < AGAIN;
+    if files == before.files || wrong.as_ref().is_some_and(is_wrong) {
         return Found::Nothing;
+    }
+    if last.as_ref() != Some(&files) {
+        return Found::Moving(files);
     }
     let loaded = Handle::current().block_on(exports.load(files.clone()));
     let complete = loaded.and_then(|loaded| match loaded.missing(before) {
@@ -162,6 +201,7 @@ fn look(exports: &Exports, before: &Loaded, wrong: Option<&[File]>) -> Found {
     });
     match complete {
         Ok(loaded) => Found::New(loaded),
+        Err(_) if exports.files().is_ok_and(|now| now != files) => Found::Nothing,
         Err(reason) => Found::Wrong(files, reason),
     }
 }

@@ -18,7 +18,7 @@ use tempfile::{TempDir, TempPath};
 
 use super::{DatabaseError, unreadable};
 
-/// A file that was changed less than so long ago may still be written; so the folder is not looked at more often.
+/// Files that are the same after so long are at rest; so the folder is not looked at more often.
 pub(super) const AT_REST: Duration = Duration::from_secs(1);
 
 /// The most columns of a file, and the most bytes of one field and of one record.
@@ -94,7 +94,15 @@ impl Exports {
             let (true, Some(name)) = (is_csv, name.map(str::to_owned)) else {
                 continue;
             };
-            let metadata = fs::metadata(&path)?;
+            let metadata = match fs::metadata(&path) {
+                Ok(metadata) => metadata,
+                // A link that leads nowhere, or a file that has just gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    let reason = format!("{}: {error}", path.display());
+                    return Err(io::Error::new(error.kind(), reason));
+                }
+            };
             // Opening a pipe would wait for whoever writes into it.
             if metadata.is_file() {
                 files.push(File {
@@ -109,7 +117,7 @@ impl Exports {
         Ok(files)
     }
 
-    /// Reads the files into a new SQLite file. What is written meanwhile is loaded the next time.
+    /// Reads the files into a new SQLite file. What is written meanwhile makes it nothing.
     pub(super) async fn load(&self, files: Vec<File>) -> Result<Loaded, DatabaseError> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let database = self.private.path().join(format!("{number}.db"));
@@ -128,6 +136,14 @@ impl Exports {
         let mut transaction = connection.begin().await.map_err(|error| failed(&error))?;
         let (mut tables, mut rows) = (Tables::new(), 0);
         for file in &files {
+            // The names of SQLite have no case.
+            if let Some(other) = tables
+                .keys()
+                .find(|name| name.eq_ignore_ascii_case(&file.name))
+            {
+                let reason = format!("{other}.csv and {}.csv would be one table", file.name);
+                return Err(self.unreadable(&reason));
+            }
             let (columns, more) = self.load_file(&mut transaction, file).await?;
             tables.insert(file.name.clone(), columns);
             rows += more;
@@ -148,6 +164,11 @@ impl Exports {
         let committed = transaction.commit().await;
         committed.map_err(|error| failed(&error))?;
         connection.close().await.map_err(|error| failed(&error))?;
+        // What was written while it was read may be half of it.
+        let after = self.files().map_err(|error| failed(&error))?;
+        if after != files {
+            return Err(self.unreadable("files have changed while they were loaded"));
+        }
         tracing::info!(files = files.len(), rows, "the CSV files are loaded");
         Ok(Loaded {
             files,
@@ -228,8 +249,9 @@ impl Loaded {
 }
 
 impl File {
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.changed.elapsed().is_ok_and(|since| since >= AT_REST)
+    /// Whether it may still be written; a time to come says nothing.
+    pub(super) fn may_be_written(&self) -> bool {
+        self.changed.elapsed().is_ok_and(|since| since < AT_REST)
     }
 }
 

@@ -99,7 +99,9 @@ async fn a_record_in_the_place_of_the_names_is_not_repeated() {
         let Err(reason) = folder.load().await else {
             continue;
         };
-        let reason = reason.to_string();
+        // The names of temporary folders have all letters.
+        let folder = folder.exports.folder.display().to_string();
+        let reason = reason.to_string().replace(&folder, "");
         assert!(
             !reason.contains("N") && !reason.contains("0011") && reason.contains("is there twice"),
             "{reason}"
