@@ -108,7 +108,8 @@ pub(crate) enum Command {
         /// The folder with the fixtures.
         #[arg(long, value_name = "FOLDER")]
         fixtures: PathBuf,
-        /// Once calls are taken, write the address here in one step: http://IP:PORT or unix:PATH.
+        /// Once calls are taken, write the address here in one step: http://IP:PORT, https://NAME:PORT
+        /// or unix:PATH.
         #[arg(long, value_name = "FILE")]
         address_file: Option<PathBuf>,
     },
@@ -120,7 +121,8 @@ pub(crate) enum Command {
     Serve {
         /// The configuration (TOML).
         config: PathBuf,
-        /// Once calls are taken, write the address here in one step: http://IP:PORT or unix:PATH.
+        /// Once calls are taken, write the address here in one step: http://IP:PORT, https://NAME:PORT
+        /// or unix:PATH.
         #[arg(long, value_name = "FILE")]
         address_file: Option<PathBuf>,
     },

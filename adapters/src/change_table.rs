@@ -23,7 +23,7 @@ use crate::{
 
 mod definition;
 
-pub(crate) use definition::definition;
+pub(crate) use definition::{definition, triggers};
 
 /// The most numbers of one look.
 const LOOK: usize = 10_000;
@@ -103,16 +103,23 @@ impl Numbers {
         database: &Database,
         table: &ChangeTable,
     ) -> Result<Self, DatabaseError> {
-        let ChangeTable { table, number, .. } = table;
+        let engine = database.engine();
+        // What stands in for a table of fixtures is SQL already.
+        let name = match table.table.starts_with('(') {
+            true => table.table.clone(),
+            false => engine.quoted_table(&table.table),
+        };
+        let column = &table.number;
+        let (table, number) = (name, engine.quoted(column));
         let prepare = async |sql: &str, names: &[&str]| {
             let fields: Vec<_> = names.iter().map(|name| number_field(name)).collect();
-            let parsed = Statement::parse(sql, &fields, database.engine());
+            let parsed = Statement::parse(sql, &fields, engine);
             let statement = parsed.map_err(|_no_statement| DatabaseError::Stopped {
                 detail: "a statement of the adapter's own is none",
             })?;
             database.prepare(&statement).await.map(Arc::new)
         };
-        let bound = |name: &str| match database.engine() {
+        let bound = |name: &str| match engine {
             Engine::Postgresql => format!("CAST(:{name} AS bigint)"),
             Engine::Sqlite | Engine::MariaDb => format!(":{name}"),
         };
@@ -124,11 +131,11 @@ impl Numbers {
             "SELECT {number} FROM {table} WHERE {number} = {}",
             bound("number")
         );
-        let proof = match database.engine() {
+        let proof = match engine {
             Engine::Sqlite => Proof::OneWriter,
             Engine::Postgresql => Proof::Transactions {
                 oldest: prepare(OLDEST, &[]).await?,
-                newest: prepare(&newest(table, number), &[]).await?,
+                newest: prepare(&newest(&table, column), &[]).await?,
             },
             Engine::MariaDb => {
                 let locked = format!(
@@ -294,8 +301,7 @@ const OLDEST: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigi
 
 /// A transaction that begins now. (`pg_snapshot_xmax` is no such one: it is behind the newest that has ended.) A transaction gets
 /// its number with its first row, and may have taken one of the table before; it then holds a lock on the sequence.
-fn newest(table: &str, number: &str) -> String {
-    let column = number.to_lowercase();
+fn newest(table: &str, column: &str) -> String {
     format!(
         "SELECT pg_current_xact_id()::text::bigint WHERE NOT EXISTS (SELECT FROM pg_locks AS holder \
          WHERE holder.locktype = 'relation' AND holder.pid IS NOT NULL \

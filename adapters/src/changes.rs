@@ -60,6 +60,8 @@ pub(crate) struct Feed {
     records: u64,
     /// Since when it waits for a number that is missing.
     held_back: Option<Instant>,
+    /// Whether all is told that will be.
+    has_ended: bool,
     /// What ended it, to be told behind what was read before.
     refused: Option<Refusal>,
     /// Gives the place of the call back when the stream ends.
@@ -106,6 +108,7 @@ impl ServedMethod {
             next: None,
             records: 0,
             held_back: None,
+            has_ended: false,
             refused: None,
             _place: place,
         })
@@ -134,7 +137,7 @@ impl Feed {
 
     /// The next message and how many records it has.
     async fn message(&mut self) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
-        loop {
+        while !self.has_ended {
             if let Some(refusal) = self.refused.take() {
                 return self.end(refusal);
             }
@@ -151,6 +154,7 @@ impl Feed {
                 Err(refusal) => self.refused = Some(refusal),
             }
         }
+        Ok(None)
     }
 
     /// The records of the next message: what was read before something went wrong is told first.
@@ -189,6 +193,7 @@ impl Feed {
 
     /// What is not for this caller need not be looked through again.
     fn last_position(&mut self) -> Result<Option<(DynamicMessage, u64)>, Refusal> {
+        self.has_ended = true;
         // Here `read` is the end of what was looked through, and not a record that was put aside.
         if self.read <= self.sent || self.next.is_some() || self.reading.is_some() {
             return Ok(None);

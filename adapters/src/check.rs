@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    configuration::{Configuration, Method, ReplyField, RequestField},
+    configuration::{Configuration, Listen, Method, ReplyField, RequestField},
     database::{Database, DatabaseError},
     encoding::Undecodable,
     error::Error,
     field_type::{Cell, FieldType},
     inspection::{Fit, Misfit, Unfit, fit_method, open_for_reading, open_for_writing},
+    tls_listener,
 };
 
 /// The most rows that a sample decodes.
@@ -89,6 +90,9 @@ impl fmt::Display for Stray {
 
 /// Opens the database and tries every method.
 pub async fn check(configuration: &Configuration) -> Result<Report, Error> {
+    if let Listen::Tls { name, files, .. } = &configuration.listen {
+        tls_listener::read(name, files)?;
+    }
     let failed = |error| configuration.database.failed(error);
     let writers = open_for_writing(configuration).await?;
     let database = open_for_reading(configuration).await?;

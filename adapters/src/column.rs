@@ -330,7 +330,7 @@ impl ColumnRules {
             Meaning::Dates(_) if field_type == FieldType::PartialDate => {
                 "a day, or a part of one, in a declared format"
             }
-            Meaning::Dates(_) => "a day that exists, in a declared format",
+            Meaning::Dates(_) => "a day that exists, YYYY-MM-DD",
         }
     }
 }

@@ -165,6 +165,17 @@ impl Database {
         })
     }
 
+    /// How many triggers of these names a table has that fire; none if this account cannot see.
+    pub async fn triggers(
+        &self,
+        table: &str,
+        names: &[String],
+    ) -> Result<Option<usize>, DatabaseError> {
+        with_pool!(self, pool => {
+            pool.ask(async |driver, session| driver.triggers(session, table, names).await).await
+        })
+    }
+
     /// The columns of a table; none if there is no such table.
     pub async fn columns(&self, table: &str) -> Result<Vec<TableColumn>, DatabaseError> {
         with_pool!(self, pool => {

@@ -22,6 +22,13 @@ impl Engine {
         }
     }
 
+    /// A table in SQL, maybe with its schema, in quotation marks where it needs them.
+    #[must_use]
+    pub fn quoted_table(self, table: &str) -> String {
+        let parts: Vec<_> = table.split('.').map(|part| self.quoted(part)).collect();
+        parts.join(".")
+    }
+
     /// A name in SQL, in quotation marks where it needs them.
     #[must_use]
     pub fn quoted(self, name: &str) -> String {

@@ -60,6 +60,19 @@ pub enum Error {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Certificate(#[from] certs::FileError),
+    /// The certificate is not for the name that the adapter is called by.
+    #[error(
+        "{} is for {names}, and not for the name {name} by which security servers are to call this adapter",
+        certificate.display()
+    )]
+    NotNamed {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The name in the configuration.
+        name: String,
+        /// Those in the certificate.
+        names: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; see that nothing else does, and that it may be used here")]
     Listen {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    change_table::Numbers,
+    change_table::{Numbers, triggers},
     configuration::{ChangeTable, Configuration, Method, Once, Write},
     database::{Database, DatabaseError, Prepared},
     engine::Engine,
@@ -142,19 +142,29 @@ async fn fit_answer(method: &Method, database: &Database) -> Result<Fit, Unfit> 
 }
 
 /// Proves that the numbers of changes tell their order.
-async fn fit_numbers(table: &ChangeTable, database: &Database) -> Result<Numbers, Unfit> {
-    let numbers = Numbers::prepare(database, table).await;
+async fn fit_numbers(changes: &ChangeTable, database: &Database) -> Result<Numbers, Unfit> {
+    let numbers = Numbers::prepare(database, changes).await;
     let numbers = numbers.map_err(|error| unfit(error, "changes"))?;
-    let ChangeTable { table, number, .. } = table;
+    let ChangeTable { table, number, .. } = changes;
     let fault = database.fault_of_numbers(table, number).await;
     let mut fault = fault.map_err(Unfit::Database)?;
     // In SQLite it is the key of the table.
     if fault.is_none() && database.engine() != Engine::Sqlite {
+        let of_sql = database.engine().quoted_table(table);
         let is_unique = database
-            .is_unique(table, std::slice::from_ref(number))
+            .is_unique(&of_sql, std::slice::from_ref(number))
             .await;
         let is_unique = is_unique.map_err(Unfit::Database)?;
         fault = (!is_unique).then(|| format!("no unique index is on {table}.{number}"));
+    }
+    if let Some(watched) = &changes.watched {
+        let names = triggers(database.engine(), changes);
+        let found = database.triggers(&watched.table, &names).await;
+        let found = found.map_err(Unfit::Database)?;
+        if fault.is_none() && found.is_some_and(|found| found < names.len()) {
+            let (of, names) = (&watched.table, names.join(", "));
+            fault = Some(format!("{of} has not all of the triggers {names}"));
+        }
     }
     match fault {
         None => Ok(numbers),

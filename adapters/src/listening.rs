@@ -67,7 +67,7 @@ impl Listener {
                 files,
             } => {
                 let (listener, address) = bind(*address).await?;
-                let listener = TlsListener::new(listener, files)?;
+                let listener = TlsListener::new(listener, name, files)?;
                 (
                     Self::Tls(listener),
                     Address::Tls(name.clone(), address.port()),

@@ -6,7 +6,7 @@
 
 mod arguments;
 
-use std::{error::Error as _, io::Write, path::Path, pin::pin, process::ExitCode};
+use std::{error::Error as _, fmt::Write as _, io::Write, path::Path, pin::pin, process::ExitCode};
 
 use adapters::{
     Adapter, Configuration, Error, check::Report, reloading::Reloader, scaffold::Wanted,
@@ -97,12 +97,7 @@ fn proto(
     };
     match out {
         Some(path) => write(path, published.schema.text.as_bytes())?,
-        None => std::io::stdout()
-            .write_all(published.schema.text.as_bytes())
-            .map_err(|source| Error::Write {
-                path: "standard output".into(),
-                source,
-            })?,
+        None => print(&published.schema.text)?,
     }
     if let Some(path) = descriptor {
         write(path, &published.schema.descriptors)?;
@@ -117,7 +112,7 @@ fn register(
 ) -> Result<ExitCode, Error> {
     let configuration = Configuration::read(config)?;
     let fragment = adapters::registration::fragment(&configuration, subsystem, clients)?;
-    print!("{fragment}");
+    print(&fragment)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -155,12 +150,24 @@ fn ddl(config: &Path) -> Result<ExitCode, Error> {
             config.display()
         );
     }
-    print!("{}", definitions.join("\n"));
+    print(&definitions.join("\n"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// To standard output; whoever reads no further, like `head`, need not.
+fn print(text: &str) -> Result<(), Error> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Write {
+            path: "standard output".into(),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
 }
 
 async fn check(config: &Path) -> Result<ExitCode, Error> {
     let configuration = Configuration::read(config)?;
+    let mut said = String::new();
     let Report { methods, misfits } = adapters::check::check(&configuration).await?;
     let source = &configuration.database.source;
     let and_writing = if configuration.writes() {
@@ -168,53 +175,65 @@ async fn check(config: &Path) -> Result<ExitCode, Error> {
     } else {
         ""
     };
-    println!("{source}: opened for reading{and_writing}");
+    let _ = writeln!(said, "{source}: opened for reading{and_writing}");
     for method in methods {
-        println!(
+        let _ = writeln!(
+            said,
             "{}: {} parameters, {} columns",
             method.method, method.parameters, method.columns
         );
         if method.answers_everything {
-            println!(
+            let _ = writeln!(
+                said,
                 "  NOTE: whoever may call it may have all rows; a required request field or a filter would narrow it"
             );
         }
         for step in method.plan.iter().flatten() {
-            println!("  plan: {step}");
+            let _ = writeln!(said, "  plan: {step}");
         }
         if method.plan.is_none() {
-            println!("  no plan: this database plans for values; give the method a `sample`");
+            let _ = writeln!(
+                said,
+                "  no plan: this database plans for values; give the method a `sample`"
+            );
         }
         let Some(sample) = method.sample else {
-            println!("  no sample: give the method `sample = {{ ... }}` with required parameters");
+            let _ = writeln!(
+                said,
+                "  no sample: give the method `sample = {{ ... }}` with required parameters"
+            );
             continue;
         };
-        println!("  sample of {} rows", sample.rows);
+        let _ = writeln!(said, "  sample of {} rows", sample.rows);
         for (field, counts) in sample.fields {
             let counts: Vec<_> = counts
                 .iter()
                 .map(|(storage, count)| format!("{count} {storage}"))
                 .collect();
-            println!("    {field}: {}", counts.join(", "));
+            let _ = writeln!(said, "    {field}: {}", counts.join(", "));
         }
         for stray in sample.undecodable {
-            println!("  UNDECODABLE {stray}");
+            let _ = writeln!(said, "  UNDECODABLE {stray}");
         }
     }
     for misfit in &misfits {
-        println!("WRONG {misfit}");
+        let _ = writeln!(said, "WRONG {misfit}");
     }
     let lock = configuration.lock_path();
     let covered =
         adapters::Lock::read(&lock).and_then(|found| found.require_cover(&lock, &configuration));
     if let Err(error) = &covered {
-        println!("WRONG {error}");
+        let _ = writeln!(said, "WRONG {error}");
     }
-    if misfits.is_empty() && covered.is_ok() {
-        println!("ready to serve {}", configuration.service);
-        return Ok(ExitCode::SUCCESS);
+    let is_ready = misfits.is_empty() && covered.is_ok();
+    if is_ready {
+        let _ = writeln!(said, "ready to serve {}", configuration.service);
     }
-    Ok(ExitCode::FAILURE)
+    print(&said)?;
+    Ok(match is_ready {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 async fn serve(

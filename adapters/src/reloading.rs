@@ -62,8 +62,8 @@ impl Reloader {
         if let Some((_, what)) = changed.into_iter().find(|(is_changed, _)| *is_changed) {
             return Err(Error::NotReloaded(what));
         }
-        if let (Some(known), Listen::Tls { files, .. }) = (&self.known, &wanted.listen) {
-            known.store(tls_listener::read(files)?);
+        if let (Some(known), Listen::Tls { name, files, .. }) = (&self.known, &wanted.listen) {
+            known.store(tls_listener::read(name, files)?);
         }
         self.current.store(next.current());
         Ok(())

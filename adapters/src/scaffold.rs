@@ -54,7 +54,13 @@ pub async fn first_configuration(path: &Path, wanted: &Wanted) -> Result<String,
     let settings = &configuration.database;
     let failed = |error| settings.failed(error);
     let database = Database::open(settings).await.map_err(failed)?;
-    let columns = database.columns(&wanted.table).await.map_err(failed)?;
+    let mut table = wanted.table.clone();
+    let mut columns = database.columns(&table).await.map_err(failed)?;
+    // PostgreSQL keeps names in small letters that were written without quotation marks.
+    if columns.is_empty() {
+        table = table.to_lowercase();
+        columns = database.columns(&table).await.map_err(failed)?;
+    }
     if columns.is_empty() {
         return Err(Error::NoTable {
             database: settings.source.to_string(),
@@ -62,12 +68,12 @@ pub async fn first_configuration(path: &Path, wanted: &Wanted) -> Result<String,
         });
     }
     let engine = settings.source.engine();
-    let sample = sample(&database, engine, &wanted.table, &columns)
+    let sample = sample(&database, engine, &table, &columns)
         .await
         .map_err(failed)?;
     let text = format!(
         "{head}{}",
-        method(engine, &wanted.table, answers(columns, &sample))
+        method(engine, &table, answers(columns, &sample))
     );
     // What is written is a configuration that can be used as it is.
     parse(path, &text)?;
@@ -114,7 +120,7 @@ async fn sample(
     let sql = format!(
         "SELECT {} FROM {} LIMIT {ROWS}",
         selected.join(", "),
-        quoted_table(engine, table)
+        engine.quoted_table(table)
     );
     let statement = Statement::parse(&sql, &[], engine).map_err(|_| DatabaseError::Stopped {
         detail: "the table has a name that cannot be written in SQL",
@@ -202,7 +208,7 @@ fn method(engine: Engine, table: &str, answers: Vec<Answer>) -> String {
         "\n{seen}{notes}{unique}[[methods]]\nname = \"{name}\"\nkind = \"unary\"\n\
          sql = \"\"\"\n{sql}FROM {}\nWHERE {condition}\n\"\"\"\n\
          request = [{{ name = \"{parameter}\", type = \"{}\"{} }}]\nreply = [\n{reply}]\n",
-        quoted_table(engine, table),
+        engine.quoted_table(table),
         asked_by.field_type.name(),
         asked_by.evidence.rules_of_request(engine),
     )
@@ -280,7 +286,10 @@ fn selected(engine: Engine, column: &TableColumn) -> String {
     ];
     let name = engine.quoted(&column.name);
     match engine {
-        Engine::Postgresql if !READABLE.contains(&word(&column.type_name).as_str()) => {
+        Engine::Postgresql
+            if column.type_name.ends_with("[]")
+                || !READABLE.contains(&word(&column.type_name).as_str()) =>
+        {
             format!("CAST({name} AS text) AS {name}")
         }
         _ => name,
@@ -317,12 +326,6 @@ fn declared_type(type_name: &str) -> FieldType {
         "date" => FieldType::Date,
         _ => FieldType::Text,
     }
-}
-
-/// A table, maybe with its schema.
-fn quoted_table(engine: Engine, table: &str) -> String {
-    let parts: Vec<_> = table.split('.').map(|part| engine.quoted(part)).collect();
-    parts.join(".")
 }
 
 /// `HO_TEN` as `ho_ten`, `soDinhDanh` as `sodinhdanh`.

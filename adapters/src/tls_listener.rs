@@ -57,15 +57,29 @@ pub(crate) struct Incoming {
 pub(crate) struct Connection(TlsStream<TcpStream>);
 
 /// What the files say now.
-pub(crate) fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
+pub(crate) fn read(name: &str, files: &TlsFiles) -> Result<Arc<ServerConfig>, Error> {
     let identity = ReplaceableIdentity::load(Role::Listener, &files.certificate, &files.key)?;
+    let shown = identity.certificate();
+    if !shown.names().iter().any(|known| is_good_for(known, name)) {
+        return Err(Error::NotNamed {
+            certificate: files.certificate.clone(),
+            name: name.to_owned(),
+            names: shown.names().join(", "),
+        });
+    }
     let callers = read_callers(&files.callers)?;
     adapter_listener(identity, callers).map_err(|error| Error::Serve(Box::new(error)))
 }
 
+/// Whether a name of a certificate, of which the first part may be an asterisk, is this one.
+fn is_good_for(known: &str, name: &str) -> bool {
+    let rest = |name: &str| name.split_once('.').map(|(_, rest)| rest.to_lowercase());
+    known.eq_ignore_ascii_case(name) || (known.starts_with("*.") && rest(known) == rest(name))
+}
+
 impl TlsListener {
-    pub(crate) fn new(listener: TcpListener, files: &TlsFiles) -> Result<Self, Error> {
-        let known = Arc::new(ArcSwap::new(read(files)?));
+    pub(crate) fn new(listener: TcpListener, name: &str, files: &TlsFiles) -> Result<Self, Error> {
+        let known = Arc::new(ArcSwap::new(read(name, files)?));
         Ok(Self { listener, known })
     }
 

@@ -71,6 +71,11 @@ pub enum Fault {
     /// After its validity.
     #[error("it was valid until {}; renew it", time(*.0))]
     Expired(i64),
+    /// Not one of those that may call.
+    #[error(
+        "it is none of those that may call here; put it among the certificates of callers, if its holder may"
+    )]
+    NoCaller,
     /// No approved authority issued it.
     #[error(
         "its issuer \"{0}\" is no approved authority for this role, or is not valid at that time; \

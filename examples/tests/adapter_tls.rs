@@ -141,25 +141,40 @@ async fn an_adapter_elsewhere_is_called_over_tls_by_those_whom_it_knows() {
     assert_eq!(python(&good.address, &ca, Some(own)), "UNAVAILABLE");
     good.stop().await.unwrap();
 
-    // An adapter that is called otherwise, or that another authority vouches for, is none.
+    // An adapter that is called by a name that is not its own, or that another authority vouches for, is none.
     let stranger = Authority::create(&base.join("stranger")).unwrap();
-    let renamed = adapter(&base.join("renamed"), authority, "127.0.0.2", &known).await;
+    let named = adapter(&base.join("named"), authority, "127.0.0.1", &known).await;
     let forged = adapter(&base.join("forged"), &stranger, "127.0.0.1", &known).await;
-    for wrong in [renamed, forged] {
+    let renamed = named.address.replace("127.0.0.1", "127.0.0.2");
+    // Where it can be reached, so that only the name is wrong.
+    let port = named.address.rsplit(':').next().unwrap();
+    let relay = tokio::net::TcpListener::bind(format!("127.0.0.2:{port}"))
+        .await
+        .unwrap();
+    let to = format!("127.0.0.1:{port}");
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = relay.accept().await {
+            let mut to = tokio::net::TcpStream::connect(&to).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+        }
+    });
+    for wrong in [&renamed, &forged.address] {
         let before = provider.times_said("the adapter cannot be reached");
-        provider.host(&wrong.address).await.unwrap();
+        provider.host(wrong).await.unwrap();
         let answer = count(&federation).await;
         assert_eq!(
             answer.field("x-road-refusal"),
             Some("provider.adapter_unreachable"),
             "{answer:?}"
         );
-        assert!(!answer.status.message().contains("127.0.0.1"), "{answer:?}");
+        assert!(!answer.status.message().contains("127.0.0"), "{answer:?}");
         assert_eq!(
             provider.times_said("the adapter cannot be reached"),
             before + 1
         );
-        wrong.stop().await.unwrap();
+    }
+    for adapter in [named, forged] {
+        adapter.stop().await.unwrap();
     }
     federation.audit().await.unwrap();
     federation.stop().await.unwrap();

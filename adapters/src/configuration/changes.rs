@@ -14,10 +14,10 @@ use crate::{
     statement::Statement,
 };
 
-/// The table with a row for each change.
+/// The table with a row for each change; names are as the catalogue has them, without quotation marks.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeTable {
-    /// Its name, as it stands in SQL.
+    /// Its name.
     pub table: String,
     /// The column that the database numbers, a change after the other.
     pub number: String,
@@ -28,7 +28,7 @@ pub struct ChangeTable {
 /// A table whose changes are kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Watched {
-    /// Its name, as it stands in SQL.
+    /// Its name.
     pub table: String,
     /// The columns that tell its rows apart.
     pub key: Vec<String>,
@@ -155,6 +155,14 @@ pub(super) fn change_table(
 
 /// Why a statement would leave out changes in the middle, where nobody would notice.
 pub(super) fn fault_of_changes(statement: &Statement) -> Option<String> {
+    let has_order = statement
+        .words()
+        .any(|word| word.eq_ignore_ascii_case("ORDER"));
+    if !has_order {
+        let fault =
+            "the SQL text has no ORDER BY; it must answer changes in the order of their numbers";
+        return Some(fault.to_owned());
+    }
     let mut words = statement.words();
     let cuts = |word: &&str| {
         let cuts = ["LIMIT", "OFFSET", "FETCH"];

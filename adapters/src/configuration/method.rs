@@ -174,9 +174,11 @@ pub(super) fn method(
     let widths = statement
         .as_ref()
         .map_or(&[][..], |(statement, _)| &statement.widths);
-    let sample = table
-        .sample
-        .map(|written| sample(findings, &place, &request, widths, written));
+    let sample = table.sample.map(|mut written| {
+        // A sample has all rows that could be compared.
+        written.retain(|name, _| !folded.iter().any(|field| field.name == *name.get_ref()));
+        sample(findings, &place, &request, widths, written)
+    });
     let (statement, write) = statement.ok()?;
     let of_key = write.as_ref();
     let of_key = of_key.and_then(|write| fault_of_natural_key(write, &statement, &request));

@@ -168,6 +168,16 @@ impl Driver for MariaDbDriver {
         catalogue::is_unique(session, table, columns).await
     }
 
+    /// Who may only read is shown no trigger.
+    async fn triggers(
+        &self,
+        _session: &mut Session,
+        _table: &str,
+        _names: &[String],
+    ) -> Result<Option<usize>, DatabaseError> {
+        Ok(None)
+    }
+
     async fn fault_of_numbers(
         &self,
         session: &mut Session,

@@ -119,6 +119,14 @@ pub(super) trait Driver: fmt::Debug + Send + Sync + 'static {
         column: &str,
     ) -> impl Future<Output = Result<Option<String>, DatabaseError>> + Send;
 
+    /// How many triggers of these names a table has that fire; none if this account cannot see.
+    fn triggers(
+        &self,
+        session: &mut Self::Session,
+        table: &str,
+        names: &[String],
+    ) -> impl Future<Output = Result<Option<usize>, DatabaseError>> + Send;
+
     /// Stops what a connection still runs; gives it back if it can be used again.
     fn stop(&self, session: Self::Session) -> impl Future<Output = Option<Self::Session>> + Send;
 }

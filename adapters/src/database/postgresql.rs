@@ -150,7 +150,7 @@ impl Driver for PostgresqlDriver {
         session: &mut Session,
         table: &str,
     ) -> Result<Vec<TableColumn>, DatabaseError> {
-        catalogue::columns(session, table).await
+        catalogue::columns(session, &Engine::Postgresql.quoted_table(table)).await
     }
 
     async fn is_unique(
@@ -162,13 +162,24 @@ impl Driver for PostgresqlDriver {
         catalogue::is_unique(session, table, columns).await
     }
 
+    async fn triggers(
+        &self,
+        session: &mut Session,
+        table: &str,
+        names: &[String],
+    ) -> Result<Option<usize>, DatabaseError> {
+        let table = Engine::Postgresql.quoted_table(table);
+        catalogue::triggers(session, &table, names).await.map(Some)
+    }
+
     async fn fault_of_numbers(
         &self,
         session: &mut Session,
         table: &str,
         column: &str,
     ) -> Result<Option<String>, DatabaseError> {
-        catalogue::fault_of_numbers(session, table, column).await
+        let table = Engine::Postgresql.quoted_table(table);
+        catalogue::fault_of_numbers(session, &table, column).await
     }
 
     async fn prepare(

@@ -310,6 +310,27 @@ impl Driver for SqliteDriver {
         Ok(found.into_iter().map(TableColumn::of_row).collect())
     }
 
+    async fn triggers(
+        &self,
+        session: &mut Session,
+        table: &str,
+        names: &[String],
+    ) -> Result<Option<usize>, DatabaseError> {
+        let mut found = 0;
+        for name in names {
+            let asked = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger' \
+                         AND lower(tbl_name) = lower(?1) AND lower(name) = lower(?2))";
+            let is_there: bool = sqlx::query_scalar(asked)
+                .bind(table)
+                .bind(name)
+                .fetch_one(&mut session.connection)
+                .await
+                .map_err(classify)?;
+            found += usize::from(is_there);
+        }
+        Ok(Some(found))
+    }
+
     async fn fault_of_numbers(
         &self,
         session: &mut Session,

@@ -58,7 +58,7 @@ impl Evidence {
             Cell::Text(bytes) => bytes,
         };
         self.texts += 1;
-        if bytes.len() > 1 && bytes.ends_with(b" ") {
+        if bytes.ends_with(b" ") {
             self.padded += 1;
             self.width = self
                 .width
@@ -156,13 +156,14 @@ impl Evidence {
 
     /// Rules of the request field that asks by it.
     pub(super) fn rules_of_request(&self, engine: Engine) -> String {
-        if self.is_personal_number() && self.digits.fewer > 0 {
-            return ", digits = 12".to_owned();
-        }
+        let digits = match self.is_personal_number() && self.digits.fewer > 0 {
+            true => ", digits = 12",
+            false => "",
+        };
         // The servers know of padding themselves.
         match engine == Engine::Sqlite && self.padded > 0 && self.not_utf8 == 0 {
-            true => format!(", padded_to = {}", self.width),
-            false => String::new(),
+            true => format!("{digits}, padded_to = {}", self.width),
+            false => digits.to_owned(),
         }
     }
 

@@ -659,6 +659,9 @@ async fn a_column_of_32_bits_is_no_trouble() {
     );
     let register = Register::Postgresql(Postgresql::new("UTF8", &made).await);
     let place = place(&register);
+    let configuration = std::fs::read_to_string(place.config()).unwrap();
+    let configuration = replace(&configuration, ", of = \"cong_dan\", key = \"so\"", "");
+    std::fs::write(place.config(), configuration).unwrap();
     place.run("proto", &[]);
     let checked = place.run("check", &[]);
     assert!(checked.status.success(), "{}", text(&checked.stdout));
@@ -703,6 +706,83 @@ async fn the_triggers_of_postgresql_lend_nobody_their_rights_and_see_what_replic
         .run("SET session_replication_role = replica; DELETE FROM cong_dan")
         .await;
     assert_eq!(register.number("SELECT count(*) FROM thay_doi").await, 4);
+}
+
+#[tokio::test]
+async fn triggers_that_are_gone_are_missed_before_serving() {
+    let [sqlite, postgresql, _mariadb] = registers().await;
+    sqlite.run("DROP TRIGGER thay_doi_delete").await;
+    refused(sqlite, "has not all of the triggers thay_doi_insert").await;
+    postgresql
+        .run("ALTER TABLE cong_dan DISABLE TRIGGER thay_doi_all")
+        .await;
+    refused(
+        postgresql,
+        "has not all of the triggers thay_doi_rows, thay_doi_all",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn names_with_capitals_are_as_the_catalogue_has_them() {
+    let made = "CREATE TABLE \"CONG_DAN\" (\"SO\" VARCHAR(12) PRIMARY KEY, ho_ten VARCHAR(60));";
+    let database = Postgresql::new("UTF8", made).await;
+    let configuration = replace(CONFIGURATION, "DATABASE", &database.table());
+    let configuration = replace(
+        &configuration,
+        "table = \"thay_doi\", number = \"number\", of = \"cong_dan\", key = \"so\"",
+        "table = \"THAY_DOI\", number = \"Number\", of = \"CONG_DAN\", key = \"SO\"",
+    );
+    let sql = "SELECT c.\\\"Number\\\", c.operation, c.\\\"SO\\\" AS so, 'A' AS ho_ten FROM \\\"THAY_DOI\\\" c WHERE c.\\\"Number\\\" > :after AND c.\\\"Number\\\" <= :until ORDER BY 1";
+    let from = configuration.find("SELECT").unwrap();
+    let until = from + configuration[from..].find("\"\n").unwrap();
+    let configuration = format!("{}{sql}{}", &configuration[..from], &configuration[until..]);
+    let configuration = replace(
+        &configuration,
+        "name = \"number\", type",
+        "name = \"number\", column = \"Number\", type",
+    );
+    let place = Place::without_database(&configuration);
+    let printed = text(&place.run("ddl", &[]).stdout);
+    let name = &database.name;
+    database
+        .run(&format!("{printed} GRANT SELECT ON \"THAY_DOI\" TO {name}"))
+        .await;
+    database
+        .run("INSERT INTO \"CONG_DAN\" VALUES ('1', 'A')")
+        .await;
+    let adapter = place.serve().await;
+    let mut client = adapter.client().await;
+    assert_eq!(
+        now(&mut client, None).await.unwrap().changes,
+        expected(&[(1, "new", "1", "A")])
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_finds_nothing_for_its_caller_comes_further_all_the_same() {
+    let register = &registers().await[0];
+    register
+        .run(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) \
+             INSERT INTO cong_dan SELECT CAST(i AS TEXT), 'N' FROM n",
+        )
+        .await;
+    let place = place(register);
+    let configuration = std::fs::read_to_string(place.config()).unwrap();
+    let nothing = replace(&configuration, "ORDER BY", "AND c.so = 'none' ORDER BY");
+    std::fs::write(place.config(), replace(&nothing, "\"60s\"", "\"1500ms\"")).unwrap();
+    let adapter = place.serve().await;
+    let mut client = adapter.client().await;
+    let mut position: Option<String> = None;
+    let whole = async {
+        while position.as_deref() != Some("400000") {
+            let told = now(&mut client, position.as_deref()).await.unwrap();
+            assert_eq!(told.numbers(), [0_i64; 0]);
+            position = Some(told.position.expect("a way on"));
+        }
+    };
+    timeout(HANGS, whole).await.unwrap();
 }
 
 #[tokio::test]

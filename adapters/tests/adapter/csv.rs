@@ -153,6 +153,24 @@ async fn a_new_file_is_read_and_one_that_is_wrong_leaves_the_one_before() {
         b"SO;HO TEN;XA\n000000000009;An;24\n",
     );
     until(&mut client, "An", "000000000009").await;
+    // A link that leads nowhere is no table; a file from the future is read like another.
+    std::os::unix::fs::symlink("nowhere", exports.join("link.csv")).unwrap();
+    // The year 2100.
+    let later = std::time::UNIX_EPOCH + Duration::from_secs(4_102_444_800);
+    let new = exports.join("new");
+    fs::write(&new, b"SO;HO TEN;XA\n000000000010;An;24\n").unwrap();
+    File::options()
+        .append(true)
+        .open(&new)
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
+    fs::rename(&new, exports.join("cong_dan.csv")).unwrap();
+    until(&mut client, "An", "000000000010").await;
+    fs::write(exports.join("CONG_DAN.csv"), b"SO\n").unwrap();
+    let line = adapter.log_line(&["not loaded"]).await;
+    assert!(line.contains("would be one table"), "{line}");
+    fs::remove_file(exports.join("CONG_DAN.csv")).unwrap();
     // The folder goes away and comes back.
     let away = adapter.place.path("away");
     fs::rename(&exports, &away).unwrap();
@@ -163,7 +181,7 @@ async fn a_new_file_is_read_and_one_that_is_wrong_leaves_the_one_before() {
         ("DATABASE_UNAVAILABLE".into(), Some("true".into()))
     );
     fs::rename(&away, &exports).unwrap();
-    until(&mut client, "An", "000000000009").await;
+    until(&mut client, "An", "000000000010").await;
 }
 
 #[tokio::test]

@@ -181,6 +181,26 @@ async fn a_name_is_found_however_it_is_spelled_among_those_of_the_exact_conditio
 }
 
 #[tokio::test]
+async fn of_those_who_are_not_asked_for_nothing_else_is_read() {
+    let register = Register::sqlite(
+        "CREATE TABLE cong_dan (so TEXT, ho_ten TEXT, nam_sinh INTEGER); \
+         INSERT INTO cong_dan VALUES ('1', 'An', 1985), (CAST(x'ff' AS TEXT), 'Binh', 1985)",
+    )
+    .await;
+    let place = Place::without_database(&replace(CONFIGURATION, "DATABASE", &register.table()));
+    let adapter = place.serve().await;
+    let mut client = adapter.client().await;
+    assert_eq!(find(&mut client, 1985, Some("An")).await.unwrap(), "1");
+    let none = find(&mut client, 1985, Some("Chi")).await.unwrap_err();
+    assert_eq!(none.code(), Code::NotFound);
+    let unreadable = find(&mut client, 1985, Some("Binh")).await.unwrap_err();
+    assert_eq!(
+        reason(&unreadable, "field"),
+        ("VALUE_UNREADABLE".into(), Some("number".into()))
+    );
+}
+
+#[tokio::test]
 async fn what_would_read_everything_or_give_away_what_is_withheld_is_refused() {
     let base = replace(CONFIGURATION, "DATABASE", "sqlite = \"register.db\"");
     let grant =

@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
     client::{Resumption, WebPkiServerVerifier, danger::HandshakeSignatureValid},
     pki_types::{CertificateDer, UnixTime},
     server::{
@@ -18,7 +18,7 @@ use super::{HTTP2, HandshakeSignatures, ReplaceableIdentity, peer::refusal, prov
 use crate::{
     certificate::Certificate,
     chain::TrustedAuthority,
-    error::{FileError, FileProblem},
+    error::{Fault, FileError, FileProblem},
     file,
 };
 
@@ -185,9 +185,8 @@ impl ClientCertVerifier for KnownCallers {
     ) -> Result<ClientCertVerified, Error> {
         let is_shown = |caller: &&Certificate| caller.der() == &**end_entity;
         let Some(caller) = self.callers.iter().find(is_shown) else {
-            return Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            ));
+            let shown = Certificate::parse(end_entity).map_err(refusal)?;
+            return Err(refusal(shown.refused(Fault::NoCaller)));
         };
         let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         caller.valid_at(at).map_err(refusal)?;

@@ -56,7 +56,7 @@ pub(super) async fn fault_of_numbers(
                  JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = attrelid AND refobjsubid = attnum \
                     AND classid = 'pg_class'::regclass AND deptype IN ('a', 'i') \
                  JOIN pg_sequence ON seqrelid = objid \
-                 WHERE attrelid = to_regclass($1) AND attname = lower($2)";
+                 WHERE attrelid = to_regclass($1) AND attname = $2";
     let found: Option<(bool, bool)> = sqlx::query_as(asked)
         .bind(table)
         .bind(column)
@@ -74,6 +74,23 @@ pub(super) async fn fault_of_numbers(
              by 1, without CACHE and CYCLE"
         )),
     })
+}
+
+/// How many triggers of these names a table has that fire.
+pub(super) async fn triggers(
+    session: &mut Session,
+    table: &str,
+    names: &[String],
+) -> Result<usize, DatabaseError> {
+    let asked = "SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass($1) AND tgname = ANY($2) \
+                 AND tgenabled IN ('O', 'A')";
+    let found: i64 = sqlx::query_scalar(asked)
+        .bind(table)
+        .bind(names)
+        .fetch_one(&mut session.connection)
+        .await
+        .map_err(classify)?;
+    Ok(usize::try_from(found).unwrap_or(0))
 }
 
 /// Columns of a statement in which different letters are the same, by a collation or by the type citext.
