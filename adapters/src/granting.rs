@@ -35,11 +35,11 @@ struct Rate {
 impl GrantedMethod {
     /// The method as the first grant leaves it that the call has.
     ///
-    /// The consumer and the purpose are those that the security server has verified: only it can connect.
+    /// The consumer, the purpose and the access right are those that the security server has verified: only it can connect.
     pub(crate) fn choose(&self, metadata: &MetadataMap) -> Result<Arc<ServedMethod>, Refusal> {
-        let consumer = text(metadata, "x-road-client");
-        let purpose = text(metadata, "x-road-purpose");
-        let fits = |grant: &ServedGrant| grant.fits(consumer.as_deref(), purpose.as_deref());
+        let stated = ["x-road-client", "x-road-purpose", "x-road-access-right"]
+            .map(|key| text(metadata, key));
+        let fits = |grant: &ServedGrant| grant.fits(stated.each_ref().map(Option::as_deref));
         let mut answers = self.answers.iter();
         let chosen = answers.find(|(grant, _)| grant.as_deref().is_none_or(fits));
         let (grant, method) = chosen.ok_or(Refusal::NotGranted)?;
@@ -69,7 +69,7 @@ impl ServedGrant {
         &self.grant.name
     }
 
-    fn fits(&self, consumer: Option<&str>, purpose: Option<&str>) -> bool {
+    fn fits(&self, [consumer, purpose, right]: [Option<&str>; 3]) -> bool {
         let is_among = |list: &Option<Vec<String>>, value: Option<&str>| match list {
             None => true,
             Some(list) => value.is_some_and(|value| list.iter().any(|one| one == value)),
@@ -78,6 +78,7 @@ impl ServedGrant {
         consumer.is_some()
             && is_among(&self.grant.consumers, consumer)
             && is_among(&self.grant.purposes, purpose)
+            && is_among(&self.grant.rights, right)
     }
 }
 
@@ -129,18 +130,28 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_for_its_consumers_and_purposes_letter_for_letter() {
+    fn a_grant_is_for_its_consumers_purposes_and_rights_letter_for_letter() {
         let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
-        let grant = |consumers, purposes| {
+        let grant = |consumers, purposes, rights| {
             ServedGrant::new(&Grant {
                 name: "g".to_owned(),
                 consumers,
                 purposes,
+                rights,
                 calls_per_minute: None,
             })
         };
-        let narrow = grant(list(&["VN/GOV/A/desk"]), list(&["birth registration"]));
-        assert!(narrow.fits(Some("VN/GOV/A/desk"), Some("birth registration")));
+        let narrow = grant(
+            list(&["VN/GOV/A/desk"]),
+            list(&["birth registration"]),
+            None,
+        );
+        let fits = |grant: &ServedGrant, consumer, purpose| grant.fits([consumer, purpose, None]);
+        assert!(fits(
+            &narrow,
+            Some("VN/GOV/A/desk"),
+            Some("birth registration")
+        ));
         for (consumer, purpose) in [
             (Some("VN/GOV/A/desk"), None),
             (Some("VN/GOV/A/desk"), Some("Birth registration")),
@@ -148,9 +159,18 @@ mod tests {
             (Some("VN/GOV/A/desk2"), Some("birth registration")),
             (None, Some("birth registration")),
         ] {
-            assert!(!narrow.fits(consumer, purpose), "{consumer:?} {purpose:?}");
+            assert!(
+                !fits(&narrow, consumer, purpose),
+                "{consumer:?} {purpose:?}"
+            );
         }
-        assert!(grant(None, None).fits(Some("x"), None));
-        assert!(!grant(None, None).fits(None, None));
+        let any = grant(None, None, None);
+        assert!(fits(&any, Some("x"), None));
+        assert!(!fits(&any, None, None));
+        let by_right = grant(None, None, list(&["agreement 7"]));
+        assert!(by_right.fits([Some("x"), None, Some("agreement 7")]));
+        for right in [None, Some("agreement"), Some("Agreement 7")] {
+            assert!(!by_right.fits([Some("x"), None, right]), "{right:?}");
+        }
     }
 }

@@ -107,6 +107,8 @@ pub struct Caller {
     pub purpose: String,
     /// Under which law.
     pub legal_basis: String,
+    /// The id of the access right that allows the call.
+    pub access_right: String,
 }
 
 #[derive(Clone)]
@@ -224,6 +226,7 @@ impl Caller {
             represented_party: text("x-road-represented-party"),
             purpose: text("x-road-purpose"),
             legal_basis: text("x-road-legal-basis"),
+            access_right: text("x-road-access-right"),
         };
         match caller.client.is_empty() || caller.exchange_id.is_empty() {
             true => Err(Status::unauthenticated(

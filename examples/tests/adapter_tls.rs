@@ -29,6 +29,7 @@ sqlite = "register.db"
 [[grants]]
 name = "client"
 consumers = ["VN/GOV/A/client"]
+access_rights = ["echo"]
 
 [[methods]]
 name = "Count"
@@ -76,7 +77,7 @@ fn python(address: &str, authority: &Path, identity: Option<(&Path, &Path)>) -> 
         credentials = grpc.ssl_channel_credentials(read(authority), read(key), read(certificate))\n\
         with grpc.secure_channel(address, credentials) as channel:\n\
         \x20   call = channel.unary_unary('/test.echo.v1.Echo/Count')\n\
-        \x20   try: print(call(b'', timeout=10, metadata=[('x-road-client', 'VN/GOV/A/client')]).hex())\n\
+        \x20   try: print(call(b'', timeout=10, metadata=[('x-road-client', 'VN/GOV/A/client'), ('x-road-access-right', 'echo')]).hex())\n\
         \x20   except grpc.RpcError as error: print(error.code().name)\n";
     let (certificate, key) = identity.unwrap_or_else(|| (Path::new("-"), Path::new("-")));
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();

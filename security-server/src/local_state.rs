@@ -1,6 +1,9 @@
 //! What this server hosts and allows: the fold of the change records of its log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -113,6 +116,22 @@ impl std::fmt::Display for AdapterAddress {
     }
 }
 
+/// The access right that allows a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// The index of the record that granted it.
+    pub index: u64,
+    /// Its id.
+    pub id: Arc<str>,
+}
+
+/// A right that was granted.
+#[derive(Debug, Clone)]
+struct Granted {
+    allowed: Allowed,
+    right: AccessRight,
+}
+
 /// The state, immutable; a change makes the next one.
 #[derive(Debug, Clone, Default)]
 pub struct LocalState {
@@ -127,7 +146,7 @@ pub struct LocalState {
     /// Rights by their id, with the index of the record that granted them.
     pub rights: BTreeMap<String, (u64, AccessRight)>,
     /// The same by client and service, so that a decision does not look at the others.
-    rights_of: HashMap<(SubsystemId, SubsystemId), Vec<(u64, AccessRight)>>,
+    rights_of: HashMap<(SubsystemId, SubsystemId), Vec<Granted>>,
     /// What is shown: the newest change of every key, sorted by kind and key.
     shown: BTreeMap<(u8, String), Change>,
 }
@@ -263,7 +282,7 @@ impl LocalState {
             let former = &removed.1;
             let pair = (former.client.clone(), former.service.clone());
             if let Some(rights) = self.rights_of.get_mut(&pair) {
-                rights.retain(|right| *right != removed);
+                rights.retain(|granted| *granted.allowed.id != *id);
             }
         }
         match value {
@@ -271,10 +290,13 @@ impl LocalState {
                 let right = AccessRight::try_from(right).map_err(invalid)?;
                 self.hosted(right.service.as_str())?;
                 let pair = (right.client.clone(), right.service.clone());
-                self.rights_of
-                    .entry(pair)
-                    .or_default()
-                    .push((index, right.clone()));
+                self.rights_of.entry(pair).or_default().push(Granted {
+                    allowed: Allowed {
+                        index,
+                        id: id.into(),
+                    },
+                    right: right.clone(),
+                });
                 self.rights.insert(id.to_owned(), (index, right));
             }
             None => {}
@@ -332,15 +354,17 @@ impl LocalState {
         self.shown.values()
     }
 
-    /// Decides whether a call is allowed: the index of the record of the right that allows it.
+    /// Decides whether a call is allowed, and by which right.
     ///
     /// # Errors
     /// The refusal that [`access::decide`] gives.
-    pub fn decide(&self, question: &Question<'_>) -> Result<u64, Refusal> {
+    pub fn decide(&self, question: &Question<'_>) -> Result<&Allowed, Refusal> {
         let pair = (question.client.clone(), question.service.clone());
         let rights = self.rights_of.get(&pair).map_or(&[][..], Vec::as_slice);
         access::decide(
-            rights.iter().map(|(index, right)| (*index, right)),
+            rights
+                .iter()
+                .map(|granted| (&granted.allowed, &granted.right)),
             question,
         )
     }

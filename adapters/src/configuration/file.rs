@@ -113,6 +113,7 @@ pub(super) struct GrantTable {
     pub(super) name: Spanned<String>,
     pub(super) consumers: Option<Vec<String>>,
     pub(super) purposes: Option<Vec<String>>,
+    pub(super) access_rights: Option<Vec<String>>,
     pub(super) methods: Option<Vec<Spanned<String>>>,
     pub(super) fields: Option<Vec<Spanned<String>>>,
     #[serde(default)]

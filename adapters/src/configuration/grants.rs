@@ -25,6 +25,8 @@ pub struct Grant {
     pub consumers: Option<Vec<String>>,
     /// The purposes (`x-road-purpose`), letter for letter; any if not given.
     pub purposes: Option<Vec<String>>,
+    /// The access rights of the security server (`x-road-access-right`) that calls come by; any if not given.
+    pub rights: Option<Vec<String>>,
     /// How many calls it allows in a minute.
     pub calls_per_minute: Option<u32>,
 }
@@ -53,6 +55,7 @@ pub(super) fn grants(findings: &mut Findings<'_>, tables: &[GrantTable]) -> Vec<
         for (key, list) in [
             ("consumers", &table.consumers),
             ("purposes", &table.purposes),
+            ("access_rights", &table.access_rights),
         ] {
             if list.as_ref().is_some_and(Vec::is_empty) {
                 let fault = format!("{key} is empty; leave it out for any, or name some");
@@ -67,6 +70,7 @@ pub(super) fn grants(findings: &mut Findings<'_>, tables: &[GrantTable]) -> Vec<
             name: name.clone(),
             consumers: table.consumers.clone(),
             purposes: table.purposes.clone(),
+            rights: table.access_rights.clone(),
             calls_per_minute: calls.and_then(|calls| u32::try_from(calls).ok()),
         });
     }

@@ -165,7 +165,7 @@ impl Server {
             rules.note(format!("right {id}"), answer);
         }
         let index = rules.ask("an access right allows the call", || {
-            let index = state.decide(&question)?;
+            let index = state.decide(&question)?.index;
             Ok((index, format!("granted by record {index} of the log")))
         });
         let granted =

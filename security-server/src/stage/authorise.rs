@@ -7,14 +7,17 @@ use trust::{Reason, Refusal, access::Question, exchange::ProviderExchange};
 
 use super::verify::{Verified, VerifiedOpening, VerifiedRequest};
 use crate::{
-    exchange::Provision, interruption::Interruption, local_state::LocalState, server::Server,
+    exchange::Provision,
+    interruption::Interruption,
+    local_state::{Allowed, LocalState},
+    server::Server,
     snapshot::Snapshot,
 };
 
 /// The proof that a verified first request is allowed, with the exchange that it opens.
 pub(crate) struct AuthorisedOpening {
     pub(super) request: Verified,
-    pub(super) right: u64,
+    pub(super) right: Allowed,
     pub(super) exchange: Arc<Provision>,
 }
 
@@ -79,16 +82,17 @@ impl Server {
         state: &LocalState,
         request: &Verified,
         exchange: &ProviderExchange,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Allowed, Refusal> {
         let parties = exchange.parties();
         state.service(&parties.service, &parties.method)?;
-        state.decide(&Question {
+        let decided = state.decide(&Question {
             client: &parties.client,
             service: &parties.service,
             method: &parties.method,
             purpose: &request.message.header().statements.purpose,
             at: self.clock().seconds(),
-        })
+        });
+        decided.cloned()
     }
 
     /// Decides about a later request: a right that was withdrawn ends the stream.
@@ -146,13 +150,14 @@ impl Server {
         let parties = &exchange.parties;
         let state = self.local_state();
         state.service(&parties.service, &parties.method)?;
-        state.decide(&Question {
+        let decided = state.decide(&Question {
             client: &parties.client,
             service: &parties.service,
             method: &parties.method,
             purpose: &exchange.statements.purpose,
             at: self.clock().seconds(),
-        })
+        });
+        decided.map(|allowed| allowed.index)
     }
 
     /// Opens the provider's side of an exchange. Also made for a refusal, which needs its chain.

@@ -64,7 +64,7 @@ impl Server {
         exchange: &Provision,
         opening: Recorded<AuthorisedOpening>,
     ) -> Result<(ToAdapter, Answering), Refusal> {
-        let request = opening.message.request;
+        let AuthorisedOpening { request, right, .. } = opening.message;
         let service = exchange.service.as_ref().ok_or_else(|| {
             Refusal::new(Reason::UnknownService, "the service is not hosted here")
         })?;
@@ -74,7 +74,7 @@ impl Server {
         *call.uri_mut() = format!("http://adapter{}", exchange.parties.method)
             .parse()
             .map_err(|error: http::uri::InvalidUri| failed(error.to_string()))?;
-        *call.headers_mut() = call_headers(exchange, &request);
+        *call.headers_mut() = call_headers(exchange, &request, &right.id);
         let (writer, answering) = connection.call(call).await.map_err(broke_off)?;
         let to_adapter = ToAdapter {
             writer,
@@ -233,7 +233,7 @@ fn failed(what: impl Into<String>) -> Refusal {
 }
 
 /// The headers of the call to the adapter: the client's own, and the bus's from the verified header.
-fn call_headers(exchange: &Provision, request: &Verified) -> HeaderMap {
+fn call_headers(exchange: &Provision, request: &Verified, right: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     CallHeaders::write(&request.content, &mut headers);
     headers
@@ -248,12 +248,12 @@ fn call_headers(exchange: &Provision, request: &Verified) -> HeaderMap {
             &timeout::format(left),
         );
     }
-    put_caller(request.message.header(), &mut headers);
+    put_caller(request.message.header(), right, &mut headers);
     headers
 }
 
 /// The verified caller, for the adapter's own decisions and logs.
-fn put_caller(verified: &Header, headers: &mut HeaderMap) {
+fn put_caller(verified: &Header, right: &str, headers: &mut HeaderMap) {
     let parties = &verified.parties;
     let statements = &verified.statements;
     let exchange = parties.exchange.to_string();
@@ -267,6 +267,7 @@ fn put_caller(verified: &Header, headers: &mut HeaderMap) {
         ("x-road-represented-party", &statements.represented_party),
         ("x-road-purpose", &statements.purpose),
         ("x-road-legal-basis", &statements.legal_basis),
+        ("x-road-access-right", right),
     ] {
         let escaped = utf8_percent_encode(text, ESCAPED).to_string();
         metadata::set(headers, HeaderName::from_static(name), &escaped);

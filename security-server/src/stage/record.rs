@@ -131,7 +131,7 @@ impl Recordable for SignedReply {
 
 impl Recordable for AuthorisedOpening {
     fn record(&self) -> MessageRecord<'_> {
-        received(&self.request, Some(self.right))
+        received(&self.request, Some(self.right.index))
     }
 }
 
