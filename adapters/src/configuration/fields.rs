@@ -1,13 +1,13 @@
 //! The fields of a method, and how their text is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost_reflect::Value;
 use toml::Spanned;
 
 use super::{
     ReplyField, RequestField,
-    file::{OneOrMany, ReplyTable, RequestTable, TextTable},
+    file::{OneOrMany, ReplyTable, RequestTable, TextOfTable, TextTable},
     findings::Findings,
 };
 use crate::{
@@ -38,6 +38,51 @@ pub(super) fn text_form(
         capitals: table.capitals.unwrap_or_default(),
         undecodable: table.undecodable,
     })
+}
+
+/// How text is stored where a method says nothing of it.
+pub(super) struct Stored<'a> {
+    pub(super) of_database: TextForm,
+    pub(super) of_tables: &'a [(String, TextForm)],
+}
+
+impl Stored<'_> {
+    /// As the tables say that these SQL texts name, or the database; none if two of them say different things.
+    pub(super) fn of<'a>(&self, sql: impl Iterator<Item = &'a str>) -> Option<TextForm> {
+        let is_of_name = |letter: char| letter.is_alphanumeric() || "_$".contains(letter);
+        let words = sql.flat_map(|text| text.split(move |letter| !is_of_name(letter)));
+        let words: BTreeSet<_> = words.map(str::to_lowercase).collect();
+        let named = self
+            .of_tables
+            .iter()
+            .filter(|(table, _)| words.contains(table));
+        let mut forms = named.map(|(_, form)| *form);
+        let first = forms.next().unwrap_or(self.of_database);
+        forms.all(|form| form == first).then_some(first)
+    }
+}
+
+/// How the tables keep text that say so, by their names in small letters.
+pub(super) fn texts_of_tables(
+    findings: &mut Findings<'_>,
+    tables: &[TextOfTable],
+) -> Vec<(String, TextForm)> {
+    let mut texts: Vec<(String, TextForm)> = Vec::new();
+    for table in tables {
+        let (start, name) = (table.name.span().start, table.name.get_ref().to_lowercase());
+        let place = format!("table {}", table.name.get_ref());
+        if texts.iter().any(|(known, _)| *known == name) {
+            findings.add(
+                start,
+                &place,
+                "the name is used twice; remove one".to_owned(),
+            );
+        }
+        if let Some(form) = text_form(findings, &place, Some(&table.text)) {
+            texts.push((name, form));
+        }
+    }
+    texts
 }
 
 /// How the text of a field is stored: as the field says, or as its method or the database does.

@@ -20,6 +20,8 @@ pub(super) struct File {
     pub(super) listen: Spanned<ListenTable>,
     pub(super) database: Spanned<DatabaseTable>,
     #[serde(default)]
+    pub(super) tables: Vec<TextOfTable>,
+    #[serde(default)]
     pub(super) limits: LimitsTable,
     #[serde(default)]
     pub(super) grants: Vec<GrantTable>,
@@ -97,6 +99,13 @@ pub(super) struct TextTable {
     pub(super) capitals: Option<Capitals>,
     #[serde(default)]
     pub(super) undecodable: Undecodable,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TextOfTable {
+    pub(super) name: Spanned<String>,
+    pub(super) text: Spanned<TextTable>,
 }
 
 #[derive(Default, Deserialize)]

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::{
     Granted, Method, MethodKind, Note, ReplyField, RequestField, WhenNone, Write,
     changes::{bounds, change_table, fault_of_changes, is_number},
-    fields::{reply_fields, request_fields, sample, text_form},
+    fields::{Stored, reply_fields, request_fields, sample, text_form},
     file::{GrantTable, MethodTable, StepTable},
     findings::{Findings, is_type_name},
     folded::{self, fault_of_folded, folded_fields},
@@ -15,7 +15,7 @@ use super::{
     write::{Outline, Written, fault_of_natural_key, outline},
 };
 use crate::{
-    encoding::{TextForm, Undecodable},
+    encoding::Undecodable,
     engine::Engine,
     field_type::{Cell, FieldType},
     statement::{Field, Purpose, Statement, StatementFault},
@@ -24,7 +24,7 @@ use crate::{
 pub(super) fn method(
     findings: &mut Findings<'_>,
     mut table: MethodTable,
-    text_of_database: TextForm,
+    stored: &Stored<'_>,
     engine: Engine,
     granting: &[GrantTable],
 ) -> Option<Method> {
@@ -33,7 +33,13 @@ pub(super) fn method(
     let name = table.name.into_inner();
     let place = format!("method {name}");
     let text = text_form(findings, &format!("{place} text"), table.text.as_ref());
-    let text = text.unwrap_or(text_of_database);
+    let steps = table.steps.iter().map(|step| step.sql.get_ref().as_str());
+    let texts = steps.chain([table.sql.get_ref().as_str()]);
+    let text = text.or_else(|| stored.of(texts)).unwrap_or_else(|| {
+        let fault = "its tables keep text in different ways; say at the method or at each field how it is stored";
+        findings.add(start, &place, fault.to_owned());
+        stored.of_database
+    });
     if !is_type_name(&name) {
         let fault = "a method name begins with a capital letter and holds letters and digits only, \
                      for example FindPerson";

@@ -157,6 +157,14 @@ impl Method {
         }
     }
 
+    /// Whether one of its SQL texts has this name.
+    pub(super) fn names_in_sql(&self, name: &str) -> bool {
+        let steps = self.write.iter().flat_map(|write| &write.steps);
+        let steps = steps.map(|step| &step.statement);
+        let mut words = steps.chain([&self.statement]).flat_map(Statement::words);
+        words.any(|word| word.eq_ignore_ascii_case(name))
+    }
+
     /// `FindPersonReply`
     pub fn reply_message(&self) -> String {
         format!("{}Reply", self.name)

@@ -9,7 +9,7 @@ use super::{
     Configuration, DatabaseSettings, Limits, Listen, Method, Problem, ServiceName, Source,
     TlsFiles,
     database::database,
-    fields::text_form,
+    fields::{Stored, text_form, texts_of_tables},
     file::{File, ListenTable},
     findings::{Findings, is_field_name, is_type_name},
     grants,
@@ -49,6 +49,11 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
     let table = file.database.into_inner();
     let text_form = text_form(&mut findings, "[database] text", table.text.as_ref());
     let text_form = text_form.unwrap_or_default();
+    let tables = texts_of_tables(&mut findings, &file.tables);
+    let stored = Stored {
+        of_database: text_form,
+        of_tables: &tables,
+    };
     let database = database(&mut findings, folder, start_of_database, table);
     let message_bytes = 1024..=1024 * MEBIBYTE;
     let limits = Limits {
@@ -90,7 +95,7 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
         let engine = database
             .as_ref()
             .map_or(Engine::Sqlite, |settings| settings.source.engine());
-        if let Some(method) = method(&mut findings, table, text_form, engine, &file.grants) {
+        if let Some(method) = method(&mut findings, table, &stored, engine, &file.grants) {
             if methods.iter().any(|earlier| earlier.name == method.name) {
                 let place = format!("method {}", method.name);
                 findings.add(
@@ -115,6 +120,14 @@ pub(super) fn validate(path: &Path, text: &str, file: File) -> Result<Configurat
     }
     // A method with a fault of its own is not there, and what names it is not wrong for that.
     if findings.problems.is_empty() {
+        for table in &file.tables {
+            let name = table.name.get_ref();
+            if !methods.iter().any(|method| method.names_in_sql(name)) {
+                let fault =
+                    format!("no SQL text names the table {name}; write it as it stands there");
+                findings.add(table.name.span().start, "[[tables]]", fault);
+            }
+        }
         grants::unknown_names(&mut findings, &file.grants, &methods);
     }
     match (service, listen, database, findings.problems.is_empty()) {

@@ -221,3 +221,74 @@ async fn what_cannot_be_declared_is_said_with_its_line() {
         assert!(said.contains(expected) && said.contains("line "), "{said}");
     }
 }
+
+#[tokio::test]
+async fn each_table_may_have_an_encoding_of_its_own() {
+    let configuration = r#"
+[service]
+name = "vn.test.v1.Register"
+[listen]
+address = "127.0.0.1:0"
+[database]
+sqlite = "register.db"
+text = { encoding = "viscii" }
+[[tables]]
+name = "CU"
+text = { encoding = "tcvn3", capitals = "name" }
+[[tables]]
+name = "moi"
+text = { encoding = "utf-8" }
+[[methods]]
+name = "Old"
+kind = "unary"
+sql = "SELECT ten FROM cu WHERE ten IN (:name)"
+request = [{ name = "name", type = "text" }]
+reply = [{ name = "name", column = "ten", type = "text" }]
+[[methods]]
+name = "New"
+kind = "unary"
+sql = "SELECT ten FROM moi WHERE ten IN (:name)"
+request = [{ name = "name", type = "text" }]
+reply = [{ name = "name", column = "ten", type = "text" }]
+[[methods]]
+name = "Both"
+kind = "unary"
+text = { encoding = "tcvn3", capitals = "name" }
+sql = "SELECT cu.ten AS old, moi.ten AS new FROM cu, moi WHERE cu.ten IN (:name)"
+request = [{ name = "name", type = "text" }]
+reply = [{ name = "old", type = "text" }, { name = "new", type = "text", text = { encoding = "utf-8" } }]
+"#;
+    let sql = "CREATE TABLE cu (ten TEXT); INSERT INTO cu VALUES (CAST(x'a7c66e67' AS TEXT));
+               CREATE TABLE moi (ten TEXT); INSERT INTO moi VALUES ('Đặng');";
+    let adapter = Place::over(configuration, sql).await.serve().await;
+    let mut client = adapter.client().await;
+    let asked = [("name", string("Đặng"))];
+    for method in ["Old", "New"] {
+        let reply = client.ask(method, &asked).await.unwrap();
+        assert_eq!(reply, [("name".to_owned(), string("Đặng"))], "{method}");
+    }
+    let reply = client.ask("Both", &asked).await.unwrap();
+    assert!(
+        reply.iter().all(|(_, value)| *value == string("Đặng")),
+        "{reply:?}"
+    );
+    let both =
+        "name = \"Both\"\nkind = \"unary\"\ntext = { encoding = \"tcvn3\", capitals = \"name\" }";
+    for (from, to, said) in [
+        (
+            both,
+            "name = \"Both\"\nkind = \"unary\"",
+            "its tables keep text in different ways",
+        ),
+        (
+            "name = \"moi\"",
+            "name = \"moi2\"",
+            "no SQL text names the table moi2",
+        ),
+        ("name = \"moi\"", "name = \"cu\"", "the name is used twice"),
+    ] {
+        let place = Place::without_database(&replace(configuration, from, to));
+        let refused = text(&place.run("proto", &[]).stderr);
+        assert!(refused.contains(said), "{said}: {refused}");
+    }
+}
