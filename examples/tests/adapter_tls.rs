@@ -1,7 +1,7 @@
 //! An adapter on another machine: only the security servers that it knows may call it, and only an adapter that they know is called.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use certs::Subject;
 use examples::{
@@ -12,6 +12,7 @@ use examples::{
     waiting::wait_for,
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::{io::AsyncReadExt, net::TcpSocket, time::timeout};
 use tonic::Code;
 
 /// The grant is for the consumer that only a security server can prove.
@@ -178,6 +179,47 @@ async fn an_adapter_elsewhere_is_called_over_tls_by_those_whom_it_knows() {
         adapter.stop().await.unwrap();
     }
     federation.audit().await.unwrap();
+    federation.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_begins_and_does_not_go_on_shuts_nobody_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path();
+    let federation = Federation::start(base, &echo::plan("http://127.0.0.1:1"))
+        .await
+        .unwrap();
+    let provider = federation.server("provider").unwrap();
+    let known = provider.path("adapters.pem");
+    let adapter = adapter(
+        &base.join("adapter"),
+        &federation.authority,
+        "127.0.0.1",
+        &known,
+    )
+    .await;
+    provider.host(&adapter.address).await.unwrap();
+    let to = adapter
+        .address
+        .trim_start_matches("https://")
+        .parse()
+        .unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.3:0".parse().unwrap()).unwrap();
+        idle.push(socket.connect(to).await.unwrap());
+    }
+    // A quarter of the places is for one address; the others are closed at once.
+    let closed = async {
+        for stream in idle.iter_mut().rev().take(100 - 16) {
+            assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
+        }
+    };
+    timeout(Duration::from_secs(9), closed).await.unwrap();
+    let answer = count(&federation).await;
+    assert_eq!(answer.status.code(), Code::Ok, "{answer:?}");
+    adapter.stop().await.unwrap();
     federation.stop().await.unwrap();
 }
 
