@@ -4,6 +4,8 @@
 mod batches;
 mod calls;
 mod changes;
+mod changes_late;
+mod changes_tables;
 mod columns;
 mod commands;
 mod confusions;
