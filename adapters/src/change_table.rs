@@ -31,6 +31,9 @@ const LOOK: usize = 10_000;
 /// So long MariaDB may have taken a number before its row is there, locked.
 const SETTLING: Duration = Duration::from_secs(3);
 
+/// How many calls may look at once.
+const CONNECTIONS: usize = 2;
+
 /// How many sights wait to be proven, and how far they are apart at least.
 const SIGHTS: usize = 16;
 const APART: Duration = Duration::from_secs(1);
@@ -95,7 +98,8 @@ pub(crate) struct Settled {
 }
 
 impl Numbers {
-    /// Has the database prepare the statements.
+    /// Has the database prepare the statements. They have connections of their own, since whoever asks may hold one that is not
+    /// free before it is answered.
     ///
     /// # Errors
     /// When the database refuses them.
@@ -103,6 +107,7 @@ impl Numbers {
         database: &Database,
         table: &ChangeTable,
     ) -> Result<Self, DatabaseError> {
+        let database = database.apart(CONNECTIONS);
         let engine = database.engine();
         // What stands in for a table of fixtures is SQL already.
         let name = match table.table.starts_with('(') {

@@ -125,6 +125,17 @@ impl Database {
         Ok(database)
     }
 
+    /// The same database with connections of its own: who waits for one of these never waits for one of the others.
+    pub(crate) fn apart(&self, connections: usize) -> Self {
+        Self(match &self.0 {
+            Connections::Sqlite(pool) => Connections::Sqlite(Arc::new(pool.apart(connections))),
+            Connections::Postgresql(pool) => {
+                Connections::Postgresql(Arc::new(pool.apart(connections)))
+            }
+            Connections::MariaDb(pool) => Connections::MariaDb(Arc::new(pool.apart(connections))),
+        })
+    }
+
     /// Which kind of database it is.
     pub(crate) const fn engine(&self) -> Engine {
         match &self.0 {

@@ -152,7 +152,7 @@ pub(super) struct Run<'a> {
 /// The connections.
 #[derive(Debug)]
 pub(super) struct Pool<D: Driver> {
-    pub(super) driver: D,
+    pub(super) driver: Arc<D>,
     idle: Mutex<Vec<D::Session>>,
     places: Arc<Semaphore>,
 }
@@ -176,6 +176,15 @@ pub(super) enum Ending {
 
 impl<D: Driver> Pool<D> {
     pub(super) fn new(driver: D, connections: usize) -> Self {
+        Self::over(Arc::new(driver), connections)
+    }
+
+    /// Other connections to the same database.
+    pub(super) fn apart(&self, connections: usize) -> Self {
+        Self::over(Arc::clone(&self.driver), connections)
+    }
+
+    fn over(driver: Arc<D>, connections: usize) -> Self {
         Self {
             driver,
             idle: Mutex::new(Vec::new()),

@@ -253,6 +253,36 @@ async fn more_than_one_look_and_one_message_hold_come_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn streams_need_no_second_connection_while_they_hold_one() {
+    for register in registers().await {
+        let engine = register.engine();
+        let rows: Vec<_> = (0..300)
+            .map(|number| format!("('{number}', 'N')"))
+            .collect();
+        register
+            .run(&format!("INSERT INTO cong_dan VALUES {}", rows.join(", ")))
+            .await;
+        let place = place(&register);
+        let configuration = std::fs::read_to_string(place.config()).unwrap();
+        let one = replace(
+            &configuration,
+            &register.table(),
+            &format!("{}\nconnections = 1", register.table()),
+        );
+        std::fs::write(place.config(), one).unwrap();
+        let adapter = place.serve().await;
+        let mut streams = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let mut client = adapter.client().await;
+            streams.spawn(async move { now(&mut client, None).await.unwrap().numbers() });
+        }
+        for numbers in streams.join_all().await {
+            assert_eq!(numbers, (1..=300).collect::<Vec<i64>>(), "{engine}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_most_rows_of_a_call_end_it_where_the_next_goes_on() {
     let register = &registers().await[0];
     register
