@@ -68,6 +68,8 @@ impl Mirror {
         let counted = Arc::clone(&calls);
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // As servers of gRPC do: the end of an answer does not wait for what came before to be acknowledged.
+                let _ = stream.set_nodelay(true);
                 tokio::spawn(serve(stream, Arc::clone(&counted)));
             }
         });

@@ -145,8 +145,15 @@ async fn bare_bytes(stage: &Stage, number: usize, what: &str, bytes: &'static [u
     check_status(what, &status, refusal, "");
 }
 
-/// The one reply of a call that ends well, its signature verified.
-async fn signed_reply(stage: &Stage, mut conversation: Conversation) -> SignedMessage {
+/// The one reply of a call that is refused, its signature verified.
+async fn signed_reply(stage: &Stage, conversation: Conversation) -> SignedMessage {
+    let mut replies = signed_replies(stage, conversation).await;
+    assert_eq!(replies.len(), 1);
+    replies.remove(0)
+}
+
+/// The replies of a call that ends well, their signatures verified: headers, message and status may come apart.
+async fn signed_replies(stage: &Stage, mut conversation: Conversation) -> Vec<SignedMessage> {
     let authorities = [stage.authority.trusted().unwrap()];
     let mut certificate = None;
     let mut replies = Vec::new();
@@ -168,8 +175,7 @@ async fn signed_reply(stage: &Stage, mut conversation: Conversation) -> SignedMe
             Body::Want(_) => panic!("a demand for certificates"),
         }
     }
-    assert_eq!(replies.len(), 1);
-    replies.remove(0)
+    replies
 }
 
 async fn refused_with_a_signature<'c>(
@@ -245,13 +251,19 @@ fn check_closed(log: &MessageLog, case: &Case, exchange: ExchangeId) {
 async fn answered(stage: &Stage, scene: &Scene<'_>, message: &SignedMessage) {
     let before = stage.mirror.calls();
     let frames = vec![scene.member.trust_material(), peer::envelope(message)];
-    let reply = signed_reply(stage, open(scene, frames).await).await;
-    assert_eq!(reply.header().status_code, Some(0));
-    assert_eq!(
-        reply.header().answers.as_ref().unwrap().first_request,
-        message.digest()
-    );
-    let seen = reply.content().parse().unwrap().message.unwrap();
+    let replies = signed_replies(stage, open(scene, frames).await).await;
+    let last = replies.last().unwrap().header();
+    assert!(last.is_final && last.status_code == Some(0));
+    for reply in &replies {
+        let answers = reply.header().answers.as_ref().unwrap();
+        assert_eq!(answers.first_request, message.digest());
+    }
+    let mut said = replies
+        .iter()
+        .filter_map(|reply| reply.content().parse().unwrap().message);
+    let (seen, None) = (said.next().unwrap(), said.next()) else {
+        panic!("more than one message");
+    };
     let seen: mirror::Seen = serde_json::from_slice(&seen).unwrap();
     assert_eq!(
         seen["x-road-client"],
@@ -274,19 +286,22 @@ async fn a_request_counts_once(stage: &Stage, scene: &Scene<'_>) {
     }
     assert_eq!(stage.mirror.calls(), calls);
     let log = stage.log("provider");
-    assert_eq!(log.messages_of(scene.header.parties.exchange).count(), 2);
+    check_one_request(&log, scene);
     let records = log.security.iter();
     let of_peer = records.filter(|record| record.peer == peer_id(scene.number));
     let codes: Vec<_> = of_peer.map(|record| &*record.refusal_code).collect();
     assert_eq!(codes, ["provider.replayed"; 2]);
 }
 
-async fn requests_after_the_final_one_are_dropped(stage: &Stage, scene: &Scene<'_>) {
-    let frames = scene.one_too_many();
-    let reply = signed_reply(stage, open(scene, frames).await).await;
-    assert_eq!(reply.header().status_code, Some(0));
-    let log = stage.log("provider");
+fn check_one_request(log: &MessageLog, scene: &Scene<'_>) {
     let recorded = log.messages_of(scene.header.parties.exchange);
     let requests = recorded.filter(|entry| entry.header.direction == Direction::Request);
     assert_eq!(requests.count(), 1);
+}
+
+async fn requests_after_the_final_one_are_dropped(stage: &Stage, scene: &Scene<'_>) {
+    let frames = scene.one_too_many();
+    let replies = signed_replies(stage, open(scene, frames).await).await;
+    assert_eq!(replies.last().unwrap().header().status_code, Some(0));
+    check_one_request(&stage.log("provider"), scene);
 }

@@ -200,6 +200,7 @@ async fn the_provider_hears_verified_fields_only(stage: &Stage) {
         ("x-road-request-hash", "forged"),
         ("x-road-server", "VN/GOV/forged/server"),
         ("x-road-refusal", "provider.access_denied"),
+        ("x-road-access-right", "forged"),
         ("x-road-anything", "forged"),
         ("mirror-own", "passes"),
     ];
@@ -213,6 +214,7 @@ async fn the_provider_hears_verified_fields_only(stage: &Stage) {
         .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()))
         .collect();
     let expected = [
+        ("x-road-access-right", "foreign.mirror.v1.Mirror"),
         ("x-road-client", "VN/GOV/A/desk"),
         ("x-road-exchange-id", &exchange),
         ("x-road-id", "the client's own"),
