@@ -109,13 +109,10 @@ impl Numbers {
     ) -> Result<Self, DatabaseError> {
         let database = database.apart(CONNECTIONS);
         let engine = database.engine();
-        // What stands in for a table of fixtures is SQL already.
-        let name = match table.table.starts_with('(') {
-            true => table.table.clone(),
-            false => engine.quoted_table(&table.table),
-        };
         let column = &table.number;
-        let (table, number) = (name, engine.quoted(column));
+        let number = engine.quoted(column);
+        let stand_in = table.stand_in.clone();
+        let table = stand_in.unwrap_or_else(|| engine.quoted_table(&table.table));
         let prepare = async |sql: &str, names: &[&str]| {
             let fields: Vec<_> = names.iter().map(|name| number_field(name)).collect();
             let parsed = Statement::parse(sql, &fields, engine);

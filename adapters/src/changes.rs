@@ -85,9 +85,8 @@ impl ServedMethod {
     ) -> Result<Feed, Refusal> {
         let deadline = self.deadline(request.metadata());
         let place = until_ended(self.admit()?, deadline);
-        let values = self.parameters(request.get_ref())?;
-        let message = DynamicMessage::decode(self.request.clone(), request.get_ref().clone())
-            .map_err(|_undecodable| Refusal::Unreadable)?;
+        let message = self.read_request(request.get_ref())?;
+        let values = self.parameters(&message)?;
         let field = |name| message.get_field_by_name(name);
         let after = field(AFTER);
         let after = match after.as_deref().and_then(Value::as_str).unwrap_or_default() {

@@ -145,6 +145,10 @@ async fn fit_answer(method: &Method, database: &Database) -> Result<Fit, Unfit> 
 async fn fit_numbers(changes: &ChangeTable, database: &Database) -> Result<Numbers, Unfit> {
     let numbers = Numbers::prepare(database, changes).await;
     let numbers = numbers.map_err(|error| unfit(error, "changes"))?;
+    // Fixtures are numbered by hand, and nobody changes them meanwhile.
+    if changes.stand_in.is_some() {
+        return Ok(numbers);
+    }
     let ChangeTable { table, number, .. } = changes;
     let fault = database.fault_of_numbers(table, number).await;
     let mut fault = fault.map_err(Unfit::Database)?;

@@ -155,7 +155,10 @@ fn mock(method: &mut Method) -> Result<(), NoFixture> {
     method.changes = number(method).map(|field| {
         let (number, table) = (quoted(&field.name), &method.name);
         ChangeTable {
-            table: format!("(SELECT CAST({number} AS INTEGER) AS {number} FROM \"{table}\")"),
+            table: table.clone(),
+            stand_in: Some(format!(
+                "(SELECT CAST({number} AS INTEGER) AS {number} FROM \"{table}\")"
+            )),
             number: field.name.clone(),
             watched: None,
         }

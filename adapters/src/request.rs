@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};
-use tonic::Request;
+use tonic::metadata::MetadataMap;
 use trust::Digest;
 
 use crate::{
@@ -26,13 +26,19 @@ impl Wanted {
 }
 
 impl ServedMethod {
-    /// The parameters of the statement, in order; absent ones are NULL.
-    pub(crate) fn parameters(&self, request: &Bytes) -> Result<Vec<Cell>, Refusal> {
+    /// The request message, if it is one that this service knows.
+    pub(crate) fn read_request(&self, request: &Bytes) -> Result<DynamicMessage, Refusal> {
         let message = DynamicMessage::decode(self.request.clone(), request.clone())
             .map_err(|_undecodable| Refusal::Unreadable)?;
-        if let Some(unknown) = message.unknown_fields().next() {
-            return Err(Refusal::UnknownField(unknown.number()));
+        let unknown = message.unknown_fields().next().map(|field| field.number());
+        match unknown {
+            Some(number) => Err(Refusal::UnknownField(number)),
+            None => Ok(message),
         }
+    }
+
+    /// The parameters of the statement, in order; absent ones are NULL.
+    pub(crate) fn parameters(&self, message: &DynamicMessage) -> Result<Vec<Cell>, Refusal> {
         let cells = |parameter: &Parameter| {
             let field = &parameter.field;
             if !message.has_field(&parameter.descriptor) {
@@ -66,13 +72,8 @@ impl ServedMethod {
     }
 
     /// What the rows are compared with after they were read.
-    pub(crate) fn wanted(&self, request: &Bytes) -> Result<Wanted, Refusal> {
+    pub(crate) fn wanted(&self, message: &DynamicMessage) -> Result<Wanted, Refusal> {
         let mut names = Vec::with_capacity(self.folded.len());
-        if self.folded.is_empty() {
-            return Ok(Wanted(names));
-        }
-        let message = DynamicMessage::decode(self.request.clone(), request.clone())
-            .map_err(|_undecodable| Refusal::Unreadable)?;
         for folded in &self.folded {
             let value = message.get_field(&folded.descriptor);
             let name = folded.ignoring.fold(value.as_str().unwrap_or_default());
@@ -129,13 +130,12 @@ impl ServedMethod {
     /// What a call is known by, if its method is one that has a key.
     pub(crate) fn call_key(
         &self,
-        request: &Request<Bytes>,
+        metadata: &MetadataMap,
+        message: &DynamicMessage,
     ) -> Result<Option<(String, CallKey)>, Refusal> {
         let Some(Once::Key { field }) = self.method.write.as_ref().map(|write| &write.once) else {
             return Ok(None);
         };
-        let message = DynamicMessage::decode(self.request.clone(), request.get_ref().clone())
-            .map_err(|_undecodable| Refusal::Unreadable)?;
         let key = message.get_field_by_name(field);
         let key = key.as_deref().and_then(Value::as_str).unwrap_or_default();
         if key.len() > LONGEST_KEY || key.contains('\0') {
@@ -144,7 +144,7 @@ impl ServedMethod {
                 expected: "text of at most 200 bytes without the character 0",
             });
         }
-        let consumer = match request.metadata().get("x-road-client") {
+        let consumer = match metadata.get("x-road-client") {
             None => "",
             Some(consumer) => consumer.to_str().map_err(|_not_ascii| Refusal::Caller)?,
         };

@@ -108,8 +108,9 @@ impl ServedMethod {
     ) -> Result<DynamicMessage, Refusal> {
         let deadline = self.deadline(request.metadata());
         let admission = self.admit()?;
-        let parameters = self.parameters(request.get_ref())?;
-        let wanted = self.wanted(request.get_ref())?;
+        let message = self.read_request(request.get_ref())?;
+        let parameters = self.parameters(&message)?;
+        let wanted = self.wanted(&message)?;
         let mut rows = self
             .database
             .query(&self.statement, parameters, deadline, admission);
@@ -147,8 +148,9 @@ impl ServedMethod {
     ) -> Result<DynamicMessage, Refusal> {
         let deadline = self.deadline(request.metadata());
         let admission = self.admit()?;
-        let values = self.parameters(request.get_ref())?;
-        let key = self.call_key(request)?;
+        let message = self.read_request(request.get_ref())?;
+        let values = self.parameters(&message)?;
+        let key = self.call_key(request.metadata(), &message)?;
         let reply = self.reply.clone();
         let served = Arc::clone(self);
         let carried_out = tokio::spawn(async move {

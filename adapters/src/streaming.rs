@@ -77,8 +77,9 @@ impl ServedMethod {
     pub(crate) async fn begin_stream(&self, request: &Request<Bytes>) -> Result<Answer, Refusal> {
         let deadline = self.deadline(request.metadata());
         let admission = self.admit()?;
-        let parameters = self.parameters(request.get_ref())?;
-        let wanted = self.wanted(request.get_ref())?;
+        let message = self.read_request(request.get_ref())?;
+        let parameters = self.parameters(&message)?;
+        let wanted = self.wanted(&message)?;
         let rows = self
             .database
             .query(&self.statement, parameters, deadline, admission);

@@ -21,6 +21,8 @@ pub struct ChangeTable {
     pub table: String,
     /// The column that the database numbers, a change after the other.
     pub number: String,
+    /// SQL that stands in for the table, where fixtures do.
+    pub stand_in: Option<String>,
     /// The table whose triggers fill it, if `adapter ddl` is to print them.
     pub watched: Option<Watched>,
 }
@@ -149,6 +151,7 @@ pub(super) fn change_table(
     Some(ChangeTable {
         table: table.table,
         number: table.number,
+        stand_in: None,
         watched,
     })
 }

@@ -32,16 +32,7 @@ use crate::{
 /// # Errors
 /// When the provider lacks what TLS 1.3 needs.
 pub fn client_listener(identity: Arc<ReplaceableIdentity>) -> Result<Arc<ServerConfig>, Error> {
-    let provider = provider();
-    let verifier = PossessionVerifier(HandshakeSignatures::of(&provider));
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(identity);
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.alpn_protocols = vec![HTTP2.to_vec()];
-    Ok(Arc::new(config))
+    listener(identity, Callers::Anybody)
 }
 
 /// The connector to adapters and other local servers: the server must be called by a name of its
@@ -81,8 +72,15 @@ pub fn adapter_listener(
     identity: Arc<ReplaceableIdentity>,
     callers: Vec<Certificate>,
 ) -> Result<Arc<ServerConfig>, Error> {
+    listener(identity, Callers::Known(callers))
+}
+
+fn listener(
+    identity: Arc<ReplaceableIdentity>,
+    callers: Callers,
+) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
-    let verifier = KnownCallers {
+    let verifier = CallerVerifier {
         callers,
         signatures: HandshakeSignatures::of(&provider),
     };
@@ -118,61 +116,30 @@ pub fn read_authorities(path: &Path) -> Result<Vec<TrustedAuthority>, FileError>
         .collect()
 }
 
-/// Accepts no certificate or any well-formed one, if the client has its key.
+/// Has whoever calls prove that it has the key of the certificate that it shows.
 #[derive(Debug)]
-struct PossessionVerifier(HandshakeSignatures);
-
-impl ClientCertVerifier for PossessionVerifier {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Certificate::parse(end_entity)
-            .map(|_| ClientCertVerified::assertion())
-            .map_err(refusal)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        HandshakeSignatures::refuse_tls12()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.schemes()
-    }
-}
-
-/// Accepts these certificates and no other, while they are valid.
-#[derive(Debug)]
-struct KnownCallers {
-    callers: Vec<Certificate>,
+struct CallerVerifier {
+    callers: Callers,
     signatures: HandshakeSignatures,
 }
 
-impl ClientCertVerifier for KnownCallers {
+/// Who may call.
+#[derive(Debug)]
+enum Callers {
+    /// Anybody, with a well-formed certificate or with none.
+    Anybody,
+    /// Those with these certificates and nobody else, while they are valid.
+    Known(Vec<Certificate>),
+}
+
+impl ClientCertVerifier for CallerVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        match self.callers {
+            Callers::Anybody => false,
+            Callers::Known(_) => true,
+        }
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
@@ -183,13 +150,14 @@ impl ClientCertVerifier for KnownCallers {
         _intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let is_shown = |caller: &&Certificate| caller.der() == &**end_entity;
-        let Some(caller) = self.callers.iter().find(is_shown) else {
-            let shown = Certificate::parse(end_entity).map_err(refusal)?;
-            return Err(refusal(shown.refused(Fault::NoCaller)));
-        };
-        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        caller.valid_at(at).map_err(refusal)?;
+        let shown = Certificate::parse(end_entity).map_err(refusal)?;
+        if let Callers::Known(callers) = &self.callers {
+            if !callers.iter().any(|known| known.der() == shown.der()) {
+                return Err(refusal(shown.refused(Fault::NoCaller)));
+            }
+            let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+            shown.valid_at(at).map_err(refusal)?;
+        }
         Ok(ClientCertVerified::assertion())
     }
 
