@@ -18,6 +18,7 @@ mod folded;
 mod grants;
 mod method;
 mod parts;
+mod subjects;
 mod validation;
 mod write;
 

@@ -177,15 +177,14 @@ fn proto_text(configuration: &Configuration, lock: &Lock) -> Result<String, Sche
                 if required {
                     doc.push_str("\nRequired: a call without it is refused.");
                 }
-                if method.subject.as_deref() == Some(name) {
-                    doc.push_str("\nIdentifies the person whose record is read.\n");
-                    doc.push_str(SUBJECT_MARK);
-                }
+                mark_subject(&mut doc, method, name);
                 (name, field_type, doc)
             });
-        let reply_fields = method
-            .reply_fields()
-            .map(|(name, field_type, doc)| (name, field_type, with_format(doc, field_type)));
+        let reply_fields = method.reply_fields().map(|(name, field_type, doc)| {
+            let mut doc = with_format(doc, field_type);
+            mark_subject(&mut doc, method, name);
+            (name, field_type, doc)
+        });
         message(
             &mut text,
             &method.request_message(),
@@ -230,6 +229,13 @@ fn answer_in_words(method: &Method) -> String {
             "Answers a message for each record, {} at most; RESOURCE_EXHAUSTED if more match.",
             method.max_rows
         ),
+    }
+}
+
+fn mark_subject(doc: &mut String, method: &Method, name: &str) {
+    if method.subjects.iter().any(|subject| subject == name) {
+        doc.push_str("\nIdentifies a person.\n");
+        doc.push_str(SUBJECT_MARK);
     }
 }
 

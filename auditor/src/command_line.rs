@@ -38,7 +38,7 @@ enum Command {
     ///
     /// Says what the log says and verifies only its checksums: for proof, `auditor verify`. Exits
     /// with 0 if an exchange was found, with 1 if none was, with 2 if the log cannot be read.
-    List(list::List),
+    List(Box<list::List>),
     /// Print an exchange, or one record, readably.
     ///
     /// Says what the log says and verifies only its checksums: for proof, `auditor verify`. Exits
@@ -127,6 +127,14 @@ pub enum WrongUse {
     /// The two logs cannot be held against each other.
     #[error(transparent)]
     NotReconciled(#[from] NotReconciled),
+    /// A key for persons cannot be used.
+    #[error("cannot use the subject key {path}: {problem}")]
+    SubjectKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// A file with descriptors cannot be used.
     #[error("cannot use the descriptors in {path}: {problem}")]
     Descriptors {

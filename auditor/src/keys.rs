@@ -22,12 +22,16 @@ pub(crate) const CLIENT: u8 = 4;
 pub(crate) const SERVICE: u8 = 5;
 /// By the time of recording, 8 bytes, milliseconds since 1970 (UTC): first requests.
 pub(crate) const TIME: u8 = 6;
+/// By the keyed hash of a person: every message that names the person.
+pub(crate) const SUBJECT: u8 = 7;
+/// By nothing: every message of which it is not known whom it names.
+pub(crate) const SUBJECTS_UNREAD: u8 = 8;
 
 /// How message logs are indexed. A change of the keys asks for another version.
 pub(crate) const INDEXING: Indexing = Indexing {
     leaf_of: any_leaf_of,
     keys_of,
-    keys_version: 1,
+    keys_version: 2,
 };
 
 /// The key of a time; sorts as the time does.
@@ -54,17 +58,22 @@ fn keys_of(kept: &KeptPart) -> Vec<ViewKey> {
     let mut keys = vec![key(EXCHANGE, exchange.as_bytes())];
     if i32::from(kept.kind) == RecordKind::Message as i32
         && let Ok(header) = Header::parse(&kept.header)
-        && header.direction == Direction::Request
-        && header.sequence == 0
     {
-        keys.extend(of_first_request(&header, kept));
+        let annex = Annex::decode(kept.annex.clone()).unwrap_or_default();
+        let subjects = annex.subject_hash.iter();
+        keys.extend(subjects.map(|hash| key(SUBJECT, hash)));
+        if !annex.subjects_unread.is_empty() {
+            keys.push(key(SUBJECTS_UNREAD, b""));
+        }
+        if header.direction == Direction::Request && header.sequence == 0 {
+            keys.extend(of_first_request(&header, &annex));
+        }
     }
     keys
 }
 
-fn of_first_request(header: &Header, kept: &KeptPart) -> [ViewKey; 5] {
+fn of_first_request(header: &Header, annex: &Annex) -> [ViewKey; 5] {
     let (parties, statements) = (&header.parties, &header.statements);
-    let annex = Annex::decode(kept.annex.clone()).unwrap_or_default();
     [
         key(REQUEST_ID, statements.request_id.as_bytes()),
         key(CASE_NUMBER, statements.case_number.as_bytes()),

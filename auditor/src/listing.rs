@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use prost::Message;
 use serde::{Serialize, Serializer};
 use trust::{
-    ExchangeId,
+    Digest, ExchangeId,
     header::{Direction, Header, Parties, Statements},
     refusal::Side,
     wire::evidence::{Annex, Closing, RecordKind, SecurityEvent, Stage},
@@ -35,6 +35,10 @@ pub struct Filter {
     pub service: Option<String>,
     /// `Method` or `package.Service/Method`.
     pub method: Option<String>,
+    /// The keyed hash of a person whom a message of it names.
+    pub subject: Option<Digest>,
+    /// Only those of which it is not known, or not wholly, whom their messages name.
+    pub subjects_unread: bool,
     /// `answered`, `refused`, `closed`, `open`, a gRPC status, a refusal code, or how it was closed.
     pub outcome: Option<String>,
 }
@@ -133,6 +137,13 @@ impl Filter {
             && self.until.is_none_or(|until| summary.recorded_at < until)
     }
 
+    /// Whether a message names the person who is asked for.
+    fn is_named_by(&self, annex: &Annex) -> bool {
+        let mut hashes = annex.subject_hash.iter();
+        self.subject
+            .is_some_and(|subject| hashes.any(|hash| hash[..] == subject.as_bytes()[..]))
+    }
+
     fn ends(&self, summary: &Summary) -> bool {
         let asked = self.outcome.as_ref();
         asked.is_none_or(|asked| summary.outcome.is(asked))
@@ -144,10 +155,20 @@ pub(crate) struct Listing {
     filter: Filter,
     limit: usize,
     /// Under way, of those that may be asked for.
-    open: HashMap<(Option<Side>, ExchangeId), Summary>,
+    open: HashMap<(Option<Side>, ExchangeId), Begun>,
     /// By first record; the newest of those found, as many as the limit allows.
     found: BTreeMap<u64, Summary>,
     more: u64,
+    unread: u64,
+}
+
+/// An exchange under way.
+struct Begun {
+    summary: Summary,
+    /// A message of it names the person who is asked for.
+    named: bool,
+    /// A message of it could not be read for whom it names when it was recorded.
+    unread: bool,
 }
 
 /// What was found.
@@ -157,6 +178,9 @@ pub struct Found {
     pub exchanges: Vec<Summary>,
     /// How many older ones there are beyond the limit.
     pub more: u64,
+    /// How many others may name the person who was asked for: the server that recorded them could not
+    /// read whom they name.
+    pub unread: u64,
 }
 
 impl Listing {
@@ -167,6 +191,7 @@ impl Listing {
             open: HashMap::new(),
             found: BTreeMap::new(),
             more: 0,
+            unread: 0,
         }
     }
 
@@ -191,7 +216,9 @@ impl Listing {
                     && let Some(exchange) = ExchangeId::from_slice(&event.exchange_id)
                 {
                     let summary = refused_early(record.index, exchange, event, &annex);
-                    if self.filter.begins(&summary) {
+                    // It came to no message, so it names nobody.
+                    let of_anybody = self.filter.subject.is_none() && !self.filter.subjects_unread;
+                    if of_anybody && self.filter.begins(&summary) {
                         self.end(summary);
                     }
                 }
@@ -202,12 +229,13 @@ impl Listing {
 
     /// What was found, with those that are still open.
     pub(crate) fn finish(mut self) -> Found {
-        for (_, summary) in std::mem::take(&mut self.open) {
-            self.end(summary);
+        for (_, begun) in std::mem::take(&mut self.open) {
+            self.end_begun(begun);
         }
         Found {
             exchanges: self.found.into_values().collect(),
             more: self.more,
+            unread: self.unread,
         }
     }
 
@@ -217,12 +245,21 @@ impl Listing {
         if header.direction == Direction::Request && header.sequence == 0 {
             let summary = begun(index, side, header, annex);
             if self.filter.begins(&summary) {
-                self.open.insert(key, summary);
+                let begun = Begun {
+                    summary,
+                    named: false,
+                    unread: false,
+                };
+                self.open.insert(key, begun);
             }
         }
-        let Some(summary) = self.open.get_mut(&key) else {
+        let named = self.filter.is_named_by(annex);
+        let Some(begun) = self.open.get_mut(&key) else {
             return;
         };
+        begun.named |= named;
+        begun.unread |= !annex.subjects_unread.is_empty();
+        let summary = &mut begun.summary;
         match header.direction {
             Direction::Request => summary.requests += 1,
             Direction::Reply => summary.replies += 1,
@@ -232,8 +269,8 @@ impl Listing {
                 || Outcome::Answered(status_name(header.status_code)),
                 Outcome::Refused,
             );
-            if let Some(summary) = self.open.remove(&key) {
-                self.end(summary);
+            if let Some(begun) = self.open.remove(&key) {
+                self.end_begun(begun);
             }
         }
     }
@@ -243,9 +280,18 @@ impl Listing {
             .into_iter()
             .find(|side| side.name() == closing.side);
         let key = ExchangeId::from_slice(&closing.exchange_id).map(|exchange| (side, exchange));
-        if let Some(mut summary) = key.and_then(|key| self.open.remove(&key)) {
-            summary.outcome = Outcome::Closed(closing.outcome.clone());
-            self.end(summary);
+        if let Some(mut begun) = key.and_then(|key| self.open.remove(&key)) {
+            begun.summary.outcome = Outcome::Closed(closing.outcome.clone());
+            self.end_begun(begun);
+        }
+    }
+
+    fn end_begun(&mut self, begun: Begun) {
+        let named = begun.named || self.filter.subject.is_none();
+        if named && (begun.unread || !self.filter.subjects_unread) {
+            self.end(begun.summary);
+        } else if begun.unread && self.filter.ends(&begun.summary) {
+            self.unread += 1;
         }
     }
 

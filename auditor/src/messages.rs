@@ -8,6 +8,7 @@ use trust::{
     header::{Direction, Header},
     leaf::LeafPreimage,
     message::{KeptMessage, SigningCertificate},
+    subject::{SUBJECTS_LIMIT, Unread},
     wire::{
         configuration::{AuthenticationCertificate, Registration, SecurityServer},
         evidence::{Annex, Signature, Stage},
@@ -244,6 +245,21 @@ fn check_annex(annex: &Annex, kept: &KeptMessage) -> Result<(), String> {
                 "the annex names configuration {used}, the header that was sent says {named}"
             ));
         }
+    }
+    check_subjects(annex)
+}
+
+/// Whether the annex names persons as a server does: by hashes, each once, in their order.
+fn check_subjects(annex: &Annex) -> Result<(), String> {
+    let hashes = &annex.subject_hash;
+    let in_order = hashes.is_sorted_by(|one, next| one < next);
+    if hashes.len() > SUBJECTS_LIMIT || !in_order || hashes.iter().any(|hash| hash.len() != 32) {
+        return Err("the annex does not name the persons of its message by hashes".to_owned());
+    }
+    let why = &annex.subjects_unread;
+    if !why.is_empty() && !Unread::ALL.iter().any(|known| known.name() == why) {
+        let what = format!("the annex does not say why it names not all persons: {why:?}");
+        return Err(what);
     }
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! The records that a question is about: all of a log, or those that an index leads to.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
-use trust::ExchangeId;
+use trust::{Digest, ExchangeId};
 use verifiable_log::{Error, Index, RawRecord, Reader, Reading};
 
 use crate::{
@@ -40,7 +43,11 @@ impl<'a> Records<'a> {
         match (&self.index, question) {
             (Some(folder), Some(question)) => {
                 let index = open(folder, self.log, progress)?;
+                let mut seen = HashSet::new();
                 question.answer(&index, |exchange| {
+                    if !seen.insert(exchange) {
+                        return Ok(());
+                    }
                     for record in of_exchange(&index, exchange)? {
                         listing.take(&record);
                     }
@@ -125,6 +132,8 @@ enum Question {
     Exchange(ExchangeId),
     /// A view and a key in it.
     Key(u8, Vec<u8>),
+    /// The messages that name a person, and those that may.
+    Subject(Digest),
     Times([u8; 8], [u8; 8]),
 }
 
@@ -135,6 +144,7 @@ impl Question {
             let text = text.as_ref()?;
             Some(Self::Key(view, text.clone().into_bytes()))
         };
+        let unread = Self::Key(keys::SUBJECTS_UNREAD, Vec::new());
         let times = || {
             let (since, until) = (filter.since, filter.until);
             (since.is_some() || until.is_some()).then(|| {
@@ -149,6 +159,8 @@ impl Question {
             .map(Self::Exchange)
             .or_else(|| key(keys::REQUEST_ID, &filter.request_id))
             .or_else(|| key(keys::CASE_NUMBER, &filter.case_number))
+            .or_else(|| filter.subjects_unread.then_some(unread))
+            .or_else(|| filter.subject.map(Self::Subject))
             .or_else(times)
             .or_else(|| key(keys::CLIENT, &filter.client))
             .or_else(|| key(keys::SERVICE, &filter.service))
@@ -166,6 +178,11 @@ impl Question {
         match self {
             Self::Exchange(exchange) => take(exchange),
             Self::Key(view, key) => index.find(view, &key).try_for_each(each),
+            Self::Subject(hash) => {
+                let named = index.find(keys::SUBJECT, hash.as_bytes());
+                let unread = index.find(keys::SUBJECTS_UNREAD, b"");
+                named.chain(unread).try_for_each(each)
+            }
             Self::Times(since, until) => index
                 .find_range(keys::TIME, &since, &until)
                 .try_for_each(each),

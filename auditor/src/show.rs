@@ -242,7 +242,8 @@ fn of_annex(encoded: &Bytes) -> Outline {
             "allowed_by_record",
             annex.access_right.map(|index| json!(index)),
         ),
-        ("subject", digest(&annex.subject_hash)),
+        ("subjects", subjects(&annex.subject_hash)),
+        ("subjects_unread", text(&annex.subjects_unread)),
         ("digest", Some(json!(Digest::of(encoded).to_string()))),
     ])
 }
@@ -387,6 +388,11 @@ const fn kind_name(kind: RecordKind) -> &'static str {
 
 fn text(text: &str) -> Option<Value> {
     (!text.is_empty()).then(|| json!(text))
+}
+
+fn subjects(hashes: &[Bytes]) -> Option<Value> {
+    let shown = hashes.iter().map(|hash| json!(hex::encode(hash)));
+    (!hashes.is_empty()).then(|| Value::Array(shown.collect()))
 }
 
 fn digest(bytes: &[u8]) -> Option<Value> {

@@ -11,6 +11,7 @@ mod logs;
 mod messages;
 mod seeds;
 mod servers;
+mod subjects;
 
 /// A parser of bytes from outside.
 pub struct Target {
@@ -85,6 +86,12 @@ pub const TARGETS: &[Target] = &[
         "call_metadata",
         servers::call_metadata,
         servers::call_headers,
+    ),
+    target("subjects", subjects::message, subjects::messages),
+    target(
+        "subject_marks",
+        subjects::descriptors,
+        subjects::descriptor_sets,
     ),
     target("status", servers::status, servers::statuses),
     target("settings", servers::settings, servers::settings_files),

@@ -7,6 +7,7 @@ mod check_config;
 mod explain;
 mod ping;
 mod show;
+mod subject_hash;
 
 use std::{
     error::Error,
@@ -71,6 +72,9 @@ pub enum Command {
     ///
     /// A real exchange, signed and recorded on both sides.
     Call(Box<call::Call>),
+    /// Print the hash by which the records of this server name a person: what an auditor searches by
+    /// with `auditor list --subject-hash`.
+    SubjectHash(subject_hash::SubjectHash),
     /// Accept the clock although it stands behind the newest record. Look at the clock first.
     AcceptClock(Plain),
     /// Print the completions of a shell.
@@ -106,6 +110,7 @@ impl Command {
             Self::Explain(explain) => explain.execute().await,
             Self::Ping(ping) => ping.execute().await,
             Self::Call(call) => call.execute().await,
+            Self::SubjectHash(subject) => subject.execute(),
             Self::AcceptClock(plain) => accept_clock(&plain).await,
             Self::Completions { shell } => Ok(completions(shell)),
             Self::Run { .. } => Err("run is not a command that answers".into()),

@@ -27,7 +27,7 @@ pub(crate) async fn answer(
     let id = server.new_exchange_id();
     let (call, parts) = ClientCall::new(request, identity, static_service, server.budget());
     let mut reply = ReplyWriter::new(responder, id, call.request_id().to_owned());
-    let (exchange, open) = match server.open_consumption(id, &call) {
+    let (exchange, open) = match server.open_consumption(id, &call).await {
         Ok(opened) => opened,
         Err(refusal) => {
             let stated = server.stated(Side::Consumer, &refusal.into());
@@ -110,7 +110,7 @@ async fn carry_replies(
 
 impl Server {
     /// Identifies the client, resolves the provider, and opens the exchange.
-    fn open_consumption(
+    async fn open_consumption(
         &self,
         id: ExchangeId,
         call: &ClientCall,
@@ -118,7 +118,7 @@ impl Server {
         let open = self.exchanges().enter(Side::Consumer)?;
         self.reference_time()?; //                                  a clock behind its log refuses
         let client = self.identify_client(call)?; //                which subsystem is calling?
-        let exchange = self.resolve(&client, id, call)?; //         which server provides it?
+        let exchange = self.resolve(&client, id, call).await?; //   which server provides it?
         Ok((exchange, open))
     }
 }

@@ -20,7 +20,7 @@ use trust::{
 
 use crate::{
     client_call::ConnectionIdentity, counting::note_duration, crowd::Crowd,
-    local_state::LocalService, signer::MemberSigner,
+    local_state::LocalService, signer::MemberSigner, subjects::Marking,
 };
 
 /// How long an interrupted exchange may take to record its end.
@@ -38,6 +38,8 @@ pub(crate) struct Consumption {
     pub(crate) signer: Arc<MemberSigner>,
     /// Where the provider's server listens.
     pub(crate) address: String,
+    /// What is known of who is named in its messages.
+    pub(crate) marking: Marking,
     /// The TLS certificate of the connection, once there is one.
     pub(crate) peer_certificate: OnceLock<Digest>,
     /// The code of the refusal that the final reply is, if it is one.
@@ -53,6 +55,7 @@ impl Consumption {
         identity: ConnectionIdentity,
         signer: Arc<MemberSigner>,
         address: String,
+        marking: Marking,
     ) -> Self {
         let exchange = Mutex::new(ConsumerExchange::open(parties.clone()));
         Self {
@@ -62,6 +65,7 @@ impl Consumption {
             identity,
             signer,
             address,
+            marking,
             peer_certificate: OnceLock::new(),
             refused: OnceLock::new(),
             exchange,
@@ -97,6 +101,8 @@ pub(crate) struct Provision {
     pub(crate) service: Option<LocalService>,
     /// The TLS certificate of the connection that the exchange runs on.
     pub(crate) peer_certificate: Digest,
+    /// What is known of who is named in its messages.
+    pub(crate) marking: Marking,
     exchange: Mutex<ProviderExchange>,
 }
 
@@ -108,6 +114,7 @@ impl Provision {
         signer: Arc<MemberSigner>,
         service: Option<LocalService>,
         peer_certificate: Digest,
+        marking: Marking,
     ) -> Self {
         let parties = exchange.parties().clone();
         let exchange = Mutex::new(exchange);
@@ -118,6 +125,7 @@ impl Provision {
             signer,
             service,
             peer_certificate,
+            marking,
             exchange,
         }
     }
@@ -138,6 +146,9 @@ impl Provision {
 
 /// Either side of an exchange, as its records are made.
 pub(crate) trait Conversation {
+    /// What is known of who is named in its messages.
+    fn marking(&self) -> &Marking;
+
     /// Notes that the newest message of a direction is on disk.
     fn note_recorded(&self, direction: Direction);
 
@@ -146,6 +157,10 @@ pub(crate) trait Conversation {
 }
 
 impl Conversation for Consumption {
+    fn marking(&self) -> &Marking {
+        &self.marking
+    }
+
     fn note_recorded(&self, direction: Direction) {
         self.lock().note_recorded(direction);
     }
@@ -156,6 +171,10 @@ impl Conversation for Consumption {
 }
 
 impl Conversation for Provision {
+    fn marking(&self) -> &Marking {
+        &self.marking
+    }
+
     fn note_recorded(&self, direction: Direction) {
         self.lock().note_recorded(direction);
     }

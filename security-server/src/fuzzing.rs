@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use tokio::runtime::Builder;
+use trust::MethodPath;
 
 use crate::{
     client_call::ClientCall,
@@ -15,6 +16,7 @@ use crate::{
         reader::MessageReader,
         status::Status,
     },
+    subjects,
 };
 
 /// The messages of a body that comes in these pieces, with their compressed flags, and whether
@@ -106,4 +108,11 @@ fn headers(lines: &[u8]) -> HeaderMap {
         }
     }
     headers
+}
+
+/// Whom a message is about, by a descriptor set: how many are named, and whether that are all.
+/// None if the descriptor set is none or does not have the method.
+#[must_use]
+pub fn subjects(descriptors: &[u8], method: &MethodPath, message: &[u8]) -> Option<(usize, bool)> {
+    subjects::fuzzed(descriptors, method, message)
 }

@@ -48,6 +48,7 @@ mod source;
 mod stage;
 pub mod start;
 pub mod state_file;
+mod subjects;
 mod until;
 
 pub use clock::{Clock, SharedClock, SystemClock};

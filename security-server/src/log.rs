@@ -19,6 +19,7 @@ use crate::{
     recorder::local_annex,
     server::Server,
     settings::Settings,
+    subjects::{SubjectKeyError, create_key},
 };
 
 /// The message log cannot be created or opened.
@@ -37,18 +38,22 @@ pub enum LogError {
         /// Whose it should be.
         expected: Origin,
     },
+    /// The key by which it names persons.
+    #[error(transparent)]
+    SubjectKey(#[from] SubjectKeyError),
     /// A record that cannot be read.
     #[error(transparent)]
     Record(#[from] UnreadableRecord),
 }
 
-/// Creates the message log of a server. A server never creates it by itself: a log that is gone
-/// is a loss that somebody has to notice.
+/// Creates the message log of a server, and the key by which it names persons. A server never creates
+/// them by itself: a log that is gone is a loss that somebody has to notice.
 ///
 /// # Errors
 /// When there is one already, or it cannot be written.
 pub fn create(settings: &Settings) -> Result<(), LogError> {
     let options = options(&Machine::this().clock);
+    create_key(settings)?;
     Ok(Log::create(&settings.log, &origin(settings), &options)?)
 }
 

@@ -45,7 +45,7 @@ async fn provide(
     let envelope = opening.unless_late(frames.next(server));
     let envelope = answers.unless_gone(envelope).await?;
     let request = server.verify_opening(envelope).await?; //        signature, speaker, fresh, new
-    let request = match server.authorise_opening(request) {
+    let request = match server.authorise_opening(request).await {
         //      after the signature, not before
         Ok(request) => request,
         Err(refused) => return Box::pin(server.answer_refused(*refused, answers)).await,

@@ -17,6 +17,7 @@ use trust::{
     header::{Direction, Parties},
     message::SignedMessage,
     replay::{check_exchange_time, check_freshness, reference_time},
+    subject::Subjects,
     wire::evidence::{
         Annex, Change, ClockAccepted, Closing, PeerCheckpoint, RecordKind, RefusedAction,
         SecurityEvent, Stage,
@@ -49,6 +50,8 @@ pub(crate) struct MessageRecord<'a> {
     pub(crate) decision: &'a str,
     /// Index of the record of the right that allowed it.
     pub(crate) right: Option<u64>,
+    /// Whom it is about.
+    pub(crate) subjects: Subjects,
     pub(crate) keep_content: bool,
 }
 
@@ -269,6 +272,7 @@ impl Recorder {
         let message = record.message;
         let head = record.snapshot.configuration().head();
         let at = self.message_time(record)?;
+        let hashes = record.subjects.hashes.iter();
         let annex = Annex {
             kind: RecordKind::Message.into(),
             stage: record.stage.into(),
@@ -283,8 +287,13 @@ impl Recorder {
                 .unwrap_or_default(),
             decision: record.decision.to_owned(),
             access_right: record.right,
-            subject_hash: Bytes::new(),
+            subject_hash: hashes.map(|hash| hash.to_bytes()).collect(),
             salt: salt(),
+            subjects_unread: record
+                .subjects
+                .unread
+                .map(|why| why.name().to_owned())
+                .unwrap_or_default(),
         };
         let record = Record {
             kept: KeptPart {

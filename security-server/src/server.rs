@@ -24,6 +24,7 @@ use crate::{
     refusals::RefusalNotes,
     signer::{MemberSigner, Signers},
     snapshot::{Newest, Snapshot},
+    subjects::DataSubjects,
 };
 
 /// A running security server. Everything in it is shared by all exchanges.
@@ -48,6 +49,7 @@ pub(crate) struct Server {
     identities: Identities,
     log_key: LogKey,
     recollection_file: RecollectionFile,
+    data_subjects: DataSubjects,
 }
 
 /// What a server is made of.
@@ -63,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) identities: Identities,
     pub(crate) log_key: LogKey,
     pub(crate) recollection_file: RecollectionFile,
+    pub(crate) data_subjects: DataSubjects,
     pub(crate) exchanges: OpenExchanges,
     /// The most messages that one signature is made over.
     pub(crate) messages_per_signature: usize,
@@ -90,6 +93,7 @@ impl Server {
             identities: parts.identities,
             log_key: parts.log_key,
             recollection_file: parts.recollection_file,
+            data_subjects: parts.data_subjects,
         }
     }
 
@@ -148,6 +152,11 @@ impl Server {
     /// Where what is remembered of the log is kept.
     pub(crate) const fn recollection_file(&self) -> &RecollectionFile {
         &self.recollection_file
+    }
+
+    /// Names whom messages are about.
+    pub(crate) const fn data_subjects(&self) -> &DataSubjects {
+        &self.data_subjects
     }
 
     /// The signing keys.

@@ -19,12 +19,17 @@ pub(crate) struct Snapshot {
     signing: Arc<[TrustedAuthority]>,
     authentication: Arc<[TrustedAuthority]>,
     root_documents: Vec<Bytes>,
+    sources: Vec<String>,
 }
 
 impl Snapshot {
     /// Parses the authorities. One that cannot be parsed is left out and said: what it issued is
     /// then not accepted.
-    fn new(configuration: Arc<Configuration>, root_documents: Vec<Bytes>) -> Self {
+    fn new(
+        configuration: Arc<Configuration>,
+        root_documents: Vec<Bytes>,
+        sources: Vec<String>,
+    ) -> Self {
         let parse = |wanted: fn(&trust::wire::configuration::Authority) -> bool| {
             let approved = configuration
                 .authorities()
@@ -41,12 +46,18 @@ impl Snapshot {
             authentication: parse(|authority| authority.authentication),
             configuration,
             root_documents,
+            sources,
         }
     }
 
     /// The signed root documents from the anchor to the newest.
     pub(crate) fn root_documents(&self) -> &[Bytes] {
         &self.root_documents
+    }
+
+    /// Where what belongs to the configuration is published: base URLs.
+    pub(crate) fn sources(&self) -> &[String] {
+        &self.sources
     }
 
     /// The configuration.
@@ -110,9 +121,14 @@ impl Newest {
     }
 
     /// Puts a newer configuration in force.
-    pub(crate) fn replace(&self, configuration: Arc<Configuration>, root_documents: Vec<Bytes>) {
-        self.snapshot
-            .store(Some(Arc::new(Snapshot::new(configuration, root_documents))));
+    pub(crate) fn replace(
+        &self,
+        configuration: Arc<Configuration>,
+        root_documents: Vec<Bytes>,
+        sources: Vec<String>,
+    ) {
+        let snapshot = Snapshot::new(configuration, root_documents, sources);
+        self.snapshot.store(Some(Arc::new(snapshot)));
     }
 
     /// The configuration in force, valid or not, if there is one at all.

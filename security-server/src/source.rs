@@ -14,8 +14,8 @@ use trust::{
     tile::{MissingTile, TiledTree},
 };
 
-pub(crate) use self::kept::KeptConfiguration;
-use self::{kept::Found, published::Published};
+use self::kept::Found;
+pub(crate) use self::{kept::KeptConfiguration, published::Published};
 use crate::{clock::SharedClock, snapshot::Newest};
 
 const SMALL_FILE: usize = 256 * 1024;
@@ -94,8 +94,7 @@ impl ConfigurationSource {
         let instance = self.newest_root()?.instance().clone();
         let configuration = configuration(instance, head, state)?;
         self.newest_issued_at = found.newest_issued_at;
-        self.newest.replace(configuration, self.signed_roots());
-        Ok(())
+        self.put_in_force(configuration)
     }
 
     /// Looks for a newer configuration at every source, since any of them may lag behind or lie, and
@@ -109,11 +108,7 @@ impl ConfigurationSource {
             "neither server.toml nor the root document names a source of the configuration",
         ));
         let mut succeeded = false;
-        let mut sources = self.sources.clone();
-        if sources.is_empty() {
-            sources.clone_from(&self.newest_root()?.document().sources);
-        }
-        for source in sources {
+        for source in self.sources()? {
             match self.refresh_from(source.trim_end_matches('/')).await {
                 Ok(()) => succeeded = true,
                 Err(refusal) => failed = Some(refusal),
@@ -171,8 +166,22 @@ impl ConfigurationSource {
             serial = configuration.serial(),
             "global configuration in force"
         );
-        self.newest.replace(configuration, self.signed_roots());
+        self.put_in_force(configuration)
+    }
+
+    fn put_in_force(&self, configuration: Arc<Configuration>) -> Result<(), Refusal> {
+        let sources = self.sources()?;
+        self.newest
+            .replace(configuration, self.signed_roots(), sources);
         Ok(())
+    }
+
+    /// Those of `server.toml`, else those of the newest root document.
+    fn sources(&self) -> Result<Vec<String>, Refusal> {
+        Ok(match self.sources.as_slice() {
+            [] => self.newest_root()?.document().sources.clone(),
+            sources => sources.to_vec(),
+        })
     }
 
     /// The proof that a tree extends another, made from published tiles.

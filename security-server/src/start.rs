@@ -37,6 +37,7 @@ use crate::{
     signer::Signers,
     snapshot::Newest,
     source::{ConfigurationSource, KeptConfiguration},
+    subjects::{DataSubjects, Descriptors, read_key},
 };
 
 use background::{Fetching, checkpoint, refresh, reload_on_hangup};
@@ -188,6 +189,8 @@ async fn assemble(
             )?)
         }
     };
+    let subject_key = read_key(settings)?;
+    let descriptors = Descriptors::new(Arc::clone(files), settings.directory.join("descriptors"));
     let closings = recollection.closings();
     let recorder = Recorder::new(
         log,
@@ -222,6 +225,7 @@ async fn assemble(
         identities: identities.clone(),
         log_key,
         recollection_file,
+        data_subjects: DataSubjects::new(subject_key, Arc::new(descriptors)),
         exchanges,
         messages_per_signature: settings.limits.messages_per_signature,
     });

@@ -19,6 +19,7 @@ pub mod record;
 pub mod refusal;
 pub mod replay;
 pub mod signature;
+pub mod subject;
 pub mod tile;
 
 pub use content::Content;

@@ -144,7 +144,7 @@ pub(super) struct MethodTable {
     pub(super) idempotency_key: Option<Spanned<String>>,
     pub(super) natural_key: Option<Spanned<NaturalKeyTable>>,
     pub(super) changes: Option<Spanned<ChangesTable>>,
-    pub(super) subject: Option<Spanned<String>>,
+    pub(super) subject: Option<Spanned<OneOrMany>>,
     pub(super) text: Option<Spanned<TextTable>>,
     pub(super) when_none: Option<Spanned<WhenNone>>,
     pub(super) max_rows: Option<Spanned<u64>>,

@@ -12,6 +12,7 @@ use super::{
     findings::{Findings, is_type_name},
     folded::{self, fault_of_folded, folded_fields},
     grants,
+    subjects::subjects,
     write::{Outline, Written, fault_of_natural_key, outline},
 };
 use crate::{
@@ -118,20 +119,7 @@ pub(super) fn method(
     let statement = texts.parse(&reply).map_err(|(position, fault)| {
         findings.add(texts.start(position), &place, fault.to_string());
     });
-    let subject = table.subject.and_then(|subject| {
-        let field = request
-            .iter()
-            .find(|field| field.name == *subject.get_ref());
-        if field.is_none_or(|field| !field.required) {
-            let fault = format!(
-                "subject {:?} is no required request field; name the request field that identifies \
-                 the person",
-                subject.get_ref()
-            );
-            findings.add(subject.span().start, &place, fault);
-        }
-        field.map(|field| field.name.clone())
-    });
+    let subjects = subjects(findings, &place, table.subject, &request, &reply);
     let (default_rows, default_timeout) = match table.kind {
         MethodKind::Unary => (100, Duration::from_secs(5)),
         MethodKind::ServerStreaming => (10_000, Duration::from_secs(60)),
@@ -205,7 +193,7 @@ pub(super) fn method(
         statement,
         write,
         changes,
-        subject,
+        subjects,
         when_none,
         max_rows,
         rows_per_message,

@@ -28,8 +28,8 @@ pub struct Method {
     pub write: Option<Write>,
     /// Where its changes are kept; none if it is of another kind.
     pub changes: Option<ChangeTable>,
-    /// The request field that identifies the person whose record is read.
-    pub subject: Option<String>,
+    /// The request and reply fields that identify persons.
+    pub subjects: Vec<String>,
     /// The answer when no row matches.
     pub when_none: WhenNone,
     /// The most rows of one answer; for a unary method, how far several matches are counted.

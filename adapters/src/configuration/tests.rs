@@ -58,7 +58,7 @@ fn the_example_is_read_with_its_defaults() {
         (find.kind, find.when_none),
         (MethodKind::Unary, WhenNone::NotFound)
     );
-    assert_eq!(find.subject.as_deref(), Some("number"));
+    assert_eq!(find.subjects, ["number"]);
     assert!(find.request[0].required);
     assert_eq!(find.sample, Some(vec![Cell::Text("001087123456".into())]));
     assert_eq!(list.timeout, Duration::from_secs(30));
@@ -163,7 +163,12 @@ fn names_and_values_outside_their_rules_are_refused_by_place() {
         (
             "subject = \"number\"",
             "subject = \"name\"",
-            "subject \"name\" is no required request",
+            "subject \"name\" is no field of the request or the reply",
+        ),
+        (
+            "subject = \"number\"",
+            "subject = [\"number\", \"alive\"]",
+            "subject \"alive\" identifies nobody",
         ),
         (
             "timeout = \"30s\"",

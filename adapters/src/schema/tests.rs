@@ -66,5 +66,5 @@ fn the_data_subject_can_be_read_from_the_descriptors() {
         .map(|location| location.path.as_slice())
         .collect();
     // Field 4 of a file are its messages, field 2 of a message its fields.
-    assert_eq!(marked, [&[4, 0, 2, 0][..]]);
+    assert_eq!(marked, [&[4, 0, 2, 0][..], &[4, 1, 2, 0][..]]);
 }

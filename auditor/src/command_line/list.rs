@@ -1,10 +1,10 @@
 //! `auditor list`: which exchanges a log holds.
 
-use std::{fmt::Write, path::PathBuf};
+use std::{fmt::Write, fs, io, path::PathBuf};
 
 use clap::Parser;
 use serde_json::json;
-use trust::ExchangeId;
+use trust::{Digest, ExchangeId, subject::SubjectKey};
 
 use super::{Outcome, WrongUse};
 use crate::{
@@ -46,6 +46,21 @@ pub(super) struct List {
     /// The method: LookUp, or package.Service/LookUp.
     #[arg(long, value_name = "METHOD")]
     method: Option<String>,
+    /// A person whom a message of it names, by the number that the service has; left out after
+    /// --subject-key: the number is read from standard input, so that it stands in no list of commands.
+    #[arg(long, value_name = "NUMBER", requires = "subject_key")]
+    subject: Option<String>,
+    /// The server's key for persons: the file subject-key in the server's directory.
+    #[arg(long, value_name = "FILE", conflicts_with = "subject_hash")]
+    subject_key: Option<PathBuf>,
+    /// The same person by the hash that the operator of the server was told by `security-server
+    /// subject-hash`.
+    #[arg(long, value_name = "HASH", value_parser = parse_hash)]
+    subject_hash: Option<Digest>,
+    /// Only those of which the server could not read, or not wholly, whom they name; `auditor show`
+    /// tells why.
+    #[arg(long)]
+    subjects_unread: bool,
     /// How it ended: answered, refused, closed, open; or a gRPC status, a refusal code, a closing
     /// outcome, e.g. NOT_FOUND, provider.access_denied, peer_lost.
     #[arg(long, value_name = "OUTCOME")]
@@ -65,14 +80,19 @@ pub(super) struct List {
 impl List {
     pub(super) fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Outcome, WrongUse> {
         let records = Records::new(&self.log, self.index.clone());
+        let subject = self.subject()?;
         let found = records
-            .list(self.filter(), self.limit, progress)
+            .list(self.filter(subject), self.limit, progress)
             .map_err(|source| WrongUse::Unreadable {
                 path: self.log.clone(),
                 source,
             })?;
         let text = if self.json {
-            let whole = json!({ "exchanges": found.exchanges, "older": found.more });
+            let whole = json!({
+                "exchanges": found.exchanges,
+                "older": found.more,
+                "unread": subject.map(|_| found.unread),
+            });
             format!("{whole:#}\n")
         } else {
             table(&found)
@@ -84,7 +104,34 @@ impl List {
         })
     }
 
-    fn filter(&self) -> Filter {
+    /// The hash of the person who is asked for.
+    fn subject(&self) -> Result<Option<Digest>, WrongUse> {
+        let Some(path) = &self.subject_key else {
+            return Ok(self.subject_hash);
+        };
+        let unusable = |problem: String| WrongUse::SubjectKey {
+            path: path.clone(),
+            problem,
+        };
+        let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let key = SubjectKey::from_text(&text);
+        let key = key.ok_or_else(|| unusable("it holds no 64 hexadecimal digits".to_owned()))?;
+        let number = match &self.subject {
+            Some(number) => number.clone(),
+            None => {
+                let mut line = String::new();
+                let read = io::stdin().read_line(&mut line);
+                read.map_err(|error| unusable(error.to_string()))?;
+                line
+            }
+        };
+        if number.trim().is_empty() {
+            return Err(unusable("no number of a person was given".to_owned()));
+        }
+        Ok(Some(key.hash(&number)))
+    }
+
+    fn filter(&self, subject: Option<Digest>) -> Filter {
         Filter {
             exchange: self.exchange,
             request_id: self.id.clone(),
@@ -95,6 +142,8 @@ impl List {
             client: self.client.clone(),
             service: self.service.clone(),
             method: self.method.clone(),
+            subject,
+            subjects_unread: self.subjects_unread,
             outcome: self.outcome.clone(),
         }
     }
@@ -107,6 +156,13 @@ fn table(found: &Found) -> String {
         let _ = writeln!(text, "{}", block(summary));
     }
     let (count, more) = (found.exchanges.len(), found.more);
+    if found.unread > 0 {
+        let _ = writeln!(
+            text,
+            "{} others may name this person: the server could not read whom they name (--subjects-unread).",
+            found.unread
+        );
+    }
     let _ = match (count, more) {
         (0, _) => writeln!(text, "No such exchange is in this log."),
         (_, 0) => writeln!(text, "{count} found; listed, not verified."),
@@ -116,6 +172,10 @@ fn table(found: &Found) -> String {
         ),
     };
     text
+}
+
+fn parse_hash(text: &str) -> Result<Digest, String> {
+    Digest::from_hex(text).ok_or_else(|| "a hash has 64 hexadecimal digits".to_owned())
 }
 
 /// One exchange in two lines, and one more for what its caller said.

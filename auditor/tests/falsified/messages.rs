@@ -83,6 +83,34 @@ fn an_annex_that_does_not_say_whose_message_it_is() {
 }
 
 #[test]
+fn an_annex_that_names_persons_otherwise_than_by_hashes() {
+    let hash = |text: &[u8]| Digest::of(text).to_bytes();
+    let (one, two) = (hash(b"one"), hash(b"two"));
+    let (first, second) = (one.clone().min(two.clone()), one.max(two));
+    let named = Bytes::from_static(b"001087123456");
+    for hashes in [
+        vec![named],
+        vec![second.clone(), first.clone()],
+        vec![first.clone(), first.clone()],
+    ] {
+        let mut story = Story::truthful();
+        let index = story.unary[1];
+        story.ledger.entries[index as usize].annex.subject_hash = hashes;
+        let report = story.audit();
+        only(&report, Check::Annexes, index, "does not name the persons");
+    }
+    let mut story = Story::truthful();
+    let index = story.unary[1];
+    let annex = &mut story.ledger.entries[index as usize].annex;
+    annex.subject_hash = vec![first, second];
+    annex.subjects_unread = "forgotten".to_owned();
+    let report = story.audit();
+    only(&report, Check::Annexes, index, "does not say why");
+    story.ledger.entries[index as usize].annex.subjects_unread = "compressed".to_owned();
+    assert!(story.audit().holds());
+}
+
+#[test]
 fn an_annex_of_another_kind() {
     let mut story = Story::truthful();
     let entry = story.ledger.entries.last_mut().unwrap();

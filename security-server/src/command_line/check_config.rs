@@ -11,7 +11,11 @@ use trust::{checkpoint, configuration::Anchor, leaf::LeafPreimage};
 use verifiable_log::Reader;
 
 use super::answers::{Outcome, days, in_json, in_utc};
-use crate::{Clock, Settings, SystemClock, open_files, settings::is_local};
+use crate::{
+    Clock, Settings, SystemClock, open_files,
+    settings::is_local,
+    subjects::{path_of_key, read_key},
+};
 
 /// Fewer days than these left of a certificate are said.
 const DAYS_WARNED: i64 = 30;
@@ -99,6 +103,9 @@ impl Checklist {
         self.judge("anchor", anchor(settings));
         self.check_certificates(settings);
         self.check_log(settings);
+        let key = path_of_key(settings).display().to_string();
+        let read = read_key(settings).map(|_| ((), key));
+        self.judge("subject key", read.map_err(|error| in_words(&error)));
         self.check_listeners(settings);
         for (what, folder) in [
             ("directory", Some(settings.directory.as_path())),

@@ -21,12 +21,12 @@ const SLOWEST: usize = 128 * 1024;
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// A client of those who publish.
-pub(super) struct Published {
+pub(crate) struct Published {
     http: Client<HttpConnector, Empty<Bytes>>,
 }
 
 impl Published {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             http: Client::builder(TokioExecutor::new()).build_http(),
         }
@@ -36,7 +36,7 @@ impl Published {
     ///
     /// # Errors
     /// As [`Self::fetch`], and when it is not published.
-    pub(super) async fn required(&self, url: &str, limit: usize) -> Result<Bytes, Refusal> {
+    pub(crate) async fn required(&self, url: &str, limit: usize) -> Result<Bytes, Refusal> {
         self.fetch(url, limit)
             .await?
             .ok_or_else(|| Refusal::new(Reason::NoConfiguration, format!("{url} is not published")))

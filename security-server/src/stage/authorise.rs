@@ -12,6 +12,7 @@ use crate::{
     local_state::{Allowed, LocalState},
     server::Server,
     snapshot::Snapshot,
+    subjects::Marking,
 };
 
 /// The proof that a verified first request is allowed, with the exchange that it opens.
@@ -58,14 +59,17 @@ impl Server {
     ///
     /// # Errors
     /// The request with its refusal, to be signed and recorded.
-    pub(crate) fn authorise_opening(
+    pub(crate) async fn authorise_opening(
         &self,
         opening: VerifiedOpening,
     ) -> Result<AuthorisedOpening, Box<RefusedOpening>> {
         let VerifiedOpening { request, exchange } = opening;
         let state = self.local_state();
         let decision = self.decide(&state, &request, &exchange);
-        let provision = self.provision(&state, &request, exchange);
+        let subjects = self.data_subjects();
+        let marking = subjects.marking(&request.snapshot, exchange.parties());
+        let marking = marking.await;
+        let provision = self.provision(&state, &request, exchange, marking);
         match (decision, provision) {
             (Ok(right), Ok(exchange)) => Ok(AuthorisedOpening {
                 request,
@@ -166,6 +170,7 @@ impl Server {
         state: &LocalState,
         request: &Verified,
         exchange: ProviderExchange,
+        marking: Marking,
     ) -> Result<Arc<Provision>, Refusal> {
         let header = request.message.header();
         let parties = exchange.parties();
@@ -196,6 +201,7 @@ impl Server {
             signer,
             service,
             request.peer_certificate,
+            marking,
         )))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trust::{
     Digest, Refusal, header::Direction, message::SignedMessage, promise::Promise, refusal::Side,
-    wire::evidence::Stage,
+    subject::Subjects, wire::evidence::Stage,
 };
 use verifiable_log::Receipt;
 
@@ -41,7 +41,8 @@ impl Server {
         exchange: &impl Conversation,
         message: M,
     ) -> Result<Recorded<M>, Refusal> {
-        let record = message.record();
+        let mut record = message.record();
+        record.subjects = self.data_subjects().of(exchange.marking(), record.message);
         let direction = record.message.header().direction;
         let (receipt, annex_digest) = self.recorder().record(&[record]).await?;
         let kept = Promise {
@@ -74,6 +75,9 @@ impl Server {
         let request = MessageRecord {
             decision: &code,
             keep_content: false,
+            subjects: self
+                .data_subjects()
+                .of(exchange.marking(), &refused.request.message),
             ..received(&refused.request, None)
         };
         let records = [request, reply.record()];
@@ -102,6 +106,7 @@ fn sent<'a>(
         peer_certificate: None,
         decision: ACCEPTED,
         right: None,
+        subjects: Subjects::default(),
         // A refusal never carries a message, and its text is in no one's interest to keep.
         keep_content: message.header().refusal_code.is_none(),
     }

@@ -16,7 +16,7 @@ impl Server {
     /// # Errors
     /// `InvalidPath`, `InvalidMetadata`, `UnknownService`, `NotRegisteredAtServer`, `NoSigningKey`,
     /// `NoConfiguration`.
-    pub(crate) fn resolve(
+    pub(crate) async fn resolve(
         &self,
         client: &Client,
         exchange: ExchangeId,
@@ -39,6 +39,7 @@ impl Server {
             provider,
         };
         let statements = call.statements(exchange)?;
+        let marking = self.data_subjects().marking(&snapshot, &parties).await;
         Ok(Consumption::new(
             parties,
             statements,
@@ -46,6 +47,7 @@ impl Server {
             call.identity.clone(),
             signer,
             address,
+            marking,
         ))
     }
 

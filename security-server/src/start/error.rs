@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use certs::FileError;
 use trust::Refusal;
 
-use crate::{log, signer::SignerError, source::KeptError};
+use crate::{log, signer::SignerError, source::KeptError, subjects::SubjectKeyError};
 
 /// Why a server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,9 @@ pub enum StartError {
     /// The message log cannot be opened.
     #[error("the message log cannot be opened")]
     Log(#[source] log::LogError),
+    /// The key by which the log names persons cannot be used.
+    #[error(transparent)]
+    SubjectKey(#[from] SubjectKeyError),
     /// The kept configuration cannot be used.
     #[error(transparent)]
     Kept(#[from] KeptError),

@@ -122,6 +122,14 @@ impl Configuration {
         self.directory.state.value(&key).is_some()
     }
 
+    /// The digest of the descriptor set that a gRPC service of a subsystem is registered with.
+    #[must_use]
+    pub fn descriptor_of(&self, subsystem: &SubsystemId, grpc_service: &str) -> Option<Digest> {
+        let key = StateKey::Service(subsystem.clone(), grpc_service.to_owned());
+        let value: wire::Service = self.directory.state.decoded(&key)?;
+        Digest::from_slice(&value.descriptor_digest)
+    }
+
     /// The public key of a server's log.
     #[must_use]
     pub fn log_key(&self, server: &ServerId, generation: u32) -> Option<[u8; 32]> {

@@ -257,12 +257,17 @@ pub struct Annex {
     /// The access right that allowed it: index of the record in this log that granted it.
     #[prost(uint64, optional, tag = "10")]
     pub access_right: ::core::option::Option<u64>,
-    /// Keyed hash of the data subject, when the service's descriptor marks the field; else empty.
-    #[prost(bytes = "bytes", tag = "11")]
-    pub subject_hash: ::prost::bytes::Bytes,
+    /// Whom the message is about: a keyed hash of each value in a field that the service's registered
+    /// descriptor marks; each once, ascending.
+    #[prost(bytes = "bytes", repeated, tag = "11")]
+    pub subject_hash: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     /// 16 random bytes, so that the digest of an annex reveals nothing.
     #[prost(bytes = "bytes", tag = "12")]
     pub salt: ::prost::bytes::Bytes,
+    /// Why it may be about others, too, although the service has a descriptor: "no_descriptor",
+    /// "unknown_method", "compressed", "unreadable", "too_many"; empty: all are named.
+    #[prost(string, tag = "13")]
+    pub subjects_unread: ::prost::alloc::string::String,
 }
 /// The end of an exchange that has no recorded final reply.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
