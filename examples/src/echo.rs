@@ -150,6 +150,14 @@ impl Echo {
     /// # Errors
     /// When it cannot listen.
     pub async fn start() -> Result<Self, Error> {
+        Self::with_places(200).await
+    }
+
+    /// Starts it for so many calls at once on a connection; more have to wait for one to end.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn with_places(places: u32) -> Result<Self, Error> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = format!("http://{}", listener.local_addr()?);
         let calls = Arc::<Mutex<Vec<String>>>::default();
@@ -157,7 +165,12 @@ impl Echo {
         let (counted, releases) = (Arc::clone(&calls), released.subscribe());
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&counted), releases.clone()));
+                tokio::spawn(serve(
+                    stream,
+                    places,
+                    Arc::clone(&counted),
+                    releases.clone(),
+                ));
             }
         });
         Ok(Self {
@@ -196,7 +209,12 @@ fn locked(calls: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(stream: TcpStream, calls: Arc<Mutex<Vec<String>>>, releases: watch::Receiver<()>) {
+async fn serve(
+    stream: TcpStream,
+    places: u32,
+    calls: Arc<Mutex<Vec<String>>>,
+    releases: watch::Receiver<()>,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let exchange = request.headers().get("x-road-exchange-id");
         let exchange = exchange.and_then(|value| value.to_str().ok());
@@ -212,6 +230,7 @@ async fn serve(stream: TcpStream, calls: Arc<Mutex<Vec<String>>>, releases: watc
     });
     // A connection that breaks is the caller's affair.
     let _ = Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(places)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

@@ -1,47 +1,64 @@
 //! The bounds of a server over the wire: large messages, the byte budget, a listener of one service.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::fs;
+use std::{convert::Infallible, fs, future::ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use examples::{
     bare_caller::{Answer, BareCaller},
-    echo::{self, CLIENT, Echo, PROVIDER, SAY, text_of},
+    caller::Caller,
+    echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, SAY, text_of},
     federation::Federation,
+    message_log::MessageLog,
     waiting::wait_for,
 };
-use http::Request;
-use http_body_util::StreamBody;
-use hyper::{body::Frame, client::conn::http2};
+use http::{Request, Response};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::http2,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::mpsc, task::JoinSet};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
+use trust::header::{Direction, Header};
 
 /// A federation whose consumer was started again with other settings.
 struct Stage {
     federation: Federation,
-    _echo: Echo,
-    _directory: tempfile::TempDir,
+    echo: Echo,
+    directory: tempfile::TempDir,
 }
 
 impl Stage {
     /// `change` gets `server.toml` of the consumer.
-    async fn with(change: impl FnOnce(String) -> String) -> Self {
+    async fn with(change: impl Fn(String) -> String) -> Self {
+        Self::of(Echo::start().await.unwrap(), &["consumer"], change).await
+    }
+
+    /// `change` gets `server.toml` of these servers.
+    async fn of(echo: Echo, servers: &[&str], change: impl Fn(String) -> String) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let echo = Echo::start().await.unwrap();
         let plan = echo::plan(&echo.address);
         let mut federation = Federation::start(directory.path(), &plan).await.unwrap();
-        let consumer = federation.server_mut("consumer").unwrap();
-        let settings = consumer.path("server.toml");
-        let text = change(fs::read_to_string(&settings).unwrap());
-        consumer.stop().await.unwrap();
-        fs::write(&settings, text).unwrap();
-        consumer.start().await.unwrap();
+        for server in servers {
+            let server = federation.server_mut(server).unwrap();
+            let settings = server.path("server.toml");
+            let text = change(fs::read_to_string(&settings).unwrap());
+            server.stop().await.unwrap();
+            fs::write(&settings, text).unwrap();
+            server.start().await.unwrap();
+        }
         Self {
             federation,
-            _echo: echo,
-            _directory: directory,
+            echo,
+            directory,
         }
     }
 
@@ -87,37 +104,73 @@ async fn a_message_of_16_mebibytes_passes_and_one_byte_more_does_not() {
     stage.federation.audit().await.unwrap();
 }
 
+type Parts = StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
+
+/// A call of which the client has sent as much as it likes, on a connection of its own.
+struct Begun {
+    parts: mpsc::Sender<Result<Frame<Bytes>, Infallible>>,
+    answering: JoinHandle<hyper::Result<Response<Incoming>>>,
+    _sender: http2::SendRequest<Parts>,
+}
+
+impl Begun {
+    async fn new(address: &str) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let (parts, body) = mpsc::channel(1);
+        let request = Request::post(format!("http://{address}{SAY}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("x-road-service", PROVIDER)
+            .body(StreamBody::new(ReceiverStream::new(body)))
+            .unwrap();
+        Self {
+            parts,
+            answering: tokio::spawn(sender.send_request(request)),
+            _sender: sender,
+        }
+    }
+
+    /// Announces a message and sends so much of it.
+    async fn send(&self, message: &[u8], length: usize) {
+        let mut sent = BytesMut::new();
+        sent.put_u8(0);
+        sent.put_u32(u32::try_from(message.len()).unwrap());
+        sent.put_slice(&message[..length]);
+        self.parts
+            .send(Ok(Frame::data(sent.freeze())))
+            .await
+            .unwrap();
+    }
+
+    /// Ends the requests; gives the gRPC status and the length of all replies.
+    async fn end(self) -> (String, usize) {
+        drop(self.parts);
+        let response = self.answering.await.unwrap().unwrap();
+        let body = response.into_body().collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        let status = trailers
+            .get("grpc-status")
+            .map_or("", |it| it.to_str().unwrap());
+        (status.to_owned(), body.to_bytes().len())
+    }
+}
+
 /// Begins a call with the prefix of a large message and a little of it, and leaves it there.
-async fn stall(address: &str, length: usize) -> impl Sized + use<> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
-    let serving = tokio::spawn(connection);
-    let (parts, body) = mpsc::channel::<Result<Frame<Bytes>, std::convert::Infallible>>(1);
-    let request = Request::post(format!("http://{address}{SAY}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("x-road-service", PROVIDER)
-        .body(StreamBody::new(ReceiverStream::new(body)))
-        .unwrap();
-    let answering = tokio::spawn(sender.send_request(request));
-    let mut beginning = BytesMut::new();
-    beginning.put_u8(0);
-    beginning.put_u32(u32::try_from(length).unwrap());
-    beginning.put_slice(&text_of(length)[..100]);
-    parts
-        .send(Ok(Frame::data(beginning.freeze())))
-        .await
-        .unwrap();
-    (sender, serving, answering, parts)
+async fn stall(address: &str, length: usize) -> Begun {
+    let begun = Begun::new(address).await;
+    begun.send(&text_of(length), 100).await;
+    begun
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_into_memory_waits_and_is_then_refused() {
     const MESSAGE: usize = 1_900_000;
     let stage = Stage::with(|settings| {
-        let limits = "[limits]\nmessage_bytes = 2000000\nbudget_bytes = 4000000\n";
+        let limits = "[limits]\nmessage_bytes = 2000000\nbudget_bytes = 24000000\n";
         settings.replace("[limits]\n", limits)
     })
     .await;
@@ -134,22 +187,76 @@ async fn what_does_not_fit_into_memory_waits_and_is_then_refused() {
         assert_eq!(answer.messages[0].len(), MESSAGE);
     }
 
-    // Two that announce and do not send hold the room; small ones still find some.
+    // A stream of large replies, the first of which has come.
     let address = stage.address();
+    let follow = echo::method(stage.directory.path(), FOLLOW).unwrap();
+    let follower = Caller::plaintext(&address).await.unwrap();
+    let follower = follower.with("x-road-service", PROVIDER).unwrap();
+    let text = serde_json::json!({ "text": "x".repeat(MESSAGE - 10) });
+    let replies = follower.server_streaming(&follow, text).await.unwrap();
+    let mut replies = replies.into_inner();
+    replies.message().await.unwrap().unwrap();
+
+    // Two that announce and do not send hold the room of requests; small ones still find some.
     let stalled = [
         stall(&address, MESSAGE).await,
         stall(&address, MESSAGE).await,
     ];
     let caller = stage.caller().await;
-    let refused = say(&caller, &text_of(MESSAGE)).await;
+    let refused = wait_for("the room to be taken", || async {
+        let answer = say(&caller, &text_of(MESSAGE)).await;
+        (answer.status.code() != Code::Ok).then_some(answer)
+    });
+    let refused = refused.await.unwrap();
     is_refused(
         &refused,
         "consumer.busy",
-        "memory for messages under way is used up",
+        "memory for requests of clients is used up",
     );
     let small = say(&caller, &text_of(1000)).await;
     assert_eq!(small.status.code(), Code::Ok, "{:?}", small.status);
+
+    // Replies wait for no request: else two servers could wait for each other with all they have.
+    stage.echo.release();
+    let reply = replies.message().await.unwrap();
+    assert!(reply.is_some(), "the stream has ended");
     drop(stalled);
+}
+
+/// One has the adapter's only place and waits for room for its message; the other has a message and waits
+/// for the place.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_place_and_who_has_room_do_not_wait_for_each_other() {
+    const MESSAGE: usize = 1_900_000;
+    let room_for_one = |settings: String| {
+        let limits = "[limits]\nmessage_bytes = 2000000\nbudget_bytes = 12000000\n";
+        settings.replace("[limits]\n", limits)
+    };
+    let echo = Echo::with_places(1).await.unwrap();
+    let stage = Stage::of(echo, &["consumer", "provider"], room_for_one).await;
+    let placed = Begun::new(&stage.address()).await;
+    wait_for("the first call to reach the adapter", || {
+        ready((stage.echo.calls() == 1).then_some(()))
+    })
+    .await
+    .unwrap();
+    let caller = stage.caller().await;
+    let waiting = tokio::spawn(async move { say(&caller, &text_of(MESSAGE)).await });
+    let log = &stage.federation.server("provider").unwrap().endpoint().log;
+    wait_for("the second request to be recorded", || {
+        let messages = MessageLog::read(log).unwrap().messages;
+        let opens =
+            |header: &Header| header.direction == Direction::Request && header.sequence == 0;
+        let opened = messages.iter().filter(|message| opens(&message.header));
+        ready((opened.count() == 2).then_some(()))
+    })
+    .await
+    .unwrap();
+    assert_eq!(stage.echo.calls(), 1);
+    placed.send(&text_of(MESSAGE), MESSAGE).await;
+    assert_eq!(placed.end().await, ("0".to_owned(), MESSAGE + 5));
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.status.code(), Code::Ok, "{:?}", answer.status);
 }
 
 #[tokio::test(flavor = "multi_thread")]

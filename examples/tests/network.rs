@@ -246,8 +246,8 @@ async fn behind_a_slow_link_no_more_waits_than_there_is_memory_for() {
     const MESSAGE: usize = 500_000;
     const CONNECTIONS: u64 = 16;
     const CALLS: usize = 32;
-    // What a client may send ahead on each connection, and the buffers of TLS and of the log.
-    const OTHERS: u64 = CONNECTIONS * MEBIBYTE + 48 * MEBIBYTE;
+    // What may be sent ahead in each call, and the buffers of TLS and of the log.
+    const OTHERS: u64 = CONNECTIONS * CALLS as u64 * 64 * 1024 + 48 * MEBIBYTE;
     let limits = format!("message_bytes = 1000000\nbudget_bytes = {BUDGET}\n");
     let mut stage = Stage::with_limits(&limits).await;
     assert_eq!(stage.call(SAY, None).await, "OK");

@@ -26,7 +26,7 @@ const ROUTES: [(&str, &[(&str, &str)]); 2] = [
         &[
             ("server.verify_opening(envelope).await?", "envelope"),
             (
-                "server.authorise_opening(request)",
+                "server.authorise_opening(request).await",
                 "Ok::<_, Box<RefusedOpening>>(request)",
             ),
             ("server.record(&*exchange, request).await?", "request"),

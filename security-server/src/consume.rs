@@ -25,7 +25,8 @@ pub(crate) async fn answer(
     static_service: Option<SubsystemId>,
 ) {
     let id = server.new_exchange_id();
-    let (call, parts) = ClientCall::new(request, identity, static_service, server.budget());
+    let budget = &server.budgets().from_clients;
+    let (call, parts) = ClientCall::new(request, identity, static_service, budget);
     let mut reply = ReplyWriter::new(responder, id, call.request_id().to_owned());
     let (exchange, open) = match server.open_consumption(id, &call).await {
         Ok(opened) => opened,

@@ -95,7 +95,7 @@ impl Interrupt {
     /// Before there is an exchange: a peer that has opened a call has as long for its first request
     /// as for any message.
     pub(crate) fn opening(server: &Server) -> Self {
-        let patience = server.budget().message_timeout();
+        let patience = server.budgets().from_consumers.message_timeout();
         Self::new(Some(Instant::now() + patience), server)
     }
 

@@ -28,7 +28,6 @@ use trust::Digest;
 use crate::{
     crowd::{Crowd, behind},
     http2::{
-        line::Windows,
         received::ReceivedBody,
         server::{self, Responder},
     },
@@ -49,7 +48,7 @@ pub(crate) enum Shown {
 /// Answers the requests of one listener.
 pub(crate) trait Answer: Clone + Send + Sync + 'static {
     /// How much a connection may send ahead of what is read.
-    const WINDOWS: Windows;
+    const WINDOW: u32;
 
     /// The exchanges under way at this server.
     fn crowd(&self) -> Crowd;
@@ -294,7 +293,7 @@ impl<A: Answer> Connection<A> {
             let (answer, shown) = (self.answer.clone(), shown.clone());
             answer.answer(shown, request, responder)
         };
-        let served = server::serve(stream, A::WINDOWS, self.calls, self.closing, answer);
+        let served = server::serve(stream, A::WINDOW, self.calls, self.closing, answer);
         if let Err(why) = behind(crowd, served).await {
             tracing::debug!(why, "a connection ended");
         }

@@ -12,7 +12,7 @@ use crate::{
     grpc::unary::{code, give, refused},
     health,
     http2::{
-        line::{OF_CLIENT, SHARED, Windows},
+        line::{OF_CLIENT, OF_SHARED},
         received::ReceivedBody,
         server::Responder,
     },
@@ -34,7 +34,7 @@ pub(crate) struct ForClients {
 }
 
 impl Answer for ForClients {
-    const WINDOWS: Windows = OF_CLIENT;
+    const WINDOW: u32 = OF_CLIENT;
 
     fn crowd(&self) -> Crowd {
         self.server.exchanges().crowd()
@@ -61,7 +61,7 @@ pub(crate) struct ForPeers {
 }
 
 impl Answer for ForPeers {
-    const WINDOWS: Windows = SHARED;
+    const WINDOW: u32 = OF_SHARED;
 
     fn crowd(&self) -> Crowd {
         self.server.exchanges().crowd()

@@ -25,7 +25,7 @@ pub(crate) async fn answer(
     requests: ReceivedBody,
     responder: Responder,
 ) {
-    let frames = PeerFrames::new(requests, peer_certificate, server.budget());
+    let frames = PeerFrames::new(requests, peer_certificate, &server.budgets().from_consumers);
     let mut answers = Answers::new(responder);
     match provide(server, frames, &mut answers).await {
         Ok(()) => Box::pin(answers.end()).await,
@@ -95,6 +95,7 @@ async fn carry_requests(
     mut to_adapter: ToAdapter,
 ) -> Result<(), Interruption> {
     interrupt.unless(to_adapter.send_opening()).await?;
+    frames.follow();
     while !exchange.lock().requests().is_finished() {
         let envelope = interrupt.unless(frames.next(server)).await?;
         let request = server.verify_request(exchange, envelope).await?; // and follows the last

@@ -14,7 +14,7 @@ use crate::{
     connections::{AdapterConnections, PeerConnections},
     exchange::OpenExchanges,
     gathering::Gatherings,
-    grpc::budget::Budget,
+    grpc::budget::Budgets,
     identities::Identities,
     local_state::LocalState,
     peer_log::{PeerLogs, Proving},
@@ -39,7 +39,7 @@ pub(crate) struct Server {
     verified_batches: VerifiedBatches,
     certificates: Certificates,
     recorder: Recorder,
-    budget: Budget,
+    budgets: Budgets,
     peers: PeerConnections,
     adapters: AdapterConnections,
     notes: RefusalNotes,
@@ -59,7 +59,7 @@ pub(crate) struct Parts {
     pub(crate) newest: Arc<Newest>,
     pub(crate) signers: Signers,
     pub(crate) recorder: Recorder,
-    pub(crate) budget: Budget,
+    pub(crate) budgets: Budgets,
     pub(crate) peers: PeerConnections,
     pub(crate) adapters: AdapterConnections,
     pub(crate) identities: Identities,
@@ -82,7 +82,7 @@ impl Server {
             gatherings: Gatherings::of(parts.messages_per_signature),
             verified_batches: VerifiedBatches::default(),
             certificates: Certificates::default(),
-            budget: parts.budget,
+            budgets: parts.budgets,
             peers: parts.peers,
             adapters: parts.adapters,
             notes: RefusalNotes::default(),
@@ -105,8 +105,8 @@ impl Server {
         &self.clock
     }
 
-    pub(crate) const fn budget(&self) -> &Budget {
-        &self.budget
+    pub(crate) const fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     pub(crate) const fn peers(&self) -> &PeerConnections {

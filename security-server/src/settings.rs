@@ -10,6 +10,8 @@ use std::{
 use serde::Deserialize;
 use trust::{InvalidIdentifier, MemberId, ServerId, SubsystemId, batch::MAX_BATCH};
 
+use crate::grpc::budget::LEGS;
+
 /// Everything that a security server is told before it starts. Relative paths are relative to the
 /// file. What changes while it runs (subsystems, services, rights) is not here but in its log.
 #[derive(Debug, Clone, Deserialize)]
@@ -203,7 +205,8 @@ pub struct Limits {
     /// The largest gRPC message, in bytes; at most 60 MiB, since a record of the log holds 64.
     #[serde(deserialize_with = "message_bytes")]
     pub message_bytes: usize,
-    /// Memory for all messages under way, in bytes.
+    /// Memory for all messages under way, in bytes: a sixth for each leg of their ways, so at least six
+    /// times `message_bytes`.
     pub budget_bytes: usize,
     /// Seconds that a message may take from its first byte to its last, and the first request of a
     /// call that another server has opened.
@@ -252,6 +255,19 @@ pub enum SettingsError {
         /// Why.
         source: io::Error,
     },
+    /// No message of the allowed size would find room.
+    #[error(
+        "{path}: budget_bytes = {budget} is less than six times message_bytes = {message}: each leg \
+         of the way has a sixth of it"
+    )]
+    Budget {
+        /// The file.
+        path: PathBuf,
+        /// `budget_bytes`.
+        budget: usize,
+        /// `message_bytes`.
+        message: usize,
+    },
     /// The file is not what it must be.
     #[error("{path} is not a valid server.toml")]
     Invalid {
@@ -277,6 +293,14 @@ impl Settings {
                 path: path.to_owned(),
                 source: Box::new(source),
             })?;
+        let limits = &settings.limits;
+        if limits.budget_bytes / LEGS < limits.message_bytes {
+            return Err(SettingsError::Budget {
+                path: path.to_owned(),
+                budget: limits.budget_bytes,
+                message: limits.message_bytes,
+            });
+        }
         let base = path.parent().unwrap_or_else(|| Path::new("."));
         settings.for_each_path(|path| *path = base.join(&*path));
         for plaintext in &mut settings.clients.plaintext {
@@ -412,6 +436,18 @@ mod tests {
         assert_eq!(settings.log_origin(), "VN/GOV/G01/server-1/1");
         assert_eq!(settings.log, directory.path().join("log"));
         assert_eq!(settings.limits.message_bytes, 16 * 1024 * 1024);
+    }
+
+    #[test]
+    fn a_budget_has_room_for_a_message_on_each_leg_of_its_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("server.toml");
+        let written = |bytes: &str| fs::write(&path, SAMPLE.replace("268435456", bytes));
+        written("100663296").unwrap();
+        Settings::load(&path).unwrap();
+        written("100663295").unwrap();
+        let refused = Settings::load(&path).unwrap_err().to_string();
+        assert!(refused.contains("less than six times"), "{refused}");
     }
 
     #[test]

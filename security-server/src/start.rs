@@ -21,7 +21,7 @@ use crate::{
     connections::{AdapterConnections, PeerConnections},
     counting,
     exchange::OpenExchanges,
-    grpc::budget::Budget,
+    grpc::budget::Budgets,
     identities::Identities,
     listen::{Listener, bind_unix, serve},
     listeners::{ForClients, ForPeers},
@@ -220,8 +220,11 @@ async fn assemble(
         newest,
         signers: Signers::load(&settings.signing_keys)?,
         recorder,
-        budget: Budget::new(settings.limits.budget_bytes, settings.limits.message_bytes)
-            .within(settings.limits.message_timeout),
+        budgets: Budgets::new(
+            settings.limits.budget_bytes,
+            settings.limits.message_bytes,
+            settings.limits.message_timeout,
+        ),
         identities: identities.clone(),
         log_key,
         recollection_file,

@@ -5,18 +5,74 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trust::{Reason, Refusal};
 
-/// How long a message waits for memory (backpressure) before it is refused.
+/// How long a request waits for memory (backpressure) before it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a message may take where nothing else is said.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Memory for all messages that are under way in this process.
+/// Memory for all messages that are under way in this process, divided by the leg of their way.
+///
+/// A message holds its share until it is written on, so until there is room for it on the next leg. With
+/// one budget for all, requests could hold all that the replies need which make room for them; and two
+/// servers that call each other could each wait for the other. What opens an exchange also waits for a
+/// place on the connection that it goes on by, and those who have the places wait for room for what
+/// follows: so these are two legs.
+#[derive(Debug)]
+pub(crate) struct Budgets {
+    /// Requests of client systems, on their way to other servers.
+    pub(crate) from_clients: Budget,
+    /// Requests of other servers, on their way to adapters.
+    pub(crate) from_consumers: Budget,
+    /// Replies of adapters, on their way to other servers.
+    pub(crate) from_adapters: Budget,
+    /// Replies of other servers, on their way to client systems.
+    pub(crate) from_providers: Budget,
+}
+
+/// Into how many parts the memory is divided: `budget_bytes` is so many messages, at least.
+pub(crate) const LEGS: usize = 6;
+
+impl Budgets {
+    /// Of `total` bytes in all, for messages of at most `message_limit` that may each take so long.
+    pub(crate) fn new(total: usize, message_limit: usize, message_timeout: Duration) -> Self {
+        let leg = |of, patience| Budget {
+            of,
+            message_timeout,
+            patience,
+            ..Budget::new(total / LEGS, message_limit)
+        };
+        let requests = |of| {
+            let opening = leg(of, PATIENCE);
+            Budget {
+                following: Some(Arc::clone(&leg(of, PATIENCE).bytes)),
+                ..opening
+            }
+        };
+        // What a reply says was done already: it waits as long as a message may take at all.
+        let replies = |of| leg(of, message_timeout);
+        Self {
+            from_clients: requests("requests of clients"),
+            from_consumers: requests("requests of other servers"),
+            from_adapters: replies("replies of adapters"),
+            from_providers: replies("replies of other servers"),
+        }
+    }
+}
+
+/// Memory for messages under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
+    /// What messages, for people.
+    of: &'static str,
     bytes: Arc<Semaphore>,
+    /// For what comes after the opening of an exchange, if that has a part of its own.
+    following: Option<Arc<Semaphore>>,
+    total: usize,
     message_limit: usize,
     message_timeout: Duration,
+    /// How long a message waits for room.
+    patience: Duration,
 }
 
 /// The share of the budget that one message holds while it is in memory.
@@ -31,17 +87,13 @@ impl Budget {
     pub(crate) fn new(total: usize, message_limit: usize) -> Self {
         let total = total.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self {
+            of: "messages",
             bytes: Arc::new(Semaphore::new(total)),
+            following: None,
+            total,
             message_limit: message_limit.min(total),
             message_timeout: MESSAGE_TIMEOUT,
-        }
-    }
-
-    /// The same with another time for each message.
-    pub(crate) fn within(self, message_timeout: Duration) -> Self {
-        Self {
-            message_timeout,
-            ..self
+            patience: PATIENCE,
         }
     }
 
@@ -53,9 +105,15 @@ impl Budget {
     /// The same budget for messages that wrap others and are a little larger.
     pub(crate) fn with_overhead(&self, overhead: usize) -> Self {
         Self {
-            bytes: Arc::clone(&self.bytes),
             message_limit: self.message_limit + overhead,
-            message_timeout: self.message_timeout,
+            ..self.clone()
+        }
+    }
+
+    /// From now on for messages that come after the opening of an exchange.
+    pub(crate) fn follow(&mut self) {
+        if let Some(following) = self.following.take() {
+            self.bytes = following;
         }
     }
 
@@ -74,16 +132,19 @@ impl Budget {
             ));
         }
         // Overhead may lift a message over the whole budget of a small server: it then waits for all.
-        let permits = u32::try_from(length).unwrap_or(u32::MAX);
+        let permits = u32::try_from(length.min(self.total)).unwrap_or(u32::MAX);
         let acquired = tokio::time::timeout(
-            PATIENCE,
+            self.patience,
             Arc::clone(&self.bytes).acquire_many_owned(permits),
         );
         match acquired.await {
             Ok(Ok(permit)) => Ok(Share { _permit: permit }),
             Ok(Err(_)) | Err(_) => Err(Refusal::new(
                 Reason::Busy,
-                "the memory for messages under way is used up and did not become free in time",
+                format!(
+                    "the memory for {} is used up and did not become free in time",
+                    self.of
+                ),
             )),
         }
     }
@@ -100,6 +161,12 @@ mod tests {
             budget.share(51).await.unwrap_err().reason,
             Reason::MessageTooLarge
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_of_the_limit_fits_with_its_overhead_into_a_small_budget() {
+        let budget = Budget::new(100, 100).with_overhead(10);
+        budget.share(110).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

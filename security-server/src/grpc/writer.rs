@@ -372,7 +372,7 @@ mod tests {
     #[tokio::test]
     async fn a_last_chunk_waits_for_nobody_and_is_read_to_its_end_while_it_is_finished() {
         let (mut writer, _answering, body, _responder) = call().await;
-        let length = 4 * OF_CLIENT.stream as usize;
+        let length = 4 * OF_CLIENT as usize;
         let chunk = Chunk::of(false, Bytes::from(vec![7; length])).unwrap();
         writer.write_last(chunk, None).await.unwrap();
         assert!(!writer.is_handed_over());

@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use trust::Digest;
 
 use super::{
-    line::{HEADER_LIST_LIMIT, Line, Listening, OnLine, SHARED},
+    line::{HEADER_LIST_LIMIT, Line, Listening, OF_CONNECTION, OF_SHARED, OnLine},
     received::ReceivedBody,
 };
 use crate::{
@@ -155,8 +155,8 @@ where
         .max_header_list_size(HEADER_LIST_LIMIT)
         .max_concurrent_reset_streams(GIVEN_UP)
         .reset_stream_duration(GIVEN_UP_FOR)
-        .initial_window_size(SHARED.stream)
-        .initial_connection_window_size(SHARED.connection)
+        .initial_window_size(OF_SHARED)
+        .initial_connection_window_size(OF_CONNECTION)
         .handshake(stream)
         .await?;
     let line = Line::new();

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    line::{HEADER_LIST_LIMIT, Line, Listening, Windows},
+    line::{HEADER_LIST_LIMIT, Line, Listening, OF_CONNECTION},
     received::ReceivedBody,
 };
 use crate::grpc::writer::{MessageWriter, ReaderGone};
@@ -68,7 +68,7 @@ impl Drop for Responder {
 /// In words, when it breaks.
 pub(crate) async fn serve<S, F>(
     stream: S,
-    windows: Windows,
+    window: u32,
     calls: u32,
     closing: CancellationToken,
     answer: impl Fn(Request<ReceivedBody>, Responder) -> F,
@@ -82,8 +82,8 @@ where
         .max_header_list_size(HEADER_LIST_LIMIT)
         .max_concurrent_streams(calls)
         .max_pending_accept_reset_streams(GIVEN_UP * calls as usize)
-        .initial_window_size(windows.stream)
-        .initial_connection_window_size(windows.connection)
+        .initial_window_size(window)
+        .initial_connection_window_size(OF_CONNECTION)
         .handshake::<_, Bytes>(stream);
     let handshake = tokio::select! {
         handshake = timeout(HANDSHAKE_TIMEOUT, handshake) => handshake,

@@ -82,7 +82,7 @@ impl Server {
         };
         let answering = Answering {
             answering,
-            budget: self.budget().clone(),
+            budget: self.budgets().from_adapters.clone(),
         };
         Ok((to_adapter, answering))
     }

@@ -88,7 +88,7 @@ impl Server {
             state: InwardState::Answering(Box::new(answering)),
             provider: provider.clone(),
             peer_certificate,
-            budget: self.budget().clone(),
+            budget: self.budgets().from_providers.clone(),
         };
         Ok((outward, inward))
     }
