@@ -321,5 +321,6 @@ const fn number_field(name: &str) -> Field<'_> {
         needs_all: false,
         is_text: false,
         is_bytes: false,
+        is_key: false,
     }
 }

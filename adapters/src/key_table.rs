@@ -91,6 +91,7 @@ impl KeyTable {
             needs_all: false,
             is_text: false,
             is_bytes: false,
+            is_key: false,
         };
         let prepare = async |sql: &str, purpose: Purpose, names: &[&'static str]| {
             let fields: Vec<_> = names.iter().copied().map(field).collect();

@@ -68,6 +68,8 @@ pub struct Field<'a> {
     pub is_text: bool,
     /// Whether it is bound as bytes of text that is not in UTF-8.
     pub is_bytes: bool,
+    /// Whether it is the key by which a repeated call is known: it need be no parameter.
+    pub is_key: bool,
 }
 
 /// Why a SQL text cannot be the statement of a method.
@@ -155,6 +157,11 @@ impl Statement {
             widen(&mut widths, &tokens, fields, (engine, *purpose))
                 .map_err(|fault| (position, fault))?;
             read.push((tokens, *purpose));
+        }
+        for (width, field) in widths.iter_mut().zip(fields) {
+            if field.is_key {
+                width.get_or_insert(Width::One);
+            }
         }
         if let Some(unused) = widths.iter().position(Option::is_none) {
             let fault = StatementFault::Unused(fields[unused].name.to_owned());

@@ -17,13 +17,15 @@ use crate::{
     },
     registers::{
         Adapter,
-        population::{self, Person},
+        people::{Person, people},
+        population,
+        servers::Servers,
         units,
     },
 };
 
 /// Persons in the population register.
-const PERSONS: u32 = 500;
+const PERSONS: usize = 2_000;
 
 /// Everything that runs.
 pub struct Stage {
@@ -31,7 +33,7 @@ pub struct Stage {
     pub federation: Federation,
     adapters: Vec<Adapter>,
     endpoints: Endpoints,
-    persons: Vec<Person>,
+    people: Vec<Person>,
 }
 
 impl Stage {
@@ -43,11 +45,12 @@ impl Stage {
         let directory = std::path::absolute(directory)?;
         let registers = directory.join("registers");
         fs::create_dir_all(&registers)?;
-        let persons = population::persons(PERSONS, 20_260_701);
+        let people = people(PERSONS, 20_260_701);
         let logs = directory.join("logs");
         let units = Adapter::start(&units::create(&registers).await?, &logs).await?;
-        let population = population::create(&registers, &persons).await?;
-        let population = Adapter::start(&population, &logs).await?;
+        let servers = Servers::from_environment()?;
+        let population = population::create(&registers, &servers, &people).await?;
+        let population = Adapter::start(&population.configuration, &logs).await?;
         let plan = plan(&units.address, &population.address);
         let federation = Federation::start(&directory, &plan).await?;
         let service = |subsystem: &str, grpc_service: &str, adapter: &Adapter| ServiceEndpoint {
@@ -71,7 +74,7 @@ impl Stage {
             federation,
             adapters: vec![units, population],
             endpoints,
-            persons,
+            people,
         })
     }
 

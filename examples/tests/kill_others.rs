@@ -15,7 +15,9 @@ use examples::{
     federation::{Federation, Plan},
     registers::{
         adapter::Adapter,
-        population::{self, Person},
+        people::{Person, people},
+        population,
+        servers::Servers,
     },
     waiting::{PATIENCE, more_of},
 };
@@ -57,7 +59,7 @@ impl Told {
             let asked = caller.unary(&find, json!({ "number": person.number }));
             let answer = timeout(PATIENCE, asked).await.expect("an answer in time");
             let (metadata, name) = match &answer {
-                Ok(found) => (found.metadata(), Some(text(found.get_ref(), "name"))),
+                Ok(found) => (found.metadata(), Some(text(found.get_ref(), "full_name"))),
                 Err(status) => (status.metadata(), None),
             };
             let id = metadata
@@ -66,7 +68,7 @@ impl Told {
             let id: ExchangeId = id.to_str().unwrap().parse().unwrap();
             match name {
                 Some(name) => {
-                    assert_eq!(name, person.name);
+                    assert_eq!(name, person.full_name());
                     assert!(self.answered.lock().unwrap().insert(id));
                     self.answers.send_modify(|count| *count += 1);
                 }
@@ -95,10 +97,10 @@ async fn registry_and_adapter_are_killed_and_nothing_is_lost() {
     let mut dice = Dice(seed().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let logs = directory.path().join("logs");
-    let persons = Arc::new(population::persons(200, 7));
-    let configuration = population::create(directory.path(), &persons)
-        .await
-        .unwrap();
+    let persons = Arc::new(people(200, 7));
+    let servers = Servers::from_environment().unwrap();
+    let population = population::create(directory.path(), &servers, &persons);
+    let configuration = population.await.unwrap().configuration;
     let mut adapter = Adapter::start(&configuration, &logs).await.unwrap();
     adapter.keep_address(&configuration).unwrap();
     let plan = population_plan(&adapter.address);

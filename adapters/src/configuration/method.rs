@@ -85,7 +85,11 @@ pub(super) fn method(
             .filter_map(|values| values.get(position));
         counts.map(Vec::len).max().unwrap_or(1)
     };
-    let fields = request.iter().map(RequestField::in_statement);
+    let key = table.idempotency_key.as_ref().map(Spanned::get_ref);
+    let fields = request.iter().map(|field| Field {
+        is_key: key == Some(&field.name),
+        ..field.in_statement()
+    });
     let changes = change_table(
         findings,
         &place,

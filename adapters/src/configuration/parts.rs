@@ -219,6 +219,7 @@ impl RequestField {
             needs_all,
             is_text,
             is_bytes,
+            is_key: false,
         }
     }
 

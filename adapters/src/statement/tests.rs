@@ -10,6 +10,7 @@ fn plain(name: &str) -> Field<'_> {
         needs_all: false,
         is_text: false,
         is_bytes: false,
+        is_key: false,
     }
 }
 
@@ -20,6 +21,7 @@ fn text(name: &str, is_legacy: bool) -> Field<'_> {
         needs_all: is_legacy,
         is_text: true,
         is_bytes: is_legacy,
+        is_key: false,
     }
 }
 
@@ -100,6 +102,18 @@ fn what_is_not_one_reading_statement_is_refused_by_name() {
         Statement::parse("SELECT 1", &[plain("a")], Sqlite).unwrap_err(),
         StatementFault::Unused("a".to_owned())
     );
+}
+
+#[test]
+fn the_key_of_a_call_need_be_no_parameter() {
+    let key = Field {
+        is_key: true,
+        ..plain("key")
+    };
+    let parsed = |key| Statement::parse("SELECT :b", &[key, plain("b")], Postgresql);
+    assert_eq!(parsed(key).unwrap().value_count(), 2);
+    let fault = parsed(plain("key")).unwrap_err();
+    assert_eq!(fault, StatementFault::Unused("key".to_owned()));
 }
 
 #[test]

@@ -265,6 +265,7 @@ pub async fn all_rows(
         needs_all: false,
         is_text: false,
         is_bytes: false,
+        is_key: false,
     };
     let fields: Vec<_> = value.iter().map(|_| field).collect();
     let statement = Statement::parse(sql, &fields, engine).unwrap();

@@ -1,165 +1,235 @@
-//! A population register of synthetic persons. Nobody in it exists.
+//! The population register: PostgreSQL, text in TCVN3. Nobody in it exists.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::units;
-use crate::{Error, dice::Dice};
+use super::{
+    configure, ddl,
+    legacy_text::tcvn3,
+    people::{Person, THIS_YEAR},
+    provinces,
+    servers::{ServerDatabase, Servers},
+    units,
+};
+use crate::Error;
 
 /// The gRPC service.
 pub const SERVICE: &str = "vn.population.v1.Population";
 
-/// A made-up person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
-    /// Personal identification number, 12 digits.
-    pub number: String,
-    /// Surname, middle and given name in one text.
-    pub name: String,
-    /// `YYYY-MM-DD`
-    pub born_on: String,
-    /// `1` male, `0` female, as such databases have it.
-    pub sex: &'static str,
-    /// Code of the commune where the person lives.
-    pub commune: &'static str,
+const SCHEMA: &str = include_str!("../../registers/population/schema.sql");
+const CONFIGURATION: &str = include_str!("../../registers/population/register.toml");
+
+/// What the adapter does, and no more: it reads everything and writes what its methods say.
+const GRANTS: &str = "
+    GRANT SELECT ON ALL TABLES IN SCHEMA public TO ACCOUNT;
+    GRANT INSERT, UPDATE ON bo_dem, cong_dan, cu_tru, lienthong_written TO ACCOUNT;";
+
+/// A register with its adapter's configuration.
+pub struct Population {
+    /// Its database.
+    pub database: ServerDatabase,
+    /// The configuration's file.
+    pub configuration: PathBuf,
 }
 
-const SURNAMES: [&str; 12] = [
-    "Nguyễn", "Trần", "Lê", "Phạm", "Hoàng", "Huỳnh", "Phan", "Vũ", "Đặng", "Bùi", "Đỗ", "Ngô",
-];
-const FEMALE: [&str; 8] = [
-    "Thị Ước",
-    "Thị Hoa",
-    "Ngọc Ánh",
-    "Thu Hằng",
-    "Thị Mỹ Duyên",
-    "Bích Thủy",
-    "Kim Yến",
-    "Thị Sữu",
-];
-const MALE: [&str; 8] = [
-    "Văn Đạt",
-    "Hữu Nghĩa",
-    "Quốc Khánh",
-    "Minh Đức",
-    "Văn Ổn",
-    "Đình Phúc",
-    "Xuân Trường",
-    "Công Lý",
-];
-/// Codes that personal numbers begin with (Decision 124/2004), some of the 63.
-const PROVINCES: [&str; 8] = ["001", "024", "031", "038", "048", "079", "087", "092"];
-
-/// Makes `count` persons; the same for the same seed.
-#[must_use]
-pub fn persons(count: u32, seed: u64) -> Vec<Person> {
-    let communes: Vec<&'static str> = units::all()
-        .filter(|unit| unit.level == "commune")
-        .map(|unit| unit.code)
-        .collect();
-    let mut dice = Dice(seed);
-    (0..count)
-        .filter_map(|serial| person(serial, &communes, &mut dice))
-        .collect()
-}
-
-fn person(serial: u32, communes: &[&'static str], dice: &mut Dice) -> Option<Person> {
-    let year = 1940 + dice.below(85);
-    let (month, day) = (1 + dice.below(12), 1 + dice.below(28));
-    let female = dice.below(2) == 0;
-    // Century and sex share a digit: 0 and 1 for 1900 to 1999, 2 and 3 for 2000 to 2099.
-    let digit = 2 * (year / 100 - 19) + usize::from(female);
-    let province = PROVINCES.get(dice.below(PROVINCES.len()))?;
-    let surname = SURNAMES.get(dice.below(SURNAMES.len()))?;
-    let names = if female { &FEMALE } else { &MALE };
-    let given = names.get(dice.below(names.len()))?;
-    Some(Person {
-        number: format!("{province}{digit}{:02}{serial:06}", year % 100),
-        name: format!("{surname} {given}"),
-        born_on: format!("{year}-{month:02}-{day:02}"),
-        sex: if female { "0" } else { "1" },
-        commune: communes.get(dice.below(communes.len()))?,
+/// Makes the register with these people in it, and the adapter's configuration in a folder.
+///
+/// # Errors
+/// When a server refuses, or files cannot be written.
+pub async fn create(
+    directory: &Path,
+    servers: &Servers,
+    people: &[Person],
+) -> Result<Population, Error> {
+    let database = servers.postgresql().await?;
+    let mut connection = database.postgresql().await?;
+    sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
+    copy(&mut connection, "dm_tinh", province_rows()).await?;
+    copy(
+        &mut connection,
+        "cong_dan",
+        people.iter().map(|person| person_row(person, people)),
+    )
+    .await?;
+    copy(&mut connection, "bo_dem", counter_rows(people)).await?;
+    copy(
+        &mut connection,
+        "giay_to",
+        people.iter().flat_map(paper_rows),
+    )
+    .await?;
+    let columns = "cu_tru (so_dinh_danh, loai, ma_xa, dia_chi, tu_ngay, den_ngay)";
+    copy(
+        &mut connection,
+        columns,
+        people.iter().flat_map(residence_rows),
+    )
+    .await?;
+    let configuration = configure(
+        directory,
+        "population",
+        CONFIGURATION,
+        &database.as_postgresql(),
+    )?;
+    let needed =
+        ddl(&configuration).await? + &GRANTS.replace("ACCOUNT", &database.name) + " ANALYZE;";
+    sqlx::raw_sql(AssertSqlSafe(needed))
+        .execute(&mut connection)
+        .await?;
+    Ok(Population {
+        database,
+        configuration,
     })
 }
 
-/// Writes the database and the adapter's configuration; gives the configuration's path.
-///
-/// # Errors
-/// When files cannot be written.
-pub async fn create(directory: &Path, persons: &[Person]) -> Result<std::path::PathBuf, Error> {
-    let database = directory.join("population.db");
-    let options = SqliteConnectOptions::new()
-        .filename(&database)
-        .create_if_missing(true);
-    let mut connection = SqliteConnection::connect_with(&options).await?;
-    connection
-        .execute(
-            "CREATE TABLE CONG_DAN (
-                SO_DINH_DANH CHAR(12) PRIMARY KEY, HO_TEN VARCHAR(120) NOT NULL,
-                NGAY_SINH CHAR(10), GIOI_TINH CHAR(1), MA_XA CHAR(5))",
-        )
-        .await?;
-    let mut transaction = connection.begin().await?;
-    for person in persons {
-        sqlx::query("INSERT INTO CONG_DAN VALUES (?, ?, ?, ?, ?)")
-            .bind(&person.number)
-            .bind(&person.name)
-            .bind(&person.born_on)
-            .bind(person.sex)
-            .bind(person.commune)
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await?;
-    connection.close().await?;
-    let configuration = directory.join("population.toml");
-    std::fs::write(&configuration, CONFIGURATION)?;
-    Ok(configuration)
-}
+/// A row as COPY reads it: a field that is nothing is NULL.
+type Row = Vec<Option<Vec<u8>>>;
 
-const CONFIGURATION: &str = r#"# The population register, as a service.
-[service]
-name = "vn.population.v1.Population"
-doc = "Synthetic persons."
-
-[listen]
-address = "127.0.0.1:0"
-
-[database]
-sqlite = "population.db"
-
-[[methods]]
-name = "FindPerson"
-doc = "One person by personal identification number."
-kind = "unary"
-subject = "number"
-sql = "SELECT SO_DINH_DANH, HO_TEN, NGAY_SINH, GIOI_TINH, MA_XA FROM CONG_DAN WHERE SO_DINH_DANH = :number"
-request = [{ name = "number", type = "text", doc = "Twelve digits." }]
-reply = [
-    { name = "number", column = "SO_DINH_DANH", type = "text" },
-    { name = "name", column = "HO_TEN", type = "text", doc = "Surname, middle and given name." },
-    { name = "born_on", column = "NGAY_SINH", type = "date" },
-    { name = "sex", column = "GIOI_TINH", type = "text", doc = "1 male, 0 female." },
-    { name = "commune", column = "MA_XA", type = "text", doc = "Code of the commune of residence." },
-]
-"#;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn persons_are_the_same_for_the_same_seed_and_their_numbers_fit_them() {
-        let persons = persons(200, 7);
-        assert_eq!(persons, super::persons(200, 7));
-        assert_ne!(persons, super::persons(200, 8));
-        for person in &persons {
-            assert_eq!(person.number.len(), 12);
-            let digit: u64 = person.number[3..4].parse().unwrap();
-            let year = 1900 + 100 * (digit / 2) + person.number[4..6].parse::<u64>().unwrap();
-            assert_eq!(person.born_on[..4], year.to_string());
-            assert_eq!(digit.is_multiple_of(2), person.sex == "1");
+async fn copy(
+    connection: &mut PgConnection,
+    table: &str,
+    rows: impl Iterator<Item = Row>,
+) -> Result<(), Error> {
+    // The bytes are stored as they are; the connection says that it speaks UTF-8.
+    let statement = format!("COPY {table} FROM STDIN WITH (ENCODING 'SQL_ASCII')");
+    let mut copying = connection.copy_in_raw(&statement).await?;
+    let mut text = Vec::new();
+    for row in rows {
+        for (position, field) in row.into_iter().enumerate() {
+            if position > 0 {
+                text.push(b'\t');
+            }
+            // Nothing that is written here has a tab, a backslash or the end of a line in it.
+            text.extend(field.unwrap_or_else(|| b"\\N".to_vec()));
+        }
+        text.push(b'\n');
+        if text.len() > 1 << 20 {
+            copying.send(std::mem::take(&mut text)).await?;
         }
     }
+    copying.send(text).await?;
+    copying.finish().await?;
+    Ok(())
+}
+
+fn ascii(text: &str) -> Option<Vec<u8>> {
+    (!text.is_empty()).then(|| text.as_bytes().to_vec())
+}
+
+fn province_rows() -> impl Iterator<Item = Row> {
+    provinces::all().map(|province| {
+        vec![
+            ascii(province.code),
+            Some(tcvn3(province.name)),
+            ascii(province.from),
+            ascii(province.until),
+        ]
+    })
+}
+
+fn person_row(person: &Person, people: &[Person]) -> Row {
+    let number = |of: Option<usize>| Some(people.get(of?)?.number.as_bytes().to_vec());
+    let sex = if person.is_female { "0" } else { "1" };
+    vec![
+        ascii(&person.number),
+        Some(tcvn3(&person.full_name())),
+        ascii(sex),
+        ascii(&person.born()),
+        Some(tcvn3(&native_place(person))),
+        Some(tcvn3(person.ethnicity)),
+        ascii("VN"),
+        number(person.mother),
+        number(person.father),
+        ascii("1"),
+        None,
+    ]
+}
+
+/// Commune and province; what Windows has typed for an apostrophe stays as it is.
+fn native_place(person: &Person) -> String {
+    let commune = units::find(person.commune);
+    let province = commune.and_then(|commune| units::find(commune.province));
+    let names = [commune, province]
+        .into_iter()
+        .flatten()
+        .map(|unit| unit.name);
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The highest serial that was given out for each beginning of a number.
+fn counter_rows(people: &[Person]) -> impl Iterator<Item = Row> {
+    let mut last = BTreeMap::new();
+    for person in people {
+        if let Some((beginning, serial)) = person.number.split_at_checked(6) {
+            let highest = last.entry(beginning).or_insert(serial);
+            *highest = serial.max(*highest);
+        }
+    }
+    last.into_iter().map(|(beginning, serial)| {
+        let (province, rest) = beginning.split_at(3);
+        let (century, year) = rest.split_at(1);
+        vec![ascii(province), ascii(century), ascii(year), ascii(serial)]
+    })
+}
+
+/// From fourteen years on a card; people of before 2000 had one of nine digits first.
+fn paper_rows(person: &Person) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut paper = |kind: &str, number: String, year: usize, by: &str| {
+        rows.push(vec![
+            ascii(&person.number),
+            ascii(kind),
+            Some(number.into_bytes()),
+            ascii(&format!("{year}-06-15")),
+            Some(tcvn3(by)),
+        ]);
+    };
+    if person.year < 2000 {
+        // Of nothing that means anything; unique since it is made of the number that is.
+        let digits = person.number.chars().skip(3).collect::<String>();
+        paper("CMND", digits, (person.year + 16).max(1976), "Công an tỉnh");
+    }
+    if person.age() >= 14 {
+        let by = "Cục Cảnh sát quản lý hành chính về trật tự xã hội";
+        let number = person.number.clone();
+        paper(
+            "CCCD",
+            number,
+            (person.year + 14).clamp(2021, THIS_YEAR),
+            by,
+        );
+    }
+    rows
+}
+
+/// Where the person lives; of some also where they lived before July 2025, in words only.
+fn residence_rows(person: &Person) -> Vec<Row> {
+    let row = |commune: Option<&str>, address: &str, since: &str, until: &str| {
+        vec![
+            ascii(&person.number),
+            ascii("1"),
+            commune.and_then(ascii),
+            Some(tcvn3(address)),
+            ascii(since),
+            ascii(until),
+        ]
+    };
+    let since = person.year.max(1990);
+    if person.age() < 30 {
+        return vec![row(
+            Some(person.commune),
+            &person.address,
+            &format!("{since}-11-30"),
+            "",
+        )];
+    }
+    let before = format!("{}, xã cũ, huyện cũ", person.address);
+    vec![
+        row(None, &before, &format!("{since}-11-30"), "2025-06-30"),
+        row(Some(person.commune), &person.address, "2025-07-01", ""),
+    ]
 }

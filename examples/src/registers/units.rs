@@ -1,9 +1,14 @@
 //! The register of administrative units: the official list in a database as registers have them.
 
-use std::path::Path;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
-use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
+use super::{configure, provinces};
 use crate::Error;
 
 /// The gRPC service.
@@ -13,7 +18,7 @@ pub const SERVICE: &str = "vn.units.v1.AdministrativeUnits";
 const LIST: &str = include_str!("../../data/administrative-units.csv");
 
 /// One row of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unit<'a> {
     /// Code: two digits for a province, five for a commune.
     pub code: &'a str,
@@ -43,27 +48,41 @@ pub fn all() -> impl Iterator<Item = Unit<'static>> {
     })
 }
 
+/// The unit with this code.
+#[must_use]
+pub fn find(code: &str) -> Option<Unit<'static>> {
+    static UNITS: LazyLock<HashMap<&'static str, Unit<'static>>> =
+        LazyLock::new(|| all().map(|unit| (unit.code, unit)).collect());
+    UNITS.get(code).copied()
+}
+
+const SCHEMA: &str = include_str!("../../registers/units/schema.sql");
+const CONFIGURATION: &str = include_str!("../../registers/units/register.toml");
+
+/// Agencies of the demonstration, with the codes that they had before: nothing of these follows from the other.
+const AGENCIES: &str = "
+    INSERT INTO DM_CO_QUAN VALUES
+        ('G01', 'A ministry', '2020-09-15', NULL),
+        ('G12.07', 'A tax office', '2020-09-15', NULL),
+        ('H37.02', 'A commune''s People''s Committee', '2020-09-15', NULL);
+    INSERT INTO MA_CU VALUES
+        ('000.00.00.G01', 'G01'), ('000.07.00.G12', 'G12.07'), ('000.02.37.H37', 'H37.02'), ('00.02.H37', 'H37.02');";
+
 /// Writes the database and the adapter's configuration; gives the configuration's path.
 ///
 /// # Errors
 /// When files cannot be written.
-pub async fn create(directory: &Path) -> Result<std::path::PathBuf, Error> {
+pub async fn create(directory: &Path) -> Result<PathBuf, Error> {
     let database = directory.join("units.db");
     let options = SqliteConnectOptions::new()
         .filename(&database)
         .create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await?;
-    connection
-        .execute(
-            "CREATE TABLE DM_DVHC (
-                MA_DVHC CHAR(5) PRIMARY KEY, CAP CHAR(1) NOT NULL, LOAI_HINH VARCHAR(60),
-                TEN_DVHC VARCHAR(120) NOT NULL, MA_TINH CHAR(2))",
-        )
-        .await?;
+    sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
     let mut transaction = connection.begin().await?;
     for unit in all() {
         let level = if unit.level == "province" { "T" } else { "X" };
-        sqlx::query("INSERT INTO DM_DVHC VALUES (?, ?, ?, ?, NULLIF(?, ''))")
+        sqlx::query("INSERT INTO DM_DVHC VALUES (?, ?, ?, ?, NULLIF(?, ''), '2025-07-01', NULL)")
             .bind(unit.code)
             .bind(level)
             .bind(unit.kind)
@@ -72,52 +91,20 @@ pub async fn create(directory: &Path) -> Result<std::path::PathBuf, Error> {
             .execute(&mut *transaction)
             .await?;
     }
+    for province in provinces::all() {
+        sqlx::query("INSERT INTO DM_TINH_SO_DINH_DANH VALUES (?, ?, NULLIF(?, ''), NULLIF(?, ''))")
+            .bind(province.code)
+            .bind(province.name)
+            .bind(province.from)
+            .bind(province.until)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    sqlx::raw_sql(AGENCIES).execute(&mut *transaction).await?;
     transaction.commit().await?;
     connection.close().await?;
-    let configuration = directory.join("units.toml");
-    std::fs::write(&configuration, CONFIGURATION)?;
-    Ok(configuration)
+    configure(directory, "units", CONFIGURATION, "sqlite = \"units.db\"")
 }
-
-const CONFIGURATION: &str = r#"# The register of administrative units, as a service.
-[service]
-name = "vn.units.v1.AdministrativeUnits"
-doc = "The official list of provinces and communes."
-
-[listen]
-address = "127.0.0.1:0"
-
-[database]
-sqlite = "units.db"
-
-[[methods]]
-name = "FindUnit"
-doc = "One unit by its code."
-kind = "unary"
-sql = "SELECT MA_DVHC, CAP, LOAI_HINH, TEN_DVHC, MA_TINH FROM DM_DVHC WHERE MA_DVHC = :code"
-request = [{ name = "code", type = "text", doc = "Two digits for a province, five for a commune." }]
-reply = [
-    { name = "code", column = "MA_DVHC", type = "text" },
-    { name = "level", column = "CAP", type = "text", doc = "T province, X commune." },
-    { name = "kind", column = "LOAI_HINH", type = "text" },
-    { name = "name", column = "TEN_DVHC", type = "text" },
-    { name = "province", column = "MA_TINH", type = "text" },
-]
-
-[[methods]]
-name = "ListUnits"
-doc = "The whole register, by code."
-kind = "server-streaming"
-sql = "SELECT MA_DVHC, CAP, LOAI_HINH, TEN_DVHC, MA_TINH FROM DM_DVHC WHERE CAP >= :from_level ORDER BY CAP, MA_DVHC"
-request = [{ name = "from_level", type = "text", doc = "T: everything; X: communes only." }]
-reply = [
-    { name = "code", column = "MA_DVHC", type = "text" },
-    { name = "level", column = "CAP", type = "text" },
-    { name = "kind", column = "LOAI_HINH", type = "text" },
-    { name = "name", column = "TEN_DVHC", type = "text" },
-    { name = "province", column = "MA_TINH", type = "text" },
-]
-"#;
 
 #[cfg(test)]
 mod tests {

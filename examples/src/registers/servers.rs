@@ -1,0 +1,174 @@
+//! The database servers of the registers: those that `examples/databases.sh` has started and named in the environment.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io::Write,
+};
+
+use sqlx::{
+    AssertSqlSafe, Connection, MySqlConnection, PgConnection,
+    mysql::{MySqlConnectOptions, MySqlSslMode},
+    postgres::PgConnectOptions,
+};
+
+use tempfile::NamedTempFile;
+use tokio::process::Command;
+
+use crate::{Error, process::finish};
+
+/// Where the servers are.
+#[derive(Debug, Clone)]
+pub struct Servers {
+    postgresql: (String, u16),
+    mariadb: String,
+}
+
+/// A database of a register, with an account of the same name for its adapter.
+#[derive(Debug, Clone)]
+pub struct ServerDatabase {
+    servers: Servers,
+    /// Of the database and of the adapter's account.
+    pub name: String,
+}
+
+impl Servers {
+    /// Those that the environment names.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn from_environment() -> Result<Self, Error> {
+        let variable = |name: &str| {
+            std::env::var(name).map_err(|_| {
+                format!("{name} is not set: ./demo and ./check start the servers that it names")
+            })
+        };
+        Ok(Self {
+            postgresql: (
+                variable("LIENTHONG_POSTGRESQL")?,
+                variable("LIENTHONG_POSTGRESQL_PORT")?.parse()?,
+            ),
+            mariadb: variable("LIENTHONG_MARIADB")?,
+        })
+    }
+
+    /// A new database of PostgreSQL without an encoding: it takes bytes for text.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn postgresql(&self) -> Result<ServerDatabase, Error> {
+        let database = self.named();
+        let name = &database.name;
+        let create = format!(
+            "CREATE DATABASE {name} TEMPLATE template0 ENCODING SQL_ASCII LC_COLLATE 'C' LC_CTYPE 'C'"
+        );
+        let mut server = database.postgresql_at("postgres").await?;
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut server)
+            .await?;
+        let create = AssertSqlSafe(format!("CREATE ROLE {name} LOGIN"));
+        sqlx::raw_sql(create).execute(&mut server).await?;
+        Ok(database)
+    }
+
+    /// A new database of MariaDB.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn mariadb(&self) -> Result<ServerDatabase, Error> {
+        let database = self.named();
+        let name = &database.name;
+        let create = format!("CREATE DATABASE {name} CHARACTER SET latin1; CREATE USER {name}");
+        let mut server = database.mariadb_root().await?;
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut server)
+            .await?;
+        Ok(database)
+    }
+
+    /// One whose name no other run has on the same servers.
+    fn named(&self) -> ServerDatabase {
+        ServerDatabase {
+            servers: self.clone(),
+            name: format!(
+                "register_{:016x}",
+                RandomState::new().build_hasher().finish()
+            ),
+        }
+    }
+}
+
+impl ServerDatabase {
+    /// A connection of the owner of a PostgreSQL database.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn postgresql(&self) -> Result<PgConnection, Error> {
+        self.postgresql_at(&self.name).await
+    }
+
+    async fn postgresql_at(&self, name: &str) -> Result<PgConnection, Error> {
+        let (socket, port) = &self.servers.postgresql;
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(socket)
+            .port(*port);
+        let options = options.username("postgres").database(name);
+        Ok(PgConnection::connect_with(&options).await?)
+    }
+
+    /// A connection of the owner of a MariaDB database.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn mariadb(&self) -> Result<MySqlConnection, Error> {
+        let mut connection = self.mariadb_root().await?;
+        let choose = AssertSqlSafe(format!("USE {}", self.name));
+        sqlx::raw_sql(choose).execute(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Runs a text of MariaDB's own client, which knows DELIMITER.
+    ///
+    /// # Errors
+    /// When it does not end well; with what it said.
+    pub async fn run_mariadb(&self, text: &str) -> Result<(), Error> {
+        let mut file = NamedTempFile::new()?;
+        file.write_all(text.as_bytes())?;
+        let mut client = Command::new("mariadb");
+        client.args([
+            "--no-defaults",
+            "--user=root",
+            "--socket",
+            &self.servers.mariadb,
+            &self.name,
+        ]);
+        client
+            .arg("--execute")
+            .arg(format!("source {}", file.path().display()));
+        finish(client).await.map(drop)
+    }
+
+    async fn mariadb_root(&self) -> Result<MySqlConnection, Error> {
+        let options = MySqlConnectOptions::new()
+            .socket(&self.servers.mariadb)
+            .ssl_mode(MySqlSslMode::Disabled)
+            .username("root");
+        Ok(MySqlConnection::connect_with(&options).await?)
+    }
+
+    /// How the adapter's configuration names a PostgreSQL database.
+    #[must_use]
+    pub fn as_postgresql(&self) -> String {
+        let (socket, port) = &self.servers.postgresql;
+        let name = &self.name;
+        format!(
+            "postgresql = {{ socket = {socket:?}, port = {port}, database = {name:?}, user = {name:?} }}"
+        )
+    }
+
+    /// How it names a MariaDB database.
+    #[must_use]
+    pub fn as_mariadb(&self) -> String {
+        let (socket, name) = (&self.servers.mariadb, &self.name);
+        format!("mariadb = {{ socket = {socket:?}, database = {name:?}, user = {name:?} }}")
+    }
+}
