@@ -142,6 +142,7 @@ fn plan(units_adapter: &str, population_adapter: &str) -> Plan {
         subsystem: subsystem.to_owned(),
         grpc_service: grpc_service.to_owned(),
         adapter: adapter.to_owned(),
+        descriptor: None,
     };
     let right = |id: &str, client: &str, subsystem: &str, grpc_service: &str| RightPlan {
         id: id.to_owned(),

@@ -92,6 +92,7 @@ pub fn plan(adapter: &str) -> Plan {
             subsystem: "echo".to_owned(),
             grpc_service: SERVICE.to_owned(),
             adapter: adapter.to_owned(),
+            descriptor: None,
         }],
         rights: vec![RightPlan {
             id: "echo".to_owned(),

@@ -14,6 +14,7 @@ pub mod handmade_provider;
 pub mod link;
 pub mod message_log;
 pub mod mirror;
+pub mod newborn;
 pub mod peer;
 pub mod process;
 pub mod registers;

@@ -60,6 +60,7 @@ fn plan(adapter: &str) -> Plan {
                     subsystem: "probe".to_owned(),
                     grpc_service: SERVICE.to_owned(),
                     adapter: adapter.to_owned(),
+                    descriptor: None,
                 }],
                 rights: vec![RightPlan {
                     id: "probe".to_owned(),

@@ -1,5 +1,7 @@
 //! What a federation consists of.
 
+use std::path::PathBuf;
+
 /// Who takes part.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -37,6 +39,8 @@ pub struct ServicePlan {
     pub grpc_service: String,
     /// `http://127.0.0.1:PORT` or `unix:/PATH`
     pub adapter: String,
+    /// File of its descriptor set, with which it is registered; none: it is registered without.
+    pub descriptor: Option<PathBuf>,
 }
 
 /// A client system: it gets a certificate, and its subsystem a plaintext listener.

@@ -276,6 +276,9 @@ pub(super) fn apply_file(
                 server.subsystem(&service.subsystem),
                 service.grpc_service,
             );
+            if let Some(descriptor) = &service.descriptor {
+                let _ = writeln!(text, "descriptor = {:?}", descriptor.display().to_string());
+            }
         }
         let Some(running) = servers.get(&server.code) else {
             continue;

@@ -20,6 +20,8 @@ pub struct Adapter {
     pub address: String,
     /// The .proto file that it wrote from its configuration.
     pub proto: PathBuf,
+    /// The descriptor set that it wrote with it.
+    pub descriptor: PathBuf,
 }
 
 impl Adapter {
@@ -33,12 +35,15 @@ impl Adapter {
             .and_then(|stem| stem.to_str())
             .unwrap_or("adapter");
         let proto = configuration.with_extension("proto");
+        let descriptor = configuration.with_extension("bin");
         let mut write = Command::new(program("adapter")?);
         write
             .arg("proto")
             .arg(configuration)
             .arg("--out")
-            .arg(&proto);
+            .arg(&proto)
+            .arg("--descriptor")
+            .arg(&descriptor);
         finish(write).await?;
         let address_file = configuration.with_extension("address");
         let _ = fs::remove_file(&address_file);
@@ -62,6 +67,7 @@ impl Adapter {
             process,
             address,
             proto,
+            descriptor,
         })
     }
 

@@ -259,6 +259,7 @@ fn plan(mirror: &str) -> Plan {
                     subsystem: "mirror".to_owned(),
                     grpc_service: mirror::SERVICE.to_owned(),
                     adapter: mirror.to_owned(),
+                    descriptor: None,
                 }],
                 clients: Vec::new(),
                 rights: [CLIENT, ASKER, ELSEWHERE].map(right).to_vec(),

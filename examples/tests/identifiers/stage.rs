@@ -113,6 +113,7 @@ fn plan(offices: [&str; 2], mirror: &str) -> Plan {
         subsystem: "registry".to_owned(),
         grpc_service: grpc_service.to_owned(),
         adapter: adapter.to_owned(),
+        descriptor: None,
     };
     let right = |grpc_service: &str| RightPlan {
         id: grpc_service.to_owned(),

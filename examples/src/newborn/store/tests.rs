@@ -1,0 +1,134 @@
+//! What the store takes it has, and a step waits for those before it.
+
+use serde_json::json;
+
+use super::*;
+use crate::newborn::declaration::Parent;
+
+fn declaration(case_number: &str, children: usize) -> Declaration {
+    let child = Child {
+        family_name: "Nguyễn".to_owned(),
+        middle_name: "Thị".to_owned(),
+        given_name: "Ánh".to_owned(),
+        sex: "female".to_owned(),
+        born_on: "2026-11-20".to_owned(),
+        place_of_birth: String::new(),
+        native_place: String::new(),
+        ethnicity: "Kinh".to_owned(),
+    };
+    Declaration {
+        case_number: case_number.to_owned(),
+        officer: "officer-7".to_owned(),
+        declared_on: "2026-11-27".to_owned(),
+        commune: "00070".to_owned(),
+        province: "001".to_owned(),
+        address: "5, thôn 1".to_owned(),
+        mother: Some(Parent {
+            number: Some("001190000001".to_owned()),
+            full_name: None,
+            born: None,
+        }),
+        father: None,
+        foundling: false,
+        children: vec![child; children],
+    }
+}
+
+fn attempt(outcome: Outcome) -> Attempt {
+    Attempt {
+        exchange: "01a2063c-0000-7000-8000-000000000000".to_owned(),
+        outcome,
+    }
+}
+
+async fn due(store: &Store, now: i64) -> Vec<Step> {
+    let due = store.due(now, 100).await.unwrap();
+    due.into_iter().map(|(_, step)| step).collect()
+}
+
+#[tokio::test]
+async fn a_dossier_goes_its_way_step_by_step_also_after_it_was_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("desk.db");
+    let store = Store::open(&file).await.unwrap();
+    let ids = store.declare(&declaration("case", 1), 1_000).await.unwrap();
+    assert_eq!(ids, ["case.1"]);
+    let id = "case.1";
+    // No father: nobody looks for one.
+    let order = [
+        vec![Step::Mother],
+        vec![Step::Birth],
+        vec![Step::Number],
+        vec![Step::WriteBack],
+        vec![Step::Certificate],
+        vec![Step::Residence, Step::Card],
+    ];
+    for (round, expected) in order.into_iter().enumerate() {
+        // Opened anew each time: nothing is only in memory.
+        let store = Store::open(&file).await.unwrap();
+        let now = 2_000 + round as i64;
+        assert_eq!(due(&store, now).await, expected);
+        for step in expected {
+            let waits = attempt(Outcome::Waits("away".to_owned()));
+            store
+                .note((id, step), &waits, now, now + 500)
+                .await
+                .unwrap();
+            assert!(!due(&store, now + 499).await.contains(&step));
+            let done = attempt(Outcome::Done(json!({ "entry": "7" })));
+            store.note((id, step), &done, now, now).await.unwrap();
+        }
+    }
+    let dossier = store.dossier(id).await.unwrap().unwrap();
+    assert!(dossier.is_complete());
+    assert_eq!(dossier.brought(Step::Birth, "entry"), Some(json!("7")));
+    assert!(dossier.steps.iter().all(|step| step.attempts == 2));
+    assert_eq!(
+        store.count().await.unwrap(),
+        Count {
+            dossiers: 1,
+            complete: 1,
+            refused: 0
+        }
+    );
+    assert!(store.open_dossiers(None, false).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_refused_stops_what_comes_after_it_until_somebody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("desk.db")).await.unwrap();
+    store.declare(&declaration("case", 2), 0).await.unwrap();
+    let refused = attempt(Outcome::Refused("NotFound: nobody".to_owned()));
+    store
+        .note(("case.2", Step::Mother), &refused, 1, 1)
+        .await
+        .unwrap();
+    assert_eq!(due(&store, 10).await, [Step::Mother], "the twin's");
+    let held = store.open_dossiers(None, true).await.unwrap();
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].id, "case.2");
+    let waiting = store
+        .open_dossiers(Some(Agency::Population), false)
+        .await
+        .unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0].id, "case.1");
+    assert_eq!(store.retry("case.2", 20).await.unwrap(), 1);
+    assert_eq!(due(&store, 20).await, [Step::Mother, Step::Mother]);
+    assert_eq!(store.of_case("case").await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_case_number_is_of_one_declaration() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("desk.db")).await.unwrap();
+    let first = declaration("case", 1);
+    let ids = store.declare(&first, 0).await.unwrap();
+    assert_eq!(store.declare(&first, 5).await.unwrap(), ids);
+    let other = store.declare(&declaration("case", 2), 5).await.unwrap_err();
+    assert!(other.to_string().contains("another declaration"), "{other}");
+    let mut wrong = declaration("elsewhere", 1);
+    wrong.children[0].born_on = "2026-11-28".to_owned();
+    assert!(store.declare(&wrong, 0).await.is_err());
+}
