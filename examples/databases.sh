@@ -85,6 +85,8 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 start_postgresql() {
     local programs folder=$databases/postgresql
     programs=$(postgresql_programs)
+    # Its client, for whoever asks the database itself.
+    export PATH="$PATH:$programs"
     "${servant[@]}" "$programs/initdb" --pgdata="$folder/data" --username=postgres --auth-local=trust \
         --auth-host=scram-sha-256 --encoding=UTF8 --locale=C --no-sync
     export LIENTHONG_POSTGRESQL_PORT

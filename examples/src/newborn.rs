@@ -6,6 +6,7 @@
 //! with the same key. What an agency refuses for a reason of substance comes back to the desk.
 
 pub mod agencies;
+pub mod births;
 pub mod command_line;
 pub mod declaration;
 pub mod desk;

@@ -1,11 +1,13 @@
 //! The newborn: one declaration at the desk, and four registers are right, whoever is away meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::{ffi::OsStr, fs, path::Path, process::Command};
+use std::{ffi::OsStr, fs, path::Path, process::Command, time::Duration};
 
 use examples::{
+    dice::{seed, times},
     newborn::{
-        agencies::{Agencies, PURPOSE, declaration},
+        agencies::{Agencies, COMMUNE, PURPOSE, declaration},
+        births::{self, Order},
         declaration::{Child, Declaration, Parent},
         step::Agency,
     },
@@ -290,5 +292,34 @@ async fn twins_a_mother_alone_a_parent_without_a_number_and_a_foundling() {
     );
     desk.stop().await.unwrap();
     agencies.federation.audit().await.unwrap();
+    agencies.stop().await.unwrap();
+}
+
+/// The same for many births, while everybody is killed now and then: none is lost, and nothing is done twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_births_while_everybody_is_killed_now_and_then() {
+    let order = Order {
+        births: times("LIENTHONG_BIRTHS", 60).unwrap(),
+        kills: times("LIENTHONG_KILLS", 10).unwrap(),
+        seed: seed().unwrap(),
+        patience: Duration::from_secs(60),
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut agencies = Agencies::start(directory.path(), 600, order.seed)
+        .await
+        .unwrap();
+    let desk = agencies.start_desk().unwrap();
+    let performed = births::perform(&mut agencies, desk, order, &mut |_, _| ()).await;
+    let (desk, tally) = performed.unwrap();
+    assert!(tally.holds(), "{tally:#?}");
+    desk.stop().await.unwrap();
+    agencies.federation.audit().await.unwrap();
+    for agency in [Agency::Population, Agency::CivilStatus, Agency::Insurance] {
+        agencies
+            .federation
+            .reconcile(COMMUNE, agency.server())
+            .await
+            .unwrap();
+    }
     agencies.stop().await.unwrap();
 }

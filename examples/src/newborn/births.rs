@@ -1,0 +1,294 @@
+//! Many births while everybody is killed now and then: what came of them, counted where it stands.
+
+use std::time::{Duration, Instant};
+
+use tokio::{process::Command, time::sleep};
+
+use super::{
+    agencies::{Agencies, COMMUNE, declaration},
+    declaration::{Child, Declaration},
+    desk::now,
+    settings::Settings,
+    step::Agency,
+    store::Store,
+};
+use crate::{
+    Error,
+    dice::Dice,
+    process::{Running, finish},
+    registers::{people::Person, servers::numbers},
+};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// How many births.
+    pub births: usize,
+    /// How often somebody is killed meanwhile.
+    pub kills: usize,
+    /// The order of it all.
+    pub seed: u64,
+    /// How long it may stand still before it is given up.
+    pub patience: Duration,
+}
+
+/// What came of it, as the desk and the three databases say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Declared at the desk.
+    pub declared: i64,
+    /// Of these, by the desk's store: every step done.
+    pub complete: i64,
+    /// Refused for a reason of substance.
+    pub refused: i64,
+    /// Births registered for these declarations, by MariaDB's own client.
+    pub births: i64,
+    /// Of these with a number and a certificate.
+    pub certified: i64,
+    /// Persons with a number allocated for these declarations, by PostgreSQL's own client.
+    pub numbers: i64,
+    /// Residences registered for these.
+    pub residences: i64,
+    /// Cards issued for these, by Python's sqlite3.
+    pub cards: i64,
+    /// How many of anything there are beyond one for a declaration.
+    pub twice: i64,
+}
+
+impl Tally {
+    /// Whether each declaration was brought to its end, once.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        let Self {
+            declared,
+            complete,
+            refused,
+            births,
+            certified,
+            numbers,
+            residences,
+            cards,
+            twice,
+        } = *self;
+        complete == declared
+            && refused == 0
+            && births == declared
+            && certified == declared
+            && numbers == declared
+            && residences == declared
+            && cards == declared
+            && twice == 0
+    }
+}
+
+/// Who can be killed.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Desk,
+    Registry,
+    Server(&'static str),
+    Adapter(Agency),
+}
+
+const VICTIMS: [Victim; 9] = [
+    Victim::Desk,
+    Victim::Registry,
+    Victim::Server(COMMUNE),
+    Victim::Server(Agency::Population.server()),
+    Victim::Server(Agency::CivilStatus.server()),
+    Victim::Server(Agency::Insurance.server()),
+    Victim::Adapter(Agency::Population),
+    Victim::Adapter(Agency::CivilStatus),
+    Victim::Adapter(Agency::Insurance),
+];
+
+/// Declares the births, kills, waits until all are complete, and counts. Tells its progress: complete, and killed so far.
+///
+/// # Errors
+/// When something does not come back, or nothing moves any more.
+pub async fn perform(
+    agencies: &mut Agencies,
+    desk: Running,
+    order: Order,
+    progress: &mut dyn FnMut(i64, usize),
+) -> Result<(Running, Tally), Error> {
+    let store = Store::open(&Settings::read(&agencies.settings)?.store).await?;
+    let before = store.count().await?;
+    for declared in declarations(agencies, order) {
+        store.declare(&declared, now()).await?;
+    }
+    let mut dice = Dice(order.seed ^ 0x6b69_6c6c);
+    let (mut desk, mut killed, mut moved) = (Some(desk), 0, Instant::now());
+    let mut last = before;
+    loop {
+        let count = store.count().await?;
+        if count != last {
+            (last, moved) = (count, Instant::now());
+        }
+        progress(count.complete - before.complete, killed);
+        let open = count.dossiers - count.complete - count.refused;
+        if open == 0 && killed >= order.kills {
+            break;
+        }
+        if moved.elapsed() > order.patience {
+            return Err(
+                format!("{open} dossiers have stood still for {:?}", order.patience).into(),
+            );
+        }
+        // Not a wait for anything: any moment of what is going on is as good.
+        sleep(Duration::from_millis(20 + dice.below(250) as u64)).await;
+        if killed < order.kills {
+            let victim = VICTIMS
+                .get(dice.below(VICTIMS.len()))
+                .copied()
+                .unwrap_or(Victim::Desk);
+            let pause = Duration::from_millis(dice.below(700) as u64);
+            kill(agencies, &mut desk, victim, pause).await?;
+            killed += 1;
+            moved = Instant::now();
+        }
+    }
+    let tally = count(
+        agencies,
+        order,
+        last.complete - before.complete,
+        last.refused - before.refused,
+    )
+    .await?;
+    Ok((desk.ok_or("the desk is not running")?, tally))
+}
+
+/// Kills somebody, and starts them again after a pause.
+async fn kill(
+    agencies: &mut Agencies,
+    desk: &mut Option<Running>,
+    victim: Victim,
+    pause: Duration,
+) -> Result<(), Error> {
+    match victim {
+        Victim::Desk => {
+            if let Some(running) = desk.take() {
+                running.kill().await?;
+            }
+            sleep(pause).await;
+            *desk = Some(agencies.start_desk()?);
+        }
+        Victim::Registry => {
+            agencies.federation.registry.kill().await?;
+            sleep(pause).await;
+            agencies.federation.registry.restart().await?;
+        }
+        Victim::Server(code) => {
+            agencies.federation.server_mut(code)?.kill().await?;
+            sleep(pause).await;
+            agencies.federation.server_mut(code)?.start().await?;
+        }
+        Victim::Adapter(agency) => {
+            agencies.kill_adapter(agency).await?;
+            sleep(pause).await;
+            agencies.start_adapter(agency).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What the case numbers of an order begin with.
+fn case(order: Order) -> String {
+    format!("H37.02-{}", order.seed)
+}
+
+fn declarations(agencies: &Agencies, order: Order) -> Vec<Declaration> {
+    let mut dice = Dice(order.seed);
+    let couples: Vec<_> = agencies.couples().collect();
+    (0..order.births)
+        .filter_map(|number| {
+            let (mother, father) = *couples.get(dice.below(couples.len()))?;
+            let child = child(&mut dice, father);
+            // Some fathers are not there.
+            let father = (dice.below(12) > 0).then_some(father);
+            Some(declaration(
+                &format!("{}-{number:06}", case(order)),
+                mother,
+                father,
+                child,
+            ))
+        })
+        .collect()
+}
+
+fn child(dice: &mut Dice, father: &Person) -> Child {
+    const GIVEN: [&str; 12] = [
+        "An", "Ánh", "Bảo", "Châu", "Đạt", "Hà", "Khang", "Linh", "Minh", "Ngọc", "Phúc", "Ý",
+    ];
+    let given_name = GIVEN.get(dice.below(GIVEN.len())).copied().unwrap_or("An");
+    Child {
+        family_name: father.family_name.to_owned(),
+        middle_name: ["Gia", "Thị", ""]
+            .get(dice.below(3))
+            .copied()
+            .unwrap_or("")
+            .to_owned(),
+        given_name: given_name.to_owned(),
+        sex: ["male", "female"]
+            .get(dice.below(2))
+            .copied()
+            .unwrap_or("male")
+            .to_owned(),
+        born_on: format!("2026-11-{:02}", 1 + dice.below(26)),
+        place_of_birth: "Trạm y tế".to_owned(),
+        native_place: String::new(),
+        ethnicity: father.ethnicity.to_owned(),
+    }
+}
+
+async fn count(
+    agencies: &Agencies,
+    order: Order,
+    complete: i64,
+    refused: i64,
+) -> Result<Tally, Error> {
+    let like = format!("{}-%", case(order));
+    let [births, certified, births_twice] = agencies
+        .civil_status
+        .ask_mariadb(&format!(
+            "SELECT count(DISTINCT to_khai), sum(giay_so IS NOT NULL AND so_dinh_danh IS NOT NULL), count(*) - count(DISTINCT to_khai)
+             FROM khai_sinh WHERE to_khai LIKE '{like}'"
+        ))
+        .await?;
+    let [numbers, numbers_twice, _] = agencies
+        .population
+        .ask_postgresql(&format!(
+            "SELECT count(DISTINCT so_dinh_danh), count(*) - count(DISTINCT to_khai), 0 FROM cong_dan WHERE to_khai LIKE '{like}'"
+        ))
+        .await?;
+    let [residences, residences_twice, _] = agencies
+        .population
+        .ask_postgresql(&format!(
+            "SELECT count(DISTINCT so_dinh_danh), count(*) - count(DISTINCT to_khai), 0 FROM cu_tru WHERE to_khai LIKE '{like}'"
+        ))
+        .await?;
+    let [cards, cards_twice, _] = ask_sqlite(
+        &agencies.insurance,
+        &format!("SELECT count(DISTINCT SO_DINH_DANH), count(*) - count(DISTINCT TO_KHAI), 0 FROM THE_BHYT WHERE TO_KHAI LIKE '{like}'"),
+    )
+    .await?;
+    Ok(Tally {
+        declared: i64::try_from(order.births)?,
+        complete,
+        refused,
+        births,
+        certified,
+        numbers,
+        residences,
+        cards,
+        twice: births_twice + numbers_twice + residences_twice + cards_twice,
+    })
+}
+
+async fn ask_sqlite(file: &std::path::Path, question: &str) -> Result<[i64; 3], Error> {
+    let program =
+        "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())";
+    let mut python = Command::new("python3");
+    python.args(["-c", program]).arg(file).arg(question);
+    numbers(&finish(python).await?.stdout)
+}
