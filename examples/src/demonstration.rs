@@ -1,8 +1,10 @@
-//! The demonstration: a federation does real work on this machine, told in words.
+//! The demonstration: a child is born, and every agency does its part, on this machine, told in words.
 
 mod account;
+mod birth;
 mod container;
 mod evidence;
+mod many;
 mod story;
 
 use std::{fs, path::Path};
@@ -12,28 +14,27 @@ pub use account::Account;
 use crate::{
     Error,
     federation::{
-        ClientPlan, Endpoints, Federation, Plan, RightPlan, ServerPlan, ServiceEndpoint,
-        ServicePlan,
+        ClientPlan, Endpoints, Plan, RightPlan, ServerPlan, ServiceEndpoint, ServicePlan,
     },
-    registers::{
-        Adapter,
-        people::{Person, people},
-        population,
-        servers::Servers,
-        units,
+    newborn::{
+        agencies::{Agencies, DESK},
+        births::Order,
+        step::Agency,
     },
+    registers::{Adapter, civil_status, insurance, population, units},
 };
 
 /// Persons in the population register.
 const PERSONS: usize = 2_000;
+/// The seed of who they are: the same in every demonstration.
+const PEOPLE: u64 = 20_260_701;
 
-/// Everything that runs.
+/// Everything that runs, but the desk.
 pub struct Stage {
-    /// Registry and security servers.
-    pub federation: Federation,
-    adapters: Vec<Adapter>,
+    /// The agencies: registry, security servers, registers.
+    pub agencies: Agencies,
+    units: Adapter,
     endpoints: Endpoints,
-    people: Vec<Person>,
 }
 
 impl Stage {
@@ -45,36 +46,39 @@ impl Stage {
         let directory = std::path::absolute(directory)?;
         let registers = directory.join("registers");
         fs::create_dir_all(&registers)?;
-        let people = people(PERSONS, 20_260_701);
         let logs = directory.join("logs");
         let units = Adapter::start(&units::create(&registers).await?, &logs).await?;
-        let servers = Servers::from_environment()?;
-        let population = population::create(&registers, &servers, &people).await?;
-        let population = Adapter::start(&population.configuration, &logs).await?;
-        let plan = plan(&units.address, &population.address);
-        let federation = Federation::start(&directory, &plan).await?;
-        let service = |subsystem: &str, grpc_service: &str, adapter: &Adapter| ServiceEndpoint {
-            subsystem: format!("{MINISTRY}/{subsystem}"),
+        let also = |plan: &mut Plan| also(plan, &units);
+        let agencies = Agencies::start_with(&directory, PERSONS, PEOPLE, also).await?;
+        let service = |subsystem: &str, grpc_service: &str, proto: &Path| ServiceEndpoint {
+            subsystem: subsystem.to_owned(),
             grpc_service: grpc_service.to_owned(),
-            proto: adapter.proto.clone(),
+            proto: proto.to_owned(),
         };
+        let proto = |agency| agencies.proto(agency);
         let endpoints = Endpoints {
-            servers: federation
+            servers: agencies
+                .federation
                 .servers()
                 .map(|server| server.endpoint().clone())
                 .collect(),
             services: vec![
-                service("units", units::SERVICE, &units),
-                service("population", population::SERVICE, &population),
+                service(UNITS, units::SERVICE, &units.proto),
+                service(POPULATION, population::SERVICE, &proto(Agency::Population)),
+                service(
+                    CIVIL_STATUS,
+                    civil_status::SERVICE,
+                    &proto(Agency::CivilStatus),
+                ),
+                service(INSURANCE, insurance::SERVICE, &proto(Agency::Insurance)),
             ],
         };
         let file = directory.join("endpoints.json");
         fs::write(file, serde_json::to_string_pretty(&endpoints)? + "\n")?;
         Ok(Self {
-            federation,
-            adapters: vec![units, population],
+            agencies,
+            units,
             endpoints,
-            people,
         })
     }
 
@@ -82,12 +86,17 @@ impl Stage {
     ///
     /// # Errors
     /// When the demonstration itself cannot go on; what does not hold is told in the account.
-    pub async fn perform(&self, account: &mut Account) -> Result<(), Error> {
+    pub async fn perform(&mut self, order: Order, account: &mut Account) -> Result<(), Error> {
         story::tell(self, account).await?;
+        let dossier = birth::tell(self, account).await?;
         evidence::tell(self, account).await?;
-        container::tell(self, account).await?;
-        container::tell_of_two_logs(self, account).await?;
-        evidence::tell_of_a_flipped_bit(self, account).await
+        container::tell(self, &dossier, account).await?;
+        evidence::tell_of_a_flipped_bit(self, account).await?;
+        if order.births > 0 {
+            many::tell(self, order, account).await?;
+            evidence::tell(self, account).await?;
+        }
+        container::tell_of_two_logs(self, account).await
     }
 
     /// A line of Python that makes a call of one's own.
@@ -95,10 +104,14 @@ impl Stage {
     /// # Errors
     /// When the federation is not as it should be.
     pub fn line_of_python(&self) -> Result<String, Error> {
-        let address = self.federation.server("commune")?.plaintext(COMMUNE_DESK)?;
+        let address = self
+            .agencies
+            .federation
+            .server("commune")?
+            .plaintext(DESK)?;
         Ok(format!(
             "import grpc; print(grpc.insecure_channel('{address}').unary_unary(\
-             '/{}/FindUnit')(b'\\n\\x0201', metadata=[('x-road-service', '{MINISTRY}/units')]))",
+             '/{}/FindUnit')(b'\\n\\x0201', metadata=[('x-road-service', '{UNITS}')]))",
             units::SERVICE,
         ))
     }
@@ -108,84 +121,51 @@ impl Stage {
     /// # Errors
     /// When a program does not end well.
     pub async fn clear(self) -> Result<(), Error> {
-        self.federation.stop().await?;
-        for adapter in self.adapters {
-            adapter.stop().await?;
-        }
-        Ok(())
+        self.agencies.stop().await?;
+        self.units.stop().await
     }
 }
 
-const MINISTRY: &str = "VN/GOV/G01";
-const COMMUNE: &str = "VN/GOV/H37.02";
-const COMMUNE_DESK: &str = "VN/GOV/H37.02/desk";
-/// The case in which the commune looks up a mother.
-const CASE_NUMBER: &str = "H37.02-2026-000123";
+const UNITS: &str = "VN/GOV/G01/units";
+const POPULATION: &str = "VN/GOV/G01/population";
+const CIVIL_STATUS: &str = "VN/GOV/G15/civil-status";
+const INSURANCE: &str = "VN/GOV/G24/insurance";
 const TAX: &str = "VN/GOV/G12.07";
 const TAX_ASSESSMENT: &str = "VN/GOV/G12.07/assessment";
 
-fn plan(units_adapter: &str, population_adapter: &str) -> Plan {
-    let server = |code: &str, member: &str, name: &str| ServerPlan {
-        code: code.to_owned(),
-        member: member.to_owned(),
-        name: name.to_owned(),
-        subsystems: Vec::new(),
-        services: Vec::new(),
-        clients: Vec::new(),
-        rights: Vec::new(),
-    };
-    let client = |name: &str, subsystem: &str| ClientPlan {
-        name: name.to_owned(),
-        subsystem: subsystem.to_owned(),
-    };
-    let service = |subsystem: &str, grpc_service: &str, adapter: &str| ServicePlan {
-        subsystem: subsystem.to_owned(),
-        grpc_service: grpc_service.to_owned(),
-        adapter: adapter.to_owned(),
-        descriptor: None,
-    };
-    let right = |id: &str, client: &str, subsystem: &str, grpc_service: &str| RightPlan {
+/// The list of units at the ministry, and a tax office that may ask for nothing else.
+fn also(plan: &mut Plan, units: &Adapter) {
+    let right = |id: &str, client: &str| RightPlan {
         id: id.to_owned(),
         client: client.to_owned(),
-        subsystem: subsystem.to_owned(),
-        grpc_service: grpc_service.to_owned(),
+        subsystem: "units".to_owned(),
+        grpc_service: units::SERVICE.to_owned(),
         methods: Vec::new(),
         purposes: Vec::new(),
     };
-    let mut look_up = right(
-        "look-up-at-birth",
-        COMMUNE_DESK,
-        "population",
-        population::SERVICE,
-    );
-    look_up.methods = vec!["FindPerson".to_owned()];
-    look_up.purposes = vec!["birth registration".to_owned()];
-    Plan {
-        instance: "VN".to_owned(),
-        servers: vec![
-            ServerPlan {
-                subsystems: vec!["desk".to_owned()],
-                clients: vec![client("commune-desk", "desk")],
-                ..server("commune", COMMUNE, "A commune's People's Committee")
-            },
-            ServerPlan {
-                subsystems: vec!["assessment".to_owned()],
-                clients: vec![client("tax-assessment", "assessment")],
-                ..server("tax", TAX, "A tax office")
-            },
-            ServerPlan {
-                subsystems: vec!["units".to_owned(), "population".to_owned()],
-                services: vec![
-                    service("units", units::SERVICE, units_adapter),
-                    service("population", population::SERVICE, population_adapter),
-                ],
-                rights: vec![
-                    right("units-for-communes", COMMUNE_DESK, "units", units::SERVICE),
-                    right("units-for-tax", TAX_ASSESSMENT, "units", units::SERVICE),
-                    look_up,
-                ],
-                ..server("ministry", MINISTRY, "A ministry")
-            },
-        ],
+    for server in &mut plan.servers {
+        if server.code == Agency::Population.server() {
+            server.subsystems.push("units".to_owned());
+            server.services.push(ServicePlan {
+                subsystem: "units".to_owned(),
+                grpc_service: units::SERVICE.to_owned(),
+                adapter: units.address.clone(),
+                descriptor: Some(units.descriptor.clone()),
+            });
+            server.rights.push(right("units-for-communes", DESK));
+            server.rights.push(right("units-for-tax", TAX_ASSESSMENT));
+        }
     }
+    plan.servers.push(ServerPlan {
+        code: "tax".to_owned(),
+        member: TAX.to_owned(),
+        name: "A tax office".to_owned(),
+        subsystems: vec!["assessment".to_owned()],
+        services: Vec::new(),
+        clients: vec![ClientPlan {
+            name: "tax-assessment".to_owned(),
+            subsystem: "assessment".to_owned(),
+        }],
+        rights: Vec::new(),
+    });
 }

@@ -18,18 +18,18 @@ async fn a_registration_that_the_provider_has_not_heard_of_yet_is_looked_for() {
     let directory = tempfile::tempdir().unwrap();
     let mut stage = Stage::set(directory.path()).await.unwrap();
     let arguments = [OsStr::new(COMMUNE), OsStr::new(DESK)];
-    let registry = &stage.federation.registry;
+    let registry = &stage.agencies.federation.registry;
     registry
         .officer(&["registration", "disable"], &arguments)
         .await
         .unwrap();
     let serial = registry.serial_after_changes().await.unwrap();
-    for server in stage.federation.servers() {
+    for server in stage.agencies.federation.servers() {
         server.wait_for_serial(serial).await.unwrap();
     }
 
     // From here on the ministry would not look by itself for an hour.
-    let ministry = stage.federation.server_mut("ministry").unwrap();
+    let ministry = stage.agencies.federation.server_mut("ministry").unwrap();
     ministry.kill().await.unwrap();
     let settings = ministry.path("server.toml");
     let text = fs::read_to_string(&settings).unwrap();
@@ -39,13 +39,13 @@ async fn a_registration_that_the_provider_has_not_heard_of_yet_is_looked_for() {
     ministry.start().await.unwrap();
     ministry.wait_for_serial(serial).await.unwrap();
 
-    let registry = &stage.federation.registry;
+    let registry = &stage.agencies.federation.registry;
     registry
         .officer(&["registration", "add"], &arguments)
         .await
         .unwrap();
     let serial = registry.serial_after_changes().await.unwrap();
-    let commune = stage.federation.server("commune").unwrap();
+    let commune = stage.agencies.federation.server("commune").unwrap();
     commune.wait_for_serial(serial).await.unwrap();
 
     let caller = Caller::plaintext(commune.plaintext(DESK).unwrap())

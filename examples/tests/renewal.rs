@@ -62,7 +62,7 @@ async fn everybody_knows(federation: &Federation) {
 async fn a_renewed_certificate_is_followed_on_both_sides_without_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let stage = Stage::set(directory.path()).await.unwrap();
-    let federation = &stage.federation;
+    let federation = &stage.agencies.federation;
     let commune = federation.server("commune").unwrap();
     let address = commune.plaintext("VN/GOV/H37.02/desk").unwrap();
     let caller = Caller::plaintext(address).await.unwrap();

@@ -8,23 +8,33 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     process::ExitCode,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
 use examples::{
     Error,
     demonstration::{Account, Stage},
+    newborn::births::Order,
     process::stopped,
 };
 
-/// Runs a central registry, three security servers and two adapters on this machine, lets them do
-/// real work, and has the auditor check every log.
+/// A child is born: runs a central registry, five agencies with their security servers and registers, and a
+/// one-stop desk on this machine, lets them do real work, and has the auditor check every log.
 #[derive(Parser)]
 struct Arguments {
     /// Where keys, logs, anchor and endpoints go; must not exist, or be from an earlier run.
     #[arg(long, default_value = "demo-out")]
     out: PathBuf,
+    /// How many births are declared at the end while everybody is killed now and then; 0: none.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    births: usize,
+    /// How often somebody is killed meanwhile.
+    #[arg(long, value_name = "K", default_value_t = 40)]
+    kills: usize,
+    /// Who is killed when, and which children are born.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
     /// Stay until Ctrl-C, so that you can make calls of your own.
     #[arg(long)]
     keep: bool,
@@ -58,16 +68,22 @@ async fn run(arguments: &Arguments) -> Result<bool, Error> {
     let begun = Instant::now();
     let _lock = prepare(arguments)?;
     let mut account = Account::default();
-    account.chapter("A registry, three security servers and two adapters start on this machine");
-    let stage = unless_stopped(Stage::set(&arguments.out)).await?;
-    for server in stage.federation.servers() {
+    account.chapter("A registry, five security servers and four registers start on this machine");
+    let mut stage = unless_stopped(Stage::set(&arguments.out)).await?;
+    for server in stage.agencies.federation.servers() {
         let endpoint = server.endpoint();
         account.tell(&format!(
             "{} listens for other agencies at {}",
             endpoint.id, endpoint.exchange
         ));
     }
-    unless_stopped(stage.perform(&mut account)).await?;
+    let order = Order {
+        births: arguments.births,
+        kills: arguments.kills,
+        seed: arguments.seed,
+        patience: Duration::from_secs(120),
+    };
+    unless_stopped(stage.perform(order, &mut account)).await?;
     let seconds = begun.elapsed().as_secs_f32();
     if arguments.keep {
         account.chapter("Everything keeps running until Ctrl-C. A call of your own, with grpcio:");

@@ -14,8 +14,8 @@ use crate::{Error, folders, process::program, waiting::wait_for};
 /// Tells of every log.
 pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Error> {
     account.chapter("The auditor, who trusts nothing but the anchor, reads every log");
-    let anchor = stage.federation.directory.join("anchor.json");
-    for server in stage.federation.servers() {
+    let anchor = stage.agencies.federation.directory.join("anchor.json");
+    for server in stage.agencies.federation.servers() {
         let log = &server.endpoint().log;
         covered(log, &anchor).await?;
         let verified = verify(log, &anchor).await?;
@@ -34,9 +34,15 @@ pub(super) async fn tell_of_a_flipped_bit(
     account: &mut Account,
 ) -> Result<(), Error> {
     account.chapter("One bit is flipped in a copy of the ministry's log");
-    let anchor = stage.federation.directory.join("anchor.json");
-    let log = stage.federation.server("ministry")?.endpoint().log.clone();
-    let copy = stage.federation.directory.join("tampered-log");
+    let anchor = stage.agencies.federation.directory.join("anchor.json");
+    let log = stage
+        .agencies
+        .federation
+        .server("ministry")?
+        .endpoint()
+        .log
+        .clone();
+    let copy = stage.agencies.federation.directory.join("tampered-log");
     let _ = fs::remove_dir_all(&copy);
     folders::copy(&log, &copy)?;
     let offset = flip_one_bit(&copy)?;

@@ -1,37 +1,42 @@
-//! The work: administrative units for everybody, the population register for who has the right.
+//! What everybody may ask, and what not: administrative units, and the population register without a right.
 
 use std::time::Instant;
 
 use serde_json::json;
-use tonic::{Code, Status};
+use tonic::Status;
 
-use super::{Account, CASE_NUMBER, COMMUNE_DESK, MINISTRY, Stage, TAX_ASSESSMENT};
+use super::{Account, POPULATION, Stage, TAX_ASSESSMENT, UNITS};
 use crate::{
     Error,
     caller::{Caller, Method, text},
+    newborn::agencies::DESK,
     registers::{population, units},
 };
 
 /// Tells the whole of it.
 pub(super) async fn tell(stage: &Stage, account: &mut Account) -> Result<(), Error> {
     administrative_units(stage, account).await?;
-    population_register(stage, account).await
+    who_has_no_right(stage, account).await
 }
 
 /// The desk of the commune, with its certificate, through the TLS listener.
 async fn commune_desk(stage: &Stage, service: &str) -> Result<Caller, Error> {
-    let server = stage.federation.server("commune")?;
+    let server = stage.agencies.federation.server("commune")?;
     let address = server
         .endpoint()
         .client_tls
         .as_deref()
         .ok_or("the commune has no TLS")?;
-    let client = stage.federation.directory.join("clients/commune-desk");
-    let authority = stage.federation.authority.certificate();
+    let client = stage
+        .agencies
+        .federation
+        .directory
+        .join("clients/commune-desk");
+    let authority = stage.agencies.federation.authority.certificate();
     let (certificate, key) = (client.join("client.pem"), client.join("client.key"));
     Caller::tls(address, &authority, &certificate, &key)
         .await?
-        .with("x-road-client", COMMUNE_DESK)?
+        .with("x-road-client", DESK)?
         .with("x-road-service", service)
 }
 
@@ -46,7 +51,7 @@ fn method(stage: &Stage, service: &str, name: &str) -> Result<Method, Error> {
 
 async fn administrative_units(stage: &Stage, account: &mut Account) -> Result<(), Error> {
     account.chapter("The commune asks the ministry's register of administrative units");
-    let desk = commune_desk(stage, &format!("{MINISTRY}/units")).await?;
+    let desk = commune_desk(stage, UNITS).await?;
     let find = method(stage, units::SERVICE, "FindUnit")?;
     let found = desk.unary(&find, json!({ "code": "00070" })).await;
     let name = found
@@ -93,59 +98,38 @@ async fn administrative_units(stage: &Stage, account: &mut Account) -> Result<()
     Ok(())
 }
 
-async fn population_register(stage: &Stage, account: &mut Account) -> Result<(), Error> {
-    let mothers = stage.people.iter().filter_map(|person| person.mother);
-    let mother = mothers.filter_map(|mother| stage.people.get(mother)).next();
-    let person = mother.ok_or("the register has no mother")?;
+/// The tax office, and a look-up for another purpose.
+async fn who_has_no_right(stage: &Stage, account: &mut Account) -> Result<(), Error> {
+    account.chapter(
+        "The tax office has no right and asks all the same; and somebody at the commune is curious",
+    );
+    let mother = stage.agencies.couples().next();
+    let (mother, _) = mother.ok_or("the register has no couple")?;
     let find = method(stage, population::SERVICE, "FindPerson")?;
-    let request = json!({ "number": person.number });
-    let service = format!("{MINISTRY}/population");
-
-    account.chapter("The commune looks up a mother in the population register");
-    let desk = commune_desk(stage, &service)
-        .await?
-        .with("x-road-purpose", "birth registration")?
-        .with("x-road-issue", CASE_NUMBER)?;
-    let found = desk.unary(&find, request.clone()).await;
-    let name = found
-        .as_ref()
-        .map(|reply| text(reply.get_ref(), "full_name"))
-        .unwrap_or_default();
-    account.expect(
-        name == person.full_name(),
-        &format!(
-            "{} is {name} (nobody real), in a database that has it in TCVN3",
-            person.number
-        ),
-    );
-    let nobody = desk.unary(&find, json!({ "number": "001087999999" })).await;
-    account.expect(
-        nobody
-            .as_ref()
-            .is_err_and(|status| status.code() == Code::NotFound),
-        "a number that nobody has is answered with NOT_FOUND by the register itself",
-    );
-    let other = commune_desk(stage, &service)
-        .await?
-        .with("x-road-purpose", "curiosity")?;
-    let refused = other.unary(&find, request.clone()).await.err();
-    expect_refusal(
-        account,
-        refused,
-        "provider.purpose_not_allowed",
-        "with another purpose",
-    );
-
-    account.chapter("The tax office has no right and asks all the same");
-    let address = stage.federation.server("tax")?.plaintext(TAX_ASSESSMENT)?;
+    let request = json!({ "number": mother.number });
+    let address = stage
+        .agencies
+        .federation
+        .server("tax")?
+        .plaintext(TAX_ASSESSMENT)?;
     let tax = Caller::plaintext(address)
         .await?
-        .with("x-road-service", &service)?;
-    let refused = tax.unary(&find, request).await.err();
+        .with("x-road-service", POPULATION)?;
+    let refused = tax.unary(&find, request.clone()).await.err();
     if let Some(status) = &refused {
         account.tell(&format!("\"{}\"", status.message()));
     }
     expect_refusal(account, refused, "provider.access_denied", "the tax office");
+    let curious = commune_desk(stage, POPULATION)
+        .await?
+        .with("x-road-purpose", "curiosity")?;
+    let refused = curious.unary(&find, request).await.err();
+    expect_refusal(
+        account,
+        refused,
+        "provider.purpose_not_allowed",
+        "the curious one",
+    );
     Ok(())
 }
 
@@ -161,7 +145,7 @@ fn expect_refusal(account: &mut Account, refused: Option<Status>, code: &str, wh
     };
     let (found, server) = (field("x-road-refusal"), field("x-road-server"));
     account.expect(
-        found == code && server == format!("{MINISTRY}/ministry"),
+        found == code && server == "VN/GOV/G01/ministry",
         &format!(
             "{who} is refused: {found}, said by {server}, fault of the {}",
             field("x-road-fault")

@@ -48,7 +48,7 @@ struct Office {
 const OFFICES: [Office; 3] = [
     Office {
         agency: Agency::Population,
-        code: "public-security",
+        code: "ministry",
         member: "VN/GOV/G01",
         name: "The ministry that has the population register",
         service: population::SERVICE,
@@ -77,7 +77,7 @@ impl Agency {
     #[must_use]
     pub const fn server(self) -> &'static str {
         match self {
-            Self::Population => "public-security",
+            Self::Population => "ministry",
             Self::CivilStatus => "justice",
             Self::Insurance => "insurance",
         }
@@ -108,6 +108,19 @@ impl Agencies {
     /// # Errors
     /// When a program does not do what it should.
     pub async fn start(directory: &Path, persons: usize, seed: u64) -> Result<Self, Error> {
+        Self::start_with(directory, persons, seed, |_| ()).await
+    }
+
+    /// The same with more in the plan.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(
+        directory: &Path,
+        persons: usize,
+        seed: u64,
+        more: impl FnOnce(&mut Plan),
+    ) -> Result<Self, Error> {
         let directory = std::path::absolute(directory)?;
         let (registers, logs) = (directory.join("registers"), directory.join("logs"));
         fs::create_dir_all(&registers)?;
@@ -129,7 +142,9 @@ impl Agencies {
             services.push((office, adapter.address.clone(), adapter.descriptor.clone()));
             adapters.insert(office.agency, (configuration, Some(adapter)));
         }
-        let federation = Federation::start(&directory, &plan(&services)).await?;
+        let mut plan = plan(&services);
+        more(&mut plan);
+        let federation = Federation::start(&directory, &plan).await?;
         let mut agencies = Self {
             federation,
             people,
@@ -152,11 +167,7 @@ impl Agencies {
                 office.agency.name().replace('_', "-")
             ),
             service: office.service.to_owned(),
-            proto: self
-                .adapters
-                .get(&office.agency)
-                .map(|(configuration, _)| configuration.with_extension("proto"))
-                .unwrap_or_default(),
+            proto: self.proto(office.agency),
         };
         let [population, civil_status, insurance] = OFFICES.each_ref().map(service);
         let settings = Settings {
@@ -172,6 +183,15 @@ impl Agencies {
             insurance,
         };
         Ok(fs::write(&self.settings, toml::to_string(&settings)?)?)
+    }
+
+    /// The `.proto` of an agency's service.
+    #[must_use]
+    pub fn proto(&self, agency: Agency) -> PathBuf {
+        let adapter = self.adapters.get(&agency);
+        adapter.map_or_else(PathBuf::new, |(configuration, _)| {
+            configuration.with_extension("proto")
+        })
     }
 
     /// Kills an agency's adapter.
