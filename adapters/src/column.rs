@@ -265,7 +265,11 @@ impl ColumnRules {
                 Some(_) => read.text.trim_end_matches(' ').to_owned(),
                 None => read.text,
             };
-            if Value::String(read) != value {
+            let is_same = match (&value, self.text.encoding.has_capitals()) {
+                (Value::String(text), false) => read.to_lowercase() == text.to_lowercase(),
+                (value, _) => Value::String(read) == *value,
+            };
+            if !is_same {
                 return Err("text that the column holds so that it is read as the same again");
             }
         }

@@ -104,6 +104,12 @@ impl TextForm {
 }
 
 impl Encoding {
+    /// Whether it tells capitals from small letters: TCVN3 leaves most of them to the font.
+    #[must_use]
+    pub const fn has_capitals(self) -> bool {
+        !matches!(self, Self::Tcvn3 | Self::Utf8OfLatin1OfTcvn3)
+    }
+
     /// All of them.
     pub const ALL: [Self; 7] = [
         Self::Utf8,

@@ -221,7 +221,7 @@ async fn a_reason_of_substance_comes_back_to_the_desk() {
     agencies.declare(&declared).await.unwrap();
     let refused = reached(&agencies, "case.1", "mother", "refused").await;
     assert!(
-        refused["said"].as_str().unwrap().starts_with("NotFound"),
+        refused["said"].as_str().unwrap().starts_with("NO_RECORD"),
         "{refused}"
     );
     let steps = agencies.steps("case.1").await.unwrap();

@@ -1,6 +1,7 @@
 //! Stored values as registers hold them, both ways.
 
 use super::*;
+use crate::encoding::{Capitals, Encoding};
 
 fn text(text: &'static str) -> Cell {
     Cell::Text(Bytes::from_static(text.as_bytes()))
@@ -337,4 +338,37 @@ fn a_form_that_the_column_cannot_hold_is_a_fault_of_the_configuration() {
     };
     assert_eq!(rules(Encoding::Utf8).unencodable_form(), None);
     assert_eq!(rules(Encoding::Tcvn3).unencodable_form(), Some("\u{2713}"));
+}
+
+/// All official names of units, as an address or a place has them. What TCVN3 has no capital for is kept as a small letter.
+#[test]
+fn a_text_is_kept_in_tcvn3_whatever_the_rule_makes_of_its_capitals() {
+    let names = include_str!("../../tests/data/administrative-units.csv");
+    let names = names
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(',').nth(3));
+    for capitals in [Capitals::AsStored, Capitals::Name] {
+        let mut rules = ColumnRules::default();
+        rules.text.encoding = Encoding::Tcvn3;
+        rules.text.capitals = capitals;
+        let mut kept = 0;
+        for name in names.clone().chain(["Ấp 3", "ánh", "Đặng Thị Ước"]) {
+            match rules.store(FieldType::Text, &string(name)) {
+                Ok(cell) => {
+                    let read = read_text(&rules, cell).unwrap().unwrap();
+                    let read = read.as_str().unwrap().to_lowercase();
+                    assert_eq!(read, name.to_lowercase());
+                    kept += 1;
+                }
+                Err(_) => assert!(name.contains(['’', '–']), "{name}"),
+            }
+        }
+        assert_eq!(kept, 34 + 3321 + 3 - 6);
+    }
+    // Where capitals are told apart, they are kept or refused.
+    let mut rules = ColumnRules::default();
+    rules.text.encoding = Encoding::VniWindows;
+    let cell = rules.store(FieldType::Text, &string("Ấp 3")).unwrap();
+    assert_eq!(read_text(&rules, cell), Some(Some(string("Ấp 3"))));
 }

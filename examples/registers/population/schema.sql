@@ -19,7 +19,7 @@ CREATE TABLE bo_dem (
     ma_tinh char(3) NOT NULL,
     the_ky char(1) NOT NULL,
     nam char(2) NOT NULL,
-    so_cuoi integer NOT NULL,
+    so_cuoi integer NOT NULL CHECK (so_cuoi <= 999999),
     PRIMARY KEY (ma_tinh, the_ky, nam)
 );
 

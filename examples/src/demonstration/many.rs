@@ -69,6 +69,13 @@ pub(super) async fn tell(
         tally.cards == tally.declared,
         &format!("insurance (Python's sqlite3): {} cards", tally.cards),
     );
-    account.expect(tally.twice == 0, &format!("done twice: {}", tally.twice));
+    account.expect(
+        tally.different == 0,
+        &format!(
+            "lost: {}, done twice: none, with another number in some register: {}",
+            tally.declared - tally.numbers,
+            tally.different
+        ),
+    );
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! Many births while everybody is killed now and then: what came of them, counted where it stands.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use tokio::{process::Command, time::sleep};
 
@@ -16,7 +20,7 @@ use crate::{
     Error,
     dice::Dice,
     process::{Running, finish},
-    registers::{people::Person, servers::numbers},
+    registers::people::Person,
 };
 
 /// What is to be done.
@@ -51,8 +55,8 @@ pub struct Tally {
     pub residences: i64,
     /// Cards issued for these, by Python's sqlite3.
     pub cards: i64,
-    /// How many of anything there are beyond one for a declaration.
-    pub twice: i64,
+    /// Declarations whose number is not the same in all registers.
+    pub different: i64,
 }
 
 impl Tally {
@@ -68,7 +72,7 @@ impl Tally {
             numbers,
             residences,
             cards,
-            twice,
+            different,
         } = *self;
         complete == declared
             && refused == 0
@@ -77,7 +81,7 @@ impl Tally {
             && numbers == declared
             && residences == declared
             && cards == declared
-            && twice == 0
+            && different == 0
     }
 }
 
@@ -241,6 +245,8 @@ fn child(dice: &mut Dice, father: &Person) -> Child {
     }
 }
 
+/// What the databases hold of an order. Each is asked by a client of its own for a line of each row: the declaration, and the
+/// number or what stands for it.
 async fn count(
     agencies: &Agencies,
     order: Order,
@@ -248,47 +254,61 @@ async fn count(
     refused: i64,
 ) -> Result<Tally, Error> {
     let like = format!("{}-%", case(order));
-    let [births, certified, births_twice] = agencies
-        .civil_status
-        .ask_mariadb(&format!(
-            "SELECT count(DISTINCT to_khai), sum(giay_so IS NOT NULL AND so_dinh_danh IS NOT NULL), count(*) - count(DISTINCT to_khai)
-             FROM khai_sinh WHERE to_khai LIKE '{like}'"
-        ))
-        .await?;
-    let [numbers, numbers_twice, _] = agencies
-        .population
-        .ask_postgresql(&format!(
-            "SELECT count(DISTINCT so_dinh_danh), count(*) - count(DISTINCT to_khai), 0 FROM cong_dan WHERE to_khai LIKE '{like}'"
-        ))
-        .await?;
-    let [residences, residences_twice, _] = agencies
-        .population
-        .ask_postgresql(&format!(
-            "SELECT count(DISTINCT so_dinh_danh), count(*) - count(DISTINCT to_khai), 0 FROM cu_tru WHERE to_khai LIKE '{like}'"
-        ))
-        .await?;
-    let [cards, cards_twice, _] = ask_sqlite(
-        &agencies.insurance,
-        &format!("SELECT count(DISTINCT SO_DINH_DANH), count(*) - count(DISTINCT TO_KHAI), 0 FROM THE_BHYT WHERE TO_KHAI LIKE '{like}'"),
-    )
-    .await?;
+    let (justice, ministry) = (&agencies.civil_status, &agencies.population);
+    let births = format!(
+        "SELECT to_khai, coalesce(so_dinh_danh, '-') FROM khai_sinh WHERE to_khai LIKE '{like}'"
+    );
+    let births = rows(&justice.ask_mariadb(&births).await?)?;
+    let certified = format!(
+        "SELECT to_khai, so_dinh_danh FROM khai_sinh WHERE to_khai LIKE '{like}' AND giay_so IS NOT NULL"
+    );
+    let certified = rows(&justice.ask_mariadb(&certified).await?)?;
+    let numbers = format!("SELECT to_khai, so_dinh_danh FROM cong_dan WHERE to_khai LIKE '{like}'");
+    let numbers = rows(&ministry.ask_postgresql(&numbers).await?)?;
+    let residences =
+        format!("SELECT to_khai, so_dinh_danh FROM cu_tru WHERE to_khai LIKE '{like}'");
+    let residences = rows(&ministry.ask_postgresql(&residences).await?)?;
+    let cards = format!("SELECT TO_KHAI, SO_DINH_DANH FROM THE_BHYT WHERE TO_KHAI LIKE '{like}'");
+    let cards = rows(&ask_sqlite(&agencies.insurance, &cards).await?)?;
+    let distinct: HashSet<&String> = numbers.values().collect();
+    let registers = [&births, &certified, &residences, &cards];
+    let different = numbers.iter().filter(|(declaration, number)| {
+        registers
+            .iter()
+            .any(|register| register.get(*declaration) != Some(number))
+    });
+    let whole = |count: usize| i64::try_from(count);
     Ok(Tally {
-        declared: i64::try_from(order.births)?,
+        declared: whole(order.births)?,
         complete,
         refused,
-        births,
-        certified,
-        numbers,
-        residences,
-        cards,
-        twice: births_twice + numbers_twice + residences_twice + cards_twice,
+        births: whole(births.len())?,
+        certified: whole(certified.len())?,
+        numbers: whole(distinct.len())?,
+        residences: whole(residences.len())?,
+        cards: whole(cards.len())?,
+        different: whole(different.count())?,
     })
 }
 
-async fn ask_sqlite(file: &std::path::Path, question: &str) -> Result<[i64; 3], Error> {
-    let program =
-        "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone())";
+async fn ask_sqlite(file: &Path, question: &str) -> Result<String, Error> {
+    let program = "import sqlite3, sys\nfor row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print(*row)";
     let mut python = Command::new("python3");
     python.args(["-c", program]).arg(file).arg(question);
-    numbers(&finish(python).await?.stdout)
+    Ok(String::from_utf8(finish(python).await?.stdout)?)
+}
+
+/// Declarations with their numbers; one that is there twice is an error.
+fn rows(printed: &str) -> Result<BTreeMap<String, String>, Error> {
+    let mut rows = BTreeMap::new();
+    for line in printed.lines().filter(|line| !line.is_empty()) {
+        let mut words = line.split_whitespace().map(ToOwned::to_owned);
+        let (Some(declaration), Some(number)) = (words.next(), words.next()) else {
+            return Err(format!("not a declaration and a number: {line:?}").into());
+        };
+        if rows.insert(declaration, number).is_some() {
+            return Err(format!("done twice: {line}").into());
+        }
+    }
+    Ok(rows)
 }

@@ -4,7 +4,7 @@ use std::{
     fmt::Write,
     fs,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -34,6 +34,15 @@ enum Command {
     Serve(Plain),
     /// Take a declaration (JSON). It is kept when this ends well; the same one again changes nothing.
     Declare {
+        /// The settings, desk.toml.
+        settings: PathBuf,
+        /// The declaration; -: standard input.
+        file: PathBuf,
+    },
+    /// Correct a declaration (JSON, whole): what is not done yet is asked anew, what was refused is tried again.
+    ///
+    /// Once the birth may be registered only officer, address and native place can be corrected here.
+    Correct {
         /// The settings, desk.toml.
         settings: PathBuf,
         /// The declaration; -: standard input.
@@ -76,8 +85,7 @@ struct Plain {
 }
 
 fn parse_agency(text: &str) -> Result<Agency, String> {
-    let all = [Agency::Population, Agency::CivilStatus, Agency::Insurance];
-    let named = all.into_iter().find(|agency| agency.name() == text);
+    let named = Agency::ALL.into_iter().find(|agency| agency.name() == text);
     named.ok_or_else(|| "population, civil_status or insurance".to_owned())
 }
 
@@ -95,18 +103,14 @@ impl Arguments {
             }
             Command::Declare { settings, file } => {
                 let store = open(&settings).await?;
-                let text = match file.as_os_str() == "-" {
-                    true => {
-                        let mut text = String::new();
-                        io::stdin().read_to_string(&mut text)?;
-                        text
-                    }
-                    false => fs::read_to_string(&file)?,
-                };
-                let declaration: Declaration = serde_json::from_str(&text)
-                    .map_err(|error| format!("the declaration is not understood: {error}"))?;
+                let declaration = read(&file)?;
                 let dossiers = store.declare(&declaration, now()).await?;
                 Ok(dossiers.join("\n") + "\n")
+            }
+            Command::Correct { settings, file } => {
+                let store = open(&settings).await?;
+                let tried = store.correct(&read(&file)?, now()).await?;
+                Ok(format!("Corrected; {tried} steps are tried again.\n"))
             }
             Command::List {
                 plain,
@@ -158,7 +162,20 @@ impl Arguments {
     }
 }
 
-async fn open(settings: &std::path::Path) -> Result<Store, Error> {
+/// Reads a declaration from a file, or from standard input.
+fn read(file: &Path) -> Result<Declaration, Error> {
+    let text = if file.as_os_str() == "-" {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text)?;
+        text
+    } else {
+        fs::read_to_string(file)?
+    };
+    serde_json::from_str(&text)
+        .map_err(|error| format!("the declaration is not understood: {error}").into())
+}
+
+async fn open(settings: &Path) -> Result<Store, Error> {
     Store::open(&Settings::read(settings)?.store).await
 }
 

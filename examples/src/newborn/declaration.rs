@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{
+    Error,
+    registers::{provinces, units},
+};
 
 /// A declaration: of one child, or of twins. Days are written `YYYY-MM-DD`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +46,7 @@ pub struct Parent {
     /// The name, of a parent without a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_name: Option<String>,
-    /// Year of birth, of a parent without a number.
+    /// Year of birth, `YYYY`, of a parent without a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born: Option<String>,
 }
@@ -73,6 +76,24 @@ pub struct Child {
     pub ethnicity: String,
 }
 
+impl Parent {
+    fn check(&self) -> Result<(), Error> {
+        match (&self.number, &self.full_name, &self.born) {
+            (Some(number), _, _) if is_digits(number, 12) => Ok(()),
+            (Some(number), _, _) => Err(format!("{number:?} is no number of twelve digits").into()),
+            (None, Some(name), born) if !name.trim().is_empty() => match born {
+                Some(year) if !is_digits(year, 4) => Err(format!("{year:?} is no year").into()),
+                _ => Ok(()),
+            },
+            (None, ..) => Err("a parent has a number or a name; leave out who is unknown".into()),
+        }
+    }
+}
+
+fn is_digits(text: &str, count: usize) -> bool {
+    text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Child {
     /// Surname, middle and given name.
     #[must_use]
@@ -84,6 +105,29 @@ impl Child {
 }
 
 impl Declaration {
+    /// Whether a correction of this leaves alone what a registered birth says.
+    #[must_use]
+    pub fn has_the_birth_of(&self, other: &Self) -> bool {
+        let same_children = self
+            .children
+            .iter()
+            .zip(&other.children)
+            .all(|(one, other)| {
+                let other = Child {
+                    native_place: one.native_place.clone(),
+                    ..other.clone()
+                };
+                *one == other
+            });
+        let corrected = Self {
+            officer: other.officer.clone(),
+            address: other.address.clone(),
+            children: other.children.clone(),
+            ..self.clone()
+        };
+        same_children && self.children.len() == other.children.len() && corrected == *other
+    }
+
     /// What must be there before a dossier is opened; what it says is for the registers to judge.
     ///
     /// # Errors
@@ -97,11 +141,22 @@ impl Declaration {
         if let Some((name, _)) = texts.iter().find(|(_, text)| text.trim().is_empty()) {
             return Err(format!("the declaration has no {name}").into());
         }
-        let digits = |text: &str, count| {
-            text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if !digits(&self.commune, 5) || !digits(&self.province, 3) {
+        if !is_digits(&self.commune, 5) || !is_digits(&self.province, 3) {
             return Err("a commune has five digits, a province three".into());
+        }
+        // What a register would refuse later is asked for now: a birth that is registered stays.
+        let commune = units::find(&self.commune).filter(|unit| unit.level == "commune");
+        if commune.is_none_or(|commune| format!("0{}", commune.province) != self.province) {
+            return Err(
+                format!("{} is no commune of {} today", self.commune, self.province).into(),
+            );
+        }
+        let mut open = provinces::all().filter(|province| province.until.is_empty());
+        if !open.any(|province| province.code == self.province) {
+            return Err(format!("no numbers are allocated with {} today", self.province).into());
+        }
+        for parent in [&self.mother, &self.father].into_iter().flatten() {
+            parent.check()?;
         }
         if self.children.is_empty() || self.children.len() > 9 {
             return Err(

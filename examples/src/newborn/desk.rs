@@ -2,6 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs::File,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -18,7 +20,7 @@ use tonic::Response;
 use super::{
     outcome::{Attempt, Outcome},
     settings::Settings,
-    step::Step,
+    step::{Agency, Step},
     store::{Dossier, Store},
 };
 use crate::{
@@ -38,6 +40,8 @@ pub struct Desk {
     methods: HashMap<Step, Method>,
     /// Made when somebody answers.
     caller: OnceCell<Caller>,
+    /// Held as long as the desk is open: two would do the same steps.
+    _lock: File,
 }
 
 impl Desk {
@@ -53,6 +57,7 @@ impl Desk {
         }
         Ok(Self {
             store: Store::open(&settings.store).await?,
+            _lock: lock(&settings.store)?,
             settings,
             methods,
             caller: OnceCell::new(),
@@ -64,21 +69,31 @@ impl Desk {
     /// # Errors
     /// When the store cannot be used.
     pub async fn work(self: &Arc<Self>) -> Result<(), Error> {
-        let mut taken = HashSet::new();
+        let mut taken: HashSet<(String, Step)> = HashSet::new();
         // Tasks of their own: they hold connections to the store while this here waits for one.
         let mut attempts = JoinSet::new();
         loop {
-            let room = self.settings.at_once.saturating_sub(attempts.len());
-            // Those under way are due as well, until it is noted what came of them.
-            let due = self.store.due(now(), room + taken.len()).await?;
-            let due = due.into_iter().filter(|due| !taken.contains(due));
-            for (id, step) in due.take(room).collect::<Vec<_>>() {
-                taken.insert((id.clone(), step));
-                let desk = Arc::clone(self);
-                attempts.spawn(async move {
-                    let noted = desk.attempt(&id, step).await;
-                    ((id, step), noted)
-                });
+            for agency in Agency::ALL {
+                let under_way = taken
+                    .iter()
+                    .filter(|(_, step)| step.agency() == agency)
+                    .count();
+                let room = self.settings.at_once.saturating_sub(under_way);
+                // Those under way are due as well, until it is noted what came of them.
+                let due = self.store.due(agency, now(), room + under_way).await?;
+                let due: Vec<_> = due
+                    .into_iter()
+                    .filter(|due| !taken.contains(due))
+                    .take(room)
+                    .collect();
+                for (id, step) in due {
+                    taken.insert((id.clone(), step));
+                    let desk = Arc::clone(self);
+                    attempts.spawn(async move {
+                        let noted = desk.attempt(&id, step).await;
+                        ((id, step), noted)
+                    });
+                }
             }
             tokio::select! {
                 Some(ended) = attempts.join_next() => {
@@ -163,6 +178,14 @@ impl Desk {
             Some(tls) => Caller::tls(address, &tls.authority, &tls.certificate, &tls.key).await,
         }
     }
+}
+
+/// Nobody else works on the same store; it is free as soon as whoever had it is gone.
+fn lock(store: &Path) -> Result<File, Error> {
+    let file = File::create(store.with_extension("lock"))?;
+    file.try_lock()
+        .map_err(|_| format!("another desk works on {}", store.display()))?;
+    Ok(file)
 }
 
 /// As the bus takes texts of people: what is not ASCII is percent-encoded.

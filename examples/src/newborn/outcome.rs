@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tonic::{Code, Response, Status, metadata::MetadataMap};
+use tonic_types::StatusExt;
 
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,25 +51,35 @@ impl Attempt {
 }
 
 fn of_status(status: &Status) -> Outcome {
+    // What the bus says is never a reason of substance: a right is missing, a server away, a service has moved.
     let refusal = field(status.metadata(), "x-road-refusal");
-    let said = match refusal.as_str() {
-        "" => format!("{:?}: {}", status.code(), status.message()),
-        refusal => format!("{refusal}: {}", status.message()),
-    };
-    let may_pass = match status.code() {
-        Code::Unavailable
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
-        | Code::Aborted
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::Internal => true,
-        // What the bus says of itself, and not of the client, is no reason of substance.
-        _ => !refusal.is_empty() && field(status.metadata(), "x-road-fault") != "client",
+    if !refusal.is_empty() {
+        return Outcome::Waits(format!("{refusal}: {}", status.message()));
+    }
+    let details = status.get_error_details();
+    let said = details.error_info();
+    let reason = said.map_or_else(
+        || format!("{:?}", status.code()),
+        |said| said.reason.clone(),
+    );
+    let words = format!("{reason}: {}", status.message());
+    // An adapter says whether the same call may succeed later.
+    let may_pass = match said.and_then(|said| said.metadata.get("retry")) {
+        Some(retry) if status.code() != Code::DeadlineExceeded => retry == "true",
+        _ => matches!(
+            status.code(),
+            Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::ResourceExhausted
+                | Code::Aborted
+                | Code::Cancelled
+                | Code::Unknown
+                | Code::Internal
+        ),
     };
     match may_pass {
-        true => Outcome::Waits(said),
-        false => Outcome::Refused(said),
+        true => Outcome::Waits(words),
+        false => Outcome::Refused(words),
     }
 }
 
@@ -79,30 +90,33 @@ fn field(metadata: &MetadataMap, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
     use super::*;
 
-    fn judged(code: Code, refusal: Option<(&str, &str)>) -> Outcome {
-        let mut status = Status::new(code, "said");
-        if let Some((refusal, fault)) = refusal {
-            let fields = status.metadata_mut();
-            fields.insert("x-road-refusal", refusal.parse().unwrap());
-            fields.insert("x-road-fault", fault.parse().unwrap());
-        }
+    fn judged(status: Status) -> Outcome {
         Attempt::judge(Err(status)).outcome
     }
 
     #[test]
-    fn only_what_a_register_or_a_right_refuses_comes_back_to_the_desk() {
+    fn only_what_a_register_refuses_comes_back_to_the_desk() {
         for code in [
             Code::NotFound,
             Code::FailedPrecondition,
             Code::InvalidArgument,
             Code::AlreadyExists,
         ] {
-            assert!(
-                matches!(judged(code, None), Outcome::Refused(_)),
-                "{code:?}"
+            let plain = judged(Status::new(code, "said"));
+            assert!(matches!(plain, Outcome::Refused(_)), "{code:?}");
+            // The same code from the bus: the service is not registered just now, say.
+            let mut of_bus = Status::new(code, "said");
+            of_bus.metadata_mut().insert(
+                "x-road-refusal",
+                "consumer.unknown_service".parse().unwrap(),
             );
+            assert!(matches!(judged(of_bus), Outcome::Waits(_)), "{code:?}");
         }
         for code in [
             Code::Unavailable,
@@ -110,17 +124,30 @@ mod tests {
             Code::Internal,
             Code::Unknown,
         ] {
-            assert!(matches!(judged(code, None), Outcome::Waits(_)), "{code:?}");
+            let plain = judged(Status::new(code, "said"));
+            assert!(matches!(plain, Outcome::Waits(_)), "{code:?}");
         }
-        let gone = judged(
-            Code::NotFound,
-            Some(("consumer.unknown_service", "provider")),
+    }
+
+    #[test]
+    fn what_an_adapter_says_of_trying_again_counts() {
+        let said = |code, retry: &str| {
+            let metadata = HashMap::from([("retry".to_owned(), retry.to_owned())]);
+            let details = ErrorDetails::with_error_info("REASON", "lienthong.adapter", metadata);
+            judged(Status::with_error_details(code, "said", details))
+        };
+        assert_eq!(
+            said(Code::Internal, "false"),
+            Outcome::Refused("REASON: said".to_owned())
         );
-        assert!(matches!(gone, Outcome::Waits(_)));
-        let denied = judged(
-            Code::PermissionDenied,
-            Some(("provider.access_denied", "client")),
+        assert_eq!(
+            said(Code::Unavailable, "true"),
+            Outcome::Waits("REASON: said".to_owned())
         );
-        assert!(matches!(denied, Outcome::Refused(_)));
+        // Every step may be repeated, so that time is over is no reason not to.
+        assert!(matches!(
+            said(Code::DeadlineExceeded, "false"),
+            Outcome::Waits(_)
+        ));
     }
 }

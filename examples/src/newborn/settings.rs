@@ -23,7 +23,7 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// `x-road-purpose` of every exchange.
     pub purpose: String,
-    /// Steps that are under way at once.
+    /// Steps of each agency that are under way at once: one that does not answer holds up no other.
     #[serde(default = "sixteen")]
     pub at_once: usize,
     /// How long an answer is waited for, in seconds.

@@ -1,5 +1,6 @@
 //! The steps of a dossier: what each asks of which agency, and what must be done before.
 
+use jiff::{ToSpan, civil::Date};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -43,6 +44,9 @@ pub enum Agency {
 }
 
 impl Agency {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Population, Self::CivilStatus, Self::Insurance];
+
     /// Its name in settings and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -172,7 +176,7 @@ impl Step {
                 "full_name": child.full_name(),
                 "sex": child.sex,
                 "born_on": child.born_on,
-                "native_place": optional(&child.native_place),
+                "native_place": typed(&child.native_place),
                 "ethnicity": child.ethnicity,
                 "nationality": "VN",
                 "mother": number_of(&declaration.mother),
@@ -189,7 +193,7 @@ impl Step {
             Self::Residence => json!({
                 "number": brought(Self::Number, "number"),
                 "commune": declaration.commune,
-                "address": declaration.address,
+                "address": typed(&declaration.address),
                 "since": declaration.declared_on,
             }),
             Self::Card => json!({
@@ -199,7 +203,7 @@ impl Step {
                 "born_on": child.born_on,
                 "sex": child.sex,
                 "since": child.born_on,
-                "until": sixth_september(child),
+                "until": until_six(child),
             }),
         };
         request["declaration"] = json!(dossier.id);
@@ -218,8 +222,8 @@ fn birth(dossier: &Dossier) -> Value {
         "given_name": child.given_name,
         "sex": child.sex,
         "born_on": child.born_on,
-        "place_of_birth": optional(&child.place_of_birth),
-        "native_place": optional(&child.native_place),
+        "place_of_birth": typed(&child.place_of_birth),
+        "native_place": typed(&child.native_place),
         "ethnicity": child.ethnicity,
         "nationality": "VN",
         "foundling": declaration.foundling,
@@ -237,7 +241,7 @@ fn birth(dossier: &Dossier) -> Value {
         request[format!("{who}_born")] = json!(year.or_else(|| parent.born.clone()));
         request[format!("{who}_ethnicity")] = json!(known("ethnicity"));
         request[format!("{who}_nationality")] = json!(known("nationality"));
-        request[format!("{who}_residence")] = json!(optional(&declaration.address));
+        request[format!("{who}_residence")] = json!(typed(&declaration.address));
     }
     request
 }
@@ -246,18 +250,22 @@ fn number_of(parent: &Option<Parent>) -> Option<String> {
     parent.as_ref().and_then(|parent| parent.number.clone())
 }
 
+/// As registers of the nineties can hold it: the official list has typographic apostrophes and dashes.
+fn typed(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.replace('’', "'").replace('–', "-"))
+}
+
 fn optional(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// A card of a child under six is valid until the September of the sixth year.
-fn sixth_september(child: &Child) -> String {
-    let year: i32 = child
-        .born_on
-        .get(..4)
-        .and_then(|year| year.parse().ok())
-        .unwrap_or(0);
-    format!("{}-09-30", year + 6)
+/// A card of a child under six is valid until the child is six, or until the end of September if the child is
+/// six before the school year.
+fn until_six(child: &Child) -> Option<String> {
+    let born: Date = child.born_on.parse().ok()?;
+    let six = born.checked_add(6.years()).ok()?;
+    let school = Date::new(six.year(), 9, 30).ok()?;
+    Some(six.max(school).to_string())
 }
 
 /// An absent field is left out: to JSON of messages, null is no text.

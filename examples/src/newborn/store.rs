@@ -1,6 +1,9 @@
-//! The desk's own store: dossiers, their steps and every attempt, in one SQLite file that survives a power cut.
+//! The desk's own store: dossiers and their steps, in one SQLite file that survives a power cut.
 
-use std::{collections::BTreeMap, path::Path, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap, fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, str::FromStr,
+    time::Duration,
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -43,15 +46,7 @@ CREATE TABLE IF NOT EXISTS step (
     changed_at INTEGER NOT NULL,
     PRIMARY KEY (dossier, name)
 ) STRICT;
-CREATE INDEX IF NOT EXISTS step_due ON step (state, next_at);
-CREATE TABLE IF NOT EXISTS attempt (
-    dossier TEXT NOT NULL,
-    step TEXT NOT NULL,
-    exchange TEXT NOT NULL,
-    at INTEGER NOT NULL,
-    said TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS attempt_dossier ON attempt (dossier);
+CREATE INDEX IF NOT EXISTS step_due ON step (state, agency, next_at);
 ";
 
 /// The store, open. Several processes may have it open.
@@ -138,9 +133,11 @@ impl Store {
     /// # Errors
     /// When the file cannot be used.
     pub async fn open(path: &Path) -> Result<Self, Error> {
+        // It is full of persons: for the desk's own user alone.
+        let mut file = OpenOptions::new();
+        file.create(true).append(true).mode(0o600).open(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // What was acknowledged at the desk is there after a power cut.
             .synchronous(SqliteSynchronous::Full)
@@ -194,14 +191,20 @@ impl Store {
         Ok(ids)
     }
 
-    /// The steps that are to be tried now, those first that wait longest.
+    /// The steps of an agency that are to be tried now, those first that wait longest.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn due(&self, now: i64, limit: usize) -> Result<Vec<(String, Step)>, Error> {
+    pub async fn due(
+        &self,
+        agency: Agency,
+        now: i64,
+        limit: usize,
+    ) -> Result<Vec<(String, Step)>, Error> {
         let rows = sqlx::query(
-            "SELECT dossier, name FROM step WHERE state = 'waiting' AND next_at <= ? ORDER BY next_at, dossier LIMIT ?",
+            "SELECT dossier, name FROM step WHERE state = 'waiting' AND agency = ? AND next_at <= ? ORDER BY next_at, dossier LIMIT ?",
         )
+        .bind(agency.name())
         .bind(now)
         .bind(i64::try_from(limit)?)
         .fetch_all(&self.0)
@@ -229,17 +232,9 @@ impl Store {
             Outcome::Refused(why) => ("refused", why.as_str(), None),
         };
         let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("INSERT INTO attempt VALUES (?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(step.name())
-            .bind(&attempt.exchange)
-            .bind(now)
-            .bind(if state == "done" { "done" } else { said })
-            .execute(&mut *transaction)
-            .await?;
         sqlx::query(
-            "UPDATE step SET state = ?, said = ?, brought = ?, exchange = ?, attempts = attempts + 1, next_at = ?, changed_at = ?
-             WHERE dossier = ? AND name = ?",
+            "UPDATE step SET state = ?, said = ?, brought = ?, exchange = coalesce(nullif(?, ''), exchange), attempts = attempts + 1,
+             next_at = ?, changed_at = ? WHERE dossier = ? AND name = ? AND state = 'waiting'",
         )
         .bind(state)
         .bind(said)
@@ -254,6 +249,44 @@ impl Store {
         unblock(&mut transaction, id, now).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Corrects a declaration: what is not done yet is asked anew. What a registered birth says is not the desk's to correct.
+    ///
+    /// # Errors
+    /// When it lacks something, there is no such case, or a birth of it is registered otherwise.
+    pub async fn correct(&self, declaration: &Declaration, now: i64) -> Result<u64, Error> {
+        declaration.check()?;
+        let case_number = &declaration.case_number;
+        let dossiers = self.of_case(case_number).await?;
+        let before = dossiers.first().ok_or("there is no such case")?;
+        let is_tried = |dossier: &Dossier| {
+            let mut births = dossier.steps.iter().filter(|step| step.step == Step::Birth);
+            births.any(|birth| birth.attempts > 0)
+        };
+        if dossiers.iter().any(is_tried) && !declaration.has_the_birth_of(&before.declaration) {
+            return Err("the birth may be registered already: only officer, address and native place can be corrected here, the \
+                        rest is an amendment of civil status".into());
+        }
+        if declaration.children.len() != before.declaration.children.len() {
+            return Err("a correction has the same children".into());
+        }
+        let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::query("UPDATE declaration SET content = ? WHERE case_number = ?")
+            .bind(serde_json::to_string(declaration)?)
+            .bind(case_number)
+            .execute(&mut *transaction)
+            .await?;
+        let changed = sqlx::query(
+            "UPDATE step SET state = 'waiting', next_at = ? WHERE state IN ('waiting', 'refused')
+             AND dossier IN (SELECT id FROM dossier WHERE case_number = ?)",
+        )
+        .bind(now)
+        .bind(case_number)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(changed.rows_affected())
     }
 
     /// Lets what was refused be tried again, and what waits at once; how many steps.

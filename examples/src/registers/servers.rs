@@ -147,11 +147,11 @@ impl ServerDatabase {
         finish(client).await.map(drop)
     }
 
-    /// Asks MariaDB's own client for three numbers.
+    /// Asks MariaDB's own client; gives what it printed.
     ///
     /// # Errors
     /// When it does not end well; with what it said.
-    pub async fn ask_mariadb(&self, question: &str) -> Result<[i64; 3], Error> {
+    pub async fn ask_mariadb(&self, question: &str) -> Result<String, Error> {
         let mut client = Command::new("mariadb");
         client.args([
             "--no-defaults",
@@ -166,14 +166,14 @@ impl ServerDatabase {
             question,
             &self.name,
         ]);
-        numbers(&finish(client).await?.stdout)
+        Ok(String::from_utf8(finish(client).await?.stdout)?)
     }
 
-    /// Asks PostgreSQL's own client for three numbers.
+    /// Asks PostgreSQL's own client; gives what it printed.
     ///
     /// # Errors
     /// When it does not end well; with what it said.
-    pub async fn ask_postgresql(&self, question: &str) -> Result<[i64; 3], Error> {
+    pub async fn ask_postgresql(&self, question: &str) -> Result<String, Error> {
         let (socket, port) = &self.servers.postgresql;
         let mut client = Command::new("psql");
         client.args([
@@ -190,7 +190,7 @@ impl ServerDatabase {
             &port.to_string(),
         ]);
         client.args(["--dbname", &self.name, "--command", question]);
-        numbers(&finish(client).await?.stdout)
+        Ok(String::from_utf8(finish(client).await?.stdout)?)
     }
 
     async fn mariadb_root(&self) -> Result<MySqlConnection, Error> {
@@ -217,19 +217,4 @@ impl ServerDatabase {
         let (socket, name) = (&self.servers.mariadb, &self.name);
         format!("mariadb = {{ socket = {socket:?}, database = {name:?}, user = {name:?} }}")
     }
-}
-
-/// Three numbers in a line, as clients of databases print them.
-///
-/// # Errors
-/// When they are not three.
-pub fn numbers(printed: &[u8]) -> Result<[i64; 3], Error> {
-    let printed = String::from_utf8_lossy(printed);
-    let numbers: Vec<i64> = printed
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    numbers
-        .try_into()
-        .map_err(|_| format!("not three numbers: {printed:?}").into())
 }

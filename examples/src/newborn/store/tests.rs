@@ -42,8 +42,12 @@ fn attempt(outcome: Outcome) -> Attempt {
 }
 
 async fn due(store: &Store, now: i64) -> Vec<Step> {
-    let due = store.due(now, 100).await.unwrap();
-    due.into_iter().map(|(_, step)| step).collect()
+    let mut found = Vec::new();
+    for agency in Agency::ALL {
+        let due = store.due(agency, now, 100).await.unwrap();
+        found.extend(due.into_iter().map(|(_, step)| step));
+    }
+    found
 }
 
 #[tokio::test]
@@ -131,4 +135,61 @@ async fn a_case_number_is_of_one_declaration() {
     let mut wrong = declaration("elsewhere", 1);
     wrong.children[0].born_on = "2026-11-28".to_owned();
     assert!(store.declare(&wrong, 0).await.is_err());
+}
+
+#[tokio::test]
+async fn a_correction_asks_anew_what_is_not_done_and_leaves_a_registered_birth_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("desk.db")).await.unwrap();
+    let mut declared = declaration("case", 1);
+    store.declare(&declared, 0).await.unwrap();
+    // Before the birth is asked for, everything.
+    declared.children[0].given_name = "Hoa".to_owned();
+    store.correct(&declared, 1).await.unwrap();
+    let done = attempt(Outcome::Done(json!({})));
+    store
+        .note(("case.1", Step::Mother), &done, 2, 2)
+        .await
+        .unwrap();
+    store
+        .note(("case.1", Step::Birth), &done, 3, 3)
+        .await
+        .unwrap();
+    let refused = attempt(Outcome::Refused("INVALID".to_owned()));
+    store
+        .note(("case.1", Step::Number), &refused, 4, 4)
+        .await
+        .unwrap();
+    let mut other = declared.clone();
+    other.children[0].given_name = "Lan".to_owned();
+    assert!(store.correct(&other, 5).await.is_err());
+    declared.children[0].native_place = "Ấp 3".to_owned();
+    assert_eq!(store.correct(&declared, 5).await.unwrap(), 1);
+    assert_eq!(due(&store, 5).await, [Step::Number]);
+    let dossier = store.dossier("case.1").await.unwrap().unwrap();
+    assert_eq!(dossier.child.native_place, "Ấp 3");
+}
+
+#[tokio::test]
+async fn what_is_done_stays_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("desk.db")).await.unwrap();
+    store.declare(&declaration("case", 1), 0).await.unwrap();
+    let done = attempt(Outcome::Done(json!({ "fullName": "Lê Thị Hoa" })));
+    store
+        .note(("case.1", Step::Mother), &done, 1, 1)
+        .await
+        .unwrap();
+    // A slow second look-up, of a desk that was taken for dead.
+    let late = attempt(Outcome::Waits("away".to_owned()));
+    store
+        .note(("case.1", Step::Mother), &late, 2, 2)
+        .await
+        .unwrap();
+    let dossier = store.dossier("case.1").await.unwrap().unwrap();
+    assert_eq!(dossier.steps[0].state, State::Done);
+    assert_eq!(
+        dossier.brought(Step::Mother, "fullName"),
+        Some(json!("Lê Thị Hoa"))
+    );
 }
