@@ -215,8 +215,7 @@ async fn a_reason_of_substance_comes_back_to_the_desk() {
     let mut declared = declaration("case", mother, Some(father), child("Lan", father));
     declared.mother = Some(Parent {
         number: Some("001190999999".to_owned()),
-        full_name: None,
-        born: None,
+        ..Parent::default()
     });
     agencies.declare(&declared).await.unwrap();
     let refused = reached(&agencies, "case.1", "mother", "refused").await;
@@ -255,6 +254,7 @@ async fn twins_a_mother_alone_a_parent_without_a_number_and_a_foundling() {
         number: None,
         full_name: Some("Nguyễn Văn Ổn".to_owned()),
         born: Some("1988".to_owned()),
+        ..Parent::default()
     });
     let found = Declaration {
         mother: None,

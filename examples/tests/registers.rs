@@ -560,6 +560,12 @@ async fn children_under_six_have_their_cards() {
         assert!(card[5..].bytes().all(|digit| digit.is_ascii_digit()));
         assert!(cards.insert(card));
     }
+    let mut nowhere = full.clone();
+    nowhere["province"] = json!("999");
+    nowhere["declaration"] = json!("nowhere");
+    nowhere["number"] = json!("024326000002");
+    let answer = register.ask("IssueCard", nowhere).await;
+    refused(answer, Code::FailedPrecondition, "STEP_ROWS");
     // One child has one card, whoever asks for it.
     let mut another = full;
     another["declaration"] = json!("another");

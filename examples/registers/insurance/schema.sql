@@ -4,6 +4,9 @@
 -- The last number of social insurance that was given out.
 CREATE TABLE BO_DEM (LOAI CHAR(4) PRIMARY KEY, SO_CUOI INTEGER NOT NULL);
 
+-- The provinces that cards are issued in, by the codes of personal identification numbers.
+CREATE TABLE DM_TINH (MA CHAR(3) PRIMARY KEY);
+
 CREATE TABLE THE_BHYT (
     SO_BHXH CHAR(10) PRIMARY KEY,    -- the ten digits that also new cards print
     MA_DOI_TUONG CHAR(2) NOT NULL,   -- TE: child under six

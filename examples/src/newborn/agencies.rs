@@ -295,8 +295,7 @@ pub fn declaration(
 ) -> Declaration {
     let parent = |person: &Person| Parent {
         number: Some(person.number.clone()),
-        full_name: None,
-        born: None,
+        ..Parent::default()
     };
     Declaration {
         case_number: case_number.to_owned(),

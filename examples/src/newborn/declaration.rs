@@ -37,7 +37,7 @@ pub struct Declaration {
 }
 
 /// A parent as far as is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parent {
     /// Personal identification number: then the population register is asked.
@@ -49,6 +49,15 @@ pub struct Parent {
     /// Year of birth, `YYYY`, of a parent without a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub born: Option<String>,
+    /// Ethnicity, of a parent without a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ethnicity: Option<String>,
+    /// Two letters, of a parent without a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nationality: Option<String>,
+    /// Where the parent lives, if that is not where the child will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residence: Option<String>,
 }
 
 /// A child that was born.

@@ -239,9 +239,13 @@ fn birth(dossier: &Dossier) -> Value {
         request[format!("{who}_full_name")] =
             known("fullName").unwrap_or_else(|| json!(parent.full_name));
         request[format!("{who}_born")] = json!(year.or_else(|| parent.born.clone()));
-        request[format!("{who}_ethnicity")] = json!(known("ethnicity"));
-        request[format!("{who}_nationality")] = json!(known("nationality"));
-        request[format!("{who}_residence")] = json!(typed(&declaration.address));
+        request[format!("{who}_ethnicity")] =
+            known("ethnicity").unwrap_or_else(|| json!(parent.ethnicity));
+        request[format!("{who}_nationality")] =
+            known("nationality").unwrap_or_else(|| json!(parent.nationality));
+        request[format!("{who}_residence")] = json!(typed(
+            parent.residence.as_ref().unwrap_or(&declaration.address)
+        ));
     }
     request
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{configure, ddl, people::Person};
+use super::{configure, ddl, people::Person, provinces};
 use crate::Error;
 
 /// The gRPC service.
@@ -42,6 +42,12 @@ pub async fn create(directory: &Path, people: &[Person]) -> Result<(PathBuf, Pat
             .bind(&child.number)
             .bind(child.born())
             .bind(format!("30/09/{}", child.year + 6))
+            .execute(&mut *transaction)
+            .await?;
+    }
+    for province in provinces::all().filter(|province| province.until.is_empty()) {
+        sqlx::query("INSERT INTO DM_TINH VALUES (?)")
+            .bind(province.code)
             .execute(&mut *transaction)
             .await?;
     }

@@ -25,8 +25,7 @@ fn declaration(case_number: &str, children: usize) -> Declaration {
         address: "5, thôn 1".to_owned(),
         mother: Some(Parent {
             number: Some("001190000001".to_owned()),
-            full_name: None,
-            born: None,
+            ..Parent::default()
         }),
         father: None,
         foundling: false,
