@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -270,5 +271,8 @@ async fn a_server_whose_key_for_persons_is_gone_does_not_start_with_another() {
     let refused = server.start().await.unwrap_err().to_string();
     assert!(refused.contains("restore it from the backup"), "{refused}");
     fs::write(&key, kept).unwrap();
+    let refused = server.start().await.unwrap_err().to_string();
+    assert!(refused.contains("chmod 600"), "{refused}");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     server.start().await.unwrap();
 }

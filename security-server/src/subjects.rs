@@ -72,6 +72,9 @@ impl DataSubjects {
         match message.content().parse() {
             Ok(MessageContent { message: None, .. }) => Subjects::default(),
             Ok(content) if content.compressed => Subjects::unread(Unread::Compressed),
+            Ok(content) if is_other_codec(&content.content_type) => {
+                Subjects::unread(Unread::Unreadable)
+            }
             Ok(MessageContent {
                 message: Some(message),
                 ..
@@ -79,6 +82,12 @@ impl DataSubjects {
             Err(_) => Subjects::unread(Unread::Unreadable),
         }
     }
+}
+
+/// Whether the messages of a call are not in protobuf. Only its first part says.
+fn is_other_codec(content_type: &str) -> bool {
+    let codec = content_type.strip_prefix("application/grpc");
+    !matches!(codec, None | Some("" | "+proto")) && !content_type.is_empty()
 }
 
 /// Whom a request is about, for fuzz targets.

@@ -14,6 +14,9 @@ pub(crate) const END_PATIENCE: Duration = Duration::from_millis(1);
 
 const PREFIX_LENGTH: usize = 5;
 
+/// A buffer of this size may stay for the next message.
+const KEPT: usize = 64 * 1024;
+
 /// One gRPC message as it stood on the wire, without its prefix.
 #[derive(Debug)]
 pub(crate) struct GrpcMessage {
@@ -105,6 +108,10 @@ where
             }
         }
         let bytes = self.buffer.split_to(length).freeze();
+        if length > KEPT {
+            // What is left would keep the whole message in memory, long after its share was given back.
+            self.buffer = BytesMut::from(&*self.buffer);
+        }
         Ok(Some(GrpcMessage {
             compressed,
             bytes,

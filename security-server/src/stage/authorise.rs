@@ -64,11 +64,11 @@ impl Server {
         opening: VerifiedOpening,
     ) -> Result<AuthorisedOpening, Box<RefusedOpening>> {
         let VerifiedOpening { request, exchange } = opening;
-        let state = self.local_state();
-        let decision = self.decide(&state, &request, &exchange);
         let subjects = self.data_subjects();
         let marking = subjects.marking(&request.snapshot, exchange.parties());
         let marking = marking.await;
+        let state = self.local_state();
+        let decision = self.decide(&state, &request, &exchange);
         let provision = self.provision(&state, &request, exchange, marking);
         match (decision, provision) {
             (Ok(right), Ok(exchange)) => Ok(AuthorisedOpening {

@@ -13,26 +13,27 @@ use durable::FileSystem;
 use tokio::{
     sync::watch,
     task::spawn_blocking,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 use trust::Digest;
 
-use super::{Marking, marks::Marks};
+use super::{
+    Marking,
+    marks::{LIMIT, Marks},
+};
 use crate::source::Published;
 
-/// How long an exchange waits for a descriptor; it is fetched for the next ones all the same.
+/// How long exchanges wait for a descriptor in all; it is fetched for the next ones all the same.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one that could not be had is not asked for again.
 const PAUSE: Duration = Duration::from_secs(30);
-/// The most bytes of a descriptor set, as the registry takes it.
-const LIMIT: usize = 4 * 1024 * 1024;
 const MODE: u32 = 0o644;
 
 /// What is known of a descriptor.
 #[derive(Debug, Clone)]
 enum Known {
-    /// It is being fetched.
-    NotYet,
+    /// It is being fetched, since then.
+    NotYet(Instant),
     Marks(Arc<Marks>),
     /// It could not be had then.
     Unavailable(Instant),
@@ -62,9 +63,9 @@ impl Descriptors {
         let mut told = self.ask(digest, sources);
         let now = told.borrow().clone();
         match now {
-            Known::NotYet => {
-                let known = told.wait_for(|known| !matches!(known, Known::NotYet));
-                let known = Box::pin(timeout(PATIENCE, known)).await;
+            Known::NotYet(since) => {
+                let known = told.wait_for(|known| !matches!(known, Known::NotYet(_)));
+                let known = Box::pin(timeout_at(since + PATIENCE, known)).await;
                 known
                     .ok()
                     .and_then(Result::ok)
@@ -82,7 +83,7 @@ impl Descriptors {
         {
             return told.clone();
         }
-        let (teller, told) = watch::channel(Known::NotYet);
+        let (teller, told) = watch::channel(Known::NotYet(Instant::now()));
         known.insert(digest, told.clone());
         drop(known);
         let (this, sources) = (Arc::clone(self), sources.to_vec());
@@ -118,7 +119,10 @@ impl Descriptors {
                     let this = Arc::clone(self);
                     return blocking(move || {
                         this.keep(digest, &bytes);
-                        Marks::read(&bytes).ok_or_else(|| "it is no FileDescriptorSet".to_owned())
+                        Marks::read(&bytes).ok_or_else(|| {
+                            "it is no FileDescriptorSet, or a larger one than services have"
+                                .to_owned()
+                        })
                     })
                     .await;
                 }
@@ -154,7 +158,7 @@ impl Known {
     fn marking(&self) -> Marking {
         match self {
             Self::Marks(marks) => Marking::By(Arc::clone(marks)),
-            Self::NotYet | Self::Unavailable(_) => Marking::Unknown,
+            Self::NotYet(_) | Self::Unavailable(_) => Marking::Unknown,
         }
     }
 

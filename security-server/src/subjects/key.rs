@@ -1,6 +1,6 @@
 //! The file with the key of the hashes by which this server names data subjects.
 
-use std::{io, path::PathBuf};
+use std::{io, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use durable::Posix;
 use trust::subject::SubjectKey;
@@ -31,6 +31,12 @@ pub enum SubjectKeyError {
         /// Why.
         source: io::Error,
     },
+    /// Others may read it.
+    #[error("{path} may be read by others than its owner: chmod 600")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is none.
     #[error("{path} is no key: it holds 64 hexadecimal digits")]
     Invalid {
@@ -59,6 +65,10 @@ pub(crate) fn create_key(settings: &Settings) -> Result<(), SubjectKeyError> {
 /// Reads the key.
 pub(crate) fn read_key(settings: &Settings) -> Result<SubjectKey, SubjectKeyError> {
     let path = path_of_key(settings);
+    let exposed = std::fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+    if exposed {
+        return Err(SubjectKeyError::Exposed { path });
+    }
     match std::fs::read_to_string(&path) {
         Ok(text) => SubjectKey::from_text(&text).ok_or(SubjectKeyError::Invalid { path }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

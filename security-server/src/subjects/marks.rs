@@ -19,8 +19,18 @@ const MESSAGES_OF_FILE: i32 = 4;
 const FIELDS_OF_MESSAGE: i32 = 2;
 const MESSAGES_OF_MESSAGE: i32 = 3;
 
+/// The most bytes of a descriptor set that is read for marks: in memory it is many times as large.
+pub(super) const LIMIT: usize = 512 * 1024;
+
+/// The most types, and as many methods, and the longest name of one in bytes.
+const DECLARED: usize = 10_000;
+const NAME: usize = 512;
+
 /// Types of Google's own, which a descriptor set may lack: nothing in them is marked.
 const WELL_KNOWN: &str = ".google.protobuf.";
+
+/// But this one may hold any message.
+const ANY: &str = ".google.protobuf.Any";
 
 /// The marked fields of all methods of a descriptor set.
 #[derive(Debug, Default)]
@@ -83,10 +93,18 @@ pub(super) enum Root {
 impl Marks {
     /// Reads an encoded `FileDescriptorSet`; none if it is not one.
     pub(super) fn read(descriptors: &[u8]) -> Option<Self> {
+        if descriptors.len() > LIMIT {
+            return None;
+        }
         let set = FileDescriptorSet::decode(descriptors).ok()?;
         let mut types = Types::default();
         for file in &set.file {
             types.add_file(file);
+        }
+        let methods = set.file.iter().flat_map(|file| &file.service);
+        let methods: usize = methods.map(|service| service.method.len()).sum();
+        if types.is_excessive || methods > DECLARED {
+            return None;
         }
         let marks = Marked::of(&types);
         let methods = set.file.iter().flat_map(|file| {
@@ -130,7 +148,11 @@ impl Marks {
 
 /// All message types, by full name with the leading dot.
 #[derive(Default)]
-struct Types<'a>(BTreeMap<String, DeclaredType<'a>>);
+struct Types<'a> {
+    declared: BTreeMap<String, DeclaredType<'a>>,
+    /// There are more, or longer names, than a service has.
+    is_excessive: bool,
+}
 
 struct DeclaredType<'a> {
     message: &'a DescriptorProto,
@@ -139,7 +161,12 @@ struct DeclaredType<'a> {
 }
 
 impl<'a> Types<'a> {
+    /// The types of a file whose comments are not there, or that extends types, are left out: what they mark
+    /// cannot be known.
     fn add_file(&mut self, file: &'a FileDescriptorProto) {
+        if file.source_code_info.is_none() || !file.extension.is_empty() {
+            return;
+        }
         let marked: HashSet<&[i32]> = file
             .source_code_info
             .iter()
@@ -164,6 +191,10 @@ impl<'a> Types<'a> {
         all_marked: &HashSet<&[i32]>,
     ) {
         let name = format!("{prefix}.{}", message.name());
+        self.is_excessive |= name.len() > NAME || self.declared.len() >= DECLARED;
+        if self.is_excessive || name == ANY || is_extending(message) {
+            return;
+        }
         for (position, nested) in (0..).zip(&message.nested_type) {
             let path = [path, &[MESSAGES_OF_MESSAGE, position]].concat();
             self.add(&name, &path, nested, all_marked);
@@ -176,18 +207,18 @@ impl<'a> Types<'a> {
             })
             .map(|(_, field)| number(field))
             .collect();
-        self.0.insert(name, DeclaredType { message, marked });
+        self.declared.insert(name, DeclaredType { message, marked });
     }
 
     /// The types from which one is reached that `ends` tells of, those among them.
     fn leading_to(&self, ends: impl Fn(&DeclaredType<'_>) -> bool) -> BTreeSet<&str> {
         let mut holders: HashMap<&str, Vec<&str>> = HashMap::new();
-        for (name, declared) in &self.0 {
+        for (name, declared) in &self.declared {
             for field in held(declared.message) {
                 holders.entry(field.type_name()).or_default().push(name);
             }
         }
-        let ends = self.0.iter().filter(|(_, declared)| ends(declared));
+        let ends = self.declared.iter().filter(|(_, declared)| ends(declared));
         let mut next: Vec<&str> = ends.map(|(name, _)| name.as_str()).collect();
         let mut leading = BTreeSet::new();
         while let Some(name) = next.pop() {
@@ -199,7 +230,8 @@ impl<'a> Types<'a> {
     }
 
     fn lacks(&self, name: &str) -> bool {
-        !self.0.contains_key(name) && !name.starts_with(WELL_KNOWN)
+        let is_harmless = name.starts_with(WELL_KNOWN) && name != ANY;
+        !self.declared.contains_key(name) && !is_harmless
     }
 }
 
@@ -218,7 +250,7 @@ impl<'a> Marked<'a> {
             held(declared.message).any(|field| types.lacks(field.type_name()))
         });
         let positions: HashMap<_, _> = leading.iter().copied().zip(0..).collect();
-        let messages = leading.iter().filter_map(|name| types.0.get(*name));
+        let messages = leading.iter().filter_map(|name| types.declared.get(*name));
         let messages = messages.map(|declared| marked_message(declared, &positions));
         Self {
             messages: messages.collect(),
@@ -254,6 +286,11 @@ fn marked_message(declared: &DeclaredType<'_>, positions: &HashMap<&str, usize>)
     MarkedMessage {
         fields: holding.chain(naming).collect(),
     }
+}
+
+/// Whether it extends others, or a field of it has no type of its own: nobody marks those.
+fn is_extending(message: &DescriptorProto) -> bool {
+    !message.extension.is_empty() || message.field.iter().any(|field| field.r#type.is_none())
 }
 
 /// The fields of a message that hold messages.

@@ -257,3 +257,59 @@ fn a_method_whose_types_are_not_all_described_is_not_said_to_name_nobody() {
 fn descriptors_are_read_or_refused() {
     assert!(Marks::read(b"\x0a\x7f").is_none());
 }
+
+#[test]
+fn nobody_is_said_to_be_named_where_the_comments_are_missing_or_types_are_extended() {
+    let register = MethodPath::new("vn.births.v1.Births", "Register").unwrap();
+    let root = |change: &dyn Fn(&mut FileDescriptorSet)| {
+        let mut set = compiled();
+        change(&mut set);
+        let marks = Marks::read(&set.encode_to_vec()).unwrap();
+        marks.root(&register, Direction::Request)
+    };
+    assert!(matches!(root(&|_| ()), Some(Root::At(_))));
+    let without_comments = root(&|set| {
+        for file in &mut set.file {
+            file.source_code_info = None;
+        }
+    });
+    assert_eq!(without_comments, Some(Root::Unknown));
+    let extended = root(&|set| {
+        for file in &mut set.file {
+            file.extension.push(Default::default());
+        }
+    });
+    assert_eq!(extended, Some(Root::Unknown));
+}
+
+#[test]
+fn a_descriptor_set_has_bounds() {
+    let mut set = compiled();
+    let long = "x".repeat(600);
+    set.file[0].message_type[0].name = Some(long);
+    assert!(Marks::read(&set.encode_to_vec()).is_none());
+    let mut set = compiled();
+    let message = |number: usize| prost_reflect::prost_types::DescriptorProto {
+        name: Some(format!("M{number}")),
+        ..Default::default()
+    };
+    set.file[0].message_type = (0..20_000).map(message).collect();
+    assert!(Marks::read(&set.encode_to_vec()).is_none());
+    assert!(Marks::read(&vec![0; 600 * 1024]).is_none());
+}
+
+#[test]
+fn one_person_over_and_over_keeps_nobody_busy() {
+    let numbers = vec!["001"; 20_000];
+    let json = serde_json::json!({ "numbers": numbers }).to_string();
+    let found = subjects("Import", Direction::Request, &json);
+    assert_eq!(found.unread, Some(Unread::TooMany));
+    assert_eq!(found.hashes, hashes(&["001"]));
+}
+
+#[test]
+fn a_message_encoded_as_a_group_is_not_passed_over() {
+    // mother as a group: start, number, end.
+    let found = of_bytes("Register", Direction::Request, b"\x0b\x3a\x03001\x0c");
+    assert_eq!(found.unread, Some(Unread::Unreadable));
+}

@@ -11,6 +11,9 @@ use super::marks::{Field, Kind, Marks};
 /// How deep messages may stand in each other; as deep as common readers go.
 const DEPTH: usize = 100;
 
+/// The most values that are hashed, so that no message keeps a server busy.
+const VALUES: usize = 10 * SUBJECTS_LIMIT;
+
 /// Whom a message is about that begins at a position of the marks. What stands in the same field
 /// again counts too: no reader can take a person for named that is not here.
 pub(super) fn subjects(
@@ -23,6 +26,7 @@ pub(super) fn subjects(
         marks,
         key,
         found: Subjects::default(),
+        values: 0,
     };
     if let Err(why) = walk.message(position, message, DEPTH) {
         walk.found.unread = Some(why);
@@ -34,6 +38,8 @@ struct Walk<'a> {
     marks: &'a Marks,
     key: &'a SubjectKey,
     found: Subjects,
+    /// How many values there were, also of the same person.
+    values: usize,
 }
 
 impl Walk<'_> {
@@ -48,7 +54,8 @@ impl Walk<'_> {
                     let held = delimited(&mut bytes)?;
                     self.message(*position, held, depth)?;
                 }
-                // A group is never marked in proto3, and nobody reads one where a message is due.
+                // A message may be encoded as a group, as its file says; no walk goes into one.
+                (Some(Field::Holds(_)), WireType::StartGroup) => return Err(Unread::Unreadable),
                 (Some(Field::Names(kind)), _) => {
                     self.named(*kind, wire_type, number, &mut bytes)?
                 }
@@ -93,6 +100,10 @@ impl Walk<'_> {
     fn note(&mut self, identifier: &str) -> Result<(), Unread> {
         if identifier.trim().is_empty() {
             return Ok(());
+        }
+        self.values += 1;
+        if self.values > VALUES {
+            return Err(Unread::TooMany);
         }
         let hash = self.key.hash(identifier);
         let hashes = &mut self.found.hashes;
