@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, prost_types::FileDescriptorSet};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage,
+    prost_types::{DescriptorProto, FileDescriptorSet},
+};
 use trust::{
     Digest, MethodPath,
     header::Direction,
@@ -286,14 +289,14 @@ fn nobody_is_said_to_be_named_where_the_comments_are_missing_or_types_are_extend
 fn a_descriptor_set_has_bounds() {
     let mut set = compiled();
     let long = "x".repeat(600);
-    set.file[0].message_type[0].name = Some(long);
+    set.file.last_mut().unwrap().message_type[0].name = Some(long);
     assert!(Marks::read(&set.encode_to_vec()).is_none());
     let mut set = compiled();
-    let message = |number: usize| prost_reflect::prost_types::DescriptorProto {
+    let message = |number: usize| DescriptorProto {
         name: Some(format!("M{number}")),
         ..Default::default()
     };
-    set.file[0].message_type = (0..20_000).map(message).collect();
+    set.file.last_mut().unwrap().message_type = (0..20_000).map(message).collect();
     assert!(Marks::read(&set.encode_to_vec()).is_none());
     assert!(Marks::read(&vec![0; 600 * 1024]).is_none());
 }
