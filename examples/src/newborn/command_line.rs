@@ -41,7 +41,8 @@ enum Command {
     },
     /// Correct a declaration (JSON, whole): what is not done yet is asked anew, what was refused is tried again.
     ///
-    /// Once the birth may be registered only officer, address and native place can be corrected here.
+    /// Once the birth may be registered only officer, address and native place can be corrected here, and only while no
+    /// register is being asked for them.
     Correct {
         /// The settings, desk.toml.
         settings: PathBuf,

@@ -124,7 +124,7 @@ impl Desk {
         let noted_at = now();
         let next_at = noted_at + i64::try_from(pause.as_millis())?;
         self.store
-            .note((id, step), &attempt, noted_at, next_at)
+            .note((id, step, dossier.version), &attempt, noted_at, next_at)
             .await
     }
 

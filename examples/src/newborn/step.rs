@@ -116,6 +116,12 @@ impl Step {
         }
     }
 
+    /// Whether it only asks: what it brought may be asked again.
+    #[must_use]
+    pub const fn is_look_up(self) -> bool {
+        matches!(self, Self::Mother | Self::Father)
+    }
+
     /// Why it may: the law, as the bus carries it with the exchange.
     #[must_use]
     pub const fn legal_basis(self) -> &'static str {

@@ -25,6 +25,7 @@ const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS declaration (
     case_number TEXT PRIMARY KEY,
     content TEXT NOT NULL,
+    version INTEGER NOT NULL,             -- how often it was corrected
     declared_at INTEGER NOT NULL          -- milliseconds since 1970 (UTC), as all times here
 ) STRICT;
 CREATE TABLE IF NOT EXISTS dossier (
@@ -95,6 +96,8 @@ pub struct Dossier {
     pub id: String,
     /// What was declared.
     pub declaration: Declaration,
+    /// How often that was corrected.
+    pub version: i64,
     /// This child.
     pub child: Child,
     /// In the order in which they are shown.
@@ -172,7 +175,7 @@ impl Store {
                 }
             };
         }
-        sqlx::query("INSERT INTO declaration VALUES (?, ?, ?)")
+        sqlx::query("INSERT INTO declaration VALUES (?, ?, 0, ?)")
             .bind(case_number)
             .bind(&content)
             .bind(now)
@@ -215,13 +218,14 @@ impl Store {
         Ok(due.collect())
     }
 
-    /// Notes an attempt: what it brought, or when it is made again. What it makes possible is due at once.
+    /// Notes an attempt: what it brought, or when it is made again. What it makes possible is due at once. A look-up of what the
+    /// declaration said in an older version is made again: it may have been for somebody else.
     ///
     /// # Errors
     /// When the store cannot be written: the step is then tried again.
     pub async fn note(
         &self,
-        (id, step): (&str, Step),
+        (id, step, version): (&str, Step, i64),
         attempt: &Attempt,
         now: i64,
         next_at: i64,
@@ -234,7 +238,8 @@ impl Store {
         let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
             "UPDATE step SET state = ?, said = ?, brought = ?, exchange = coalesce(nullif(?, ''), exchange), attempts = attempts + 1,
-             next_at = ?, changed_at = ? WHERE dossier = ? AND name = ? AND state = 'waiting'",
+             next_at = ?, changed_at = ? WHERE dossier = ? AND name = ? AND state = 'waiting' AND (? OR ? =
+             (SELECT c.version FROM declaration c JOIN dossier d ON d.case_number = c.case_number WHERE d.id = dossier))",
         )
         .bind(state)
         .bind(said)
@@ -244,6 +249,8 @@ impl Store {
         .bind(now)
         .bind(id)
         .bind(step.name())
+        .bind(!step.is_look_up())
+        .bind(version)
         .execute(&mut *transaction)
         .await?;
         unblock(&mut transaction, id, now).await?;
@@ -251,42 +258,63 @@ impl Store {
         Ok(())
     }
 
-    /// Corrects a declaration: what is not done yet is asked anew. What a registered birth says is not the desk's to correct.
+    /// Corrects a declaration. Before its births are asked for, anything but how many children there are; after that, what the birth does
+    /// not say, and only while no register is asked for it: a request that may have been carried out is never another one under the same key.
     ///
     /// # Errors
-    /// When it lacks something, there is no such case, or a birth of it is registered otherwise.
+    /// When it lacks something, there is no such case, or it must not be corrected so, or not now.
     pub async fn correct(&self, declaration: &Declaration, now: i64) -> Result<u64, Error> {
         declaration.check()?;
         let case_number = &declaration.case_number;
-        let dossiers = self.of_case(case_number).await?;
-        let before = dossiers.first().ok_or("there is no such case")?;
-        let is_tried = |dossier: &Dossier| {
-            let mut births = dossier.steps.iter().filter(|step| step.step == Step::Birth);
-            births.any(|birth| birth.attempts > 0)
-        };
-        if dossiers.iter().any(is_tried) && !declaration.has_the_birth_of(&before.declaration) {
+        let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
+        let before = sqlx::query("SELECT content FROM declaration WHERE case_number = ?")
+            .bind(case_number)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let before = before.ok_or("there is no such case")?;
+        let before: Declaration = serde_json::from_str(before.get(0))?;
+        if declaration.children.len() != before.children.len() {
+            return Err("a correction has the same children".into());
+        }
+        let steps = sqlx::query(
+            "SELECT coalesce(sum(name = 'birth' AND state <> 'blocked'), 0),
+                    coalesce(sum(name IN ('birth', 'number', 'residence') AND state = 'waiting'), 0)
+             FROM step WHERE dossier IN (SELECT id FROM dossier WHERE case_number = ?)",
+        )
+        .bind(case_number)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let (begun, asked): (i64, i64) = (steps.get(0), steps.get(1));
+        if begun > 0 && !declaration.has_the_birth_of(&before) {
             return Err("the birth may be registered already: only officer, address and native place can be corrected here, the \
                         rest is an amendment of civil status".into());
         }
-        if declaration.children.len() != before.declaration.children.len() {
-            return Err("a correction has the same children".into());
+        if begun > 0 && asked > 0 {
+            return Err(
+                "a register is being asked for what would be corrected: wait until it has answered"
+                    .into(),
+            );
         }
-        let mut transaction = self.0.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE declaration SET content = ? WHERE case_number = ?")
-            .bind(serde_json::to_string(declaration)?)
-            .bind(case_number)
-            .execute(&mut *transaction)
-            .await?;
-        let changed = sqlx::query(
-            "UPDATE step SET state = 'waiting', next_at = ? WHERE state IN ('waiting', 'refused')
-             AND dossier IN (SELECT id FROM dossier WHERE case_number = ?)",
+        sqlx::query(
+            "UPDATE declaration SET content = ?, version = version + 1 WHERE case_number = ?",
         )
-        .bind(now)
+        .bind(serde_json::to_string(declaration)?)
         .bind(case_number)
         .execute(&mut *transaction)
         .await?;
+        let tried = match begun {
+            0 => open_anew(&mut transaction, declaration, now).await?,
+            _ => {
+                let refused = sqlx::query(
+                    "UPDATE step SET state = 'waiting', next_at = ? WHERE state = 'refused'
+                     AND dossier IN (SELECT id FROM dossier WHERE case_number = ?)",
+                );
+                let refused = refused.bind(now).bind(case_number);
+                refused.execute(&mut *transaction).await?.rows_affected()
+            }
+        };
         transaction.commit().await?;
-        Ok(changed.rows_affected())
+        Ok(tried)
     }
 
     /// Lets what was refused be tried again, and what waits at once; how many steps.
@@ -369,7 +397,7 @@ impl Store {
 
     async fn find(&self, condition: &'static str, value: &str) -> Result<Vec<Dossier>, Error> {
         let sql = format!(
-            "SELECT d.id, d.child, c.content, s.name, s.state, s.said, s.brought, s.exchange, s.attempts, s.changed_at
+            "SELECT d.id, d.child, c.content, s.name, s.state, s.said, s.brought, s.exchange, s.attempts, s.changed_at, c.version
              FROM dossier d JOIN declaration c ON c.case_number = d.case_number JOIN step s ON s.dossier = d.id
              WHERE {condition} ORDER BY c.declared_at, d.id, s.position"
         );
@@ -414,6 +442,28 @@ async fn open_steps(
     unblock(connection, id, now).await
 }
 
+/// Begins the dossiers of a declaration again, of which nothing but look-ups was done; how many steps are to be tried.
+async fn open_anew(
+    connection: &mut SqliteConnection,
+    declaration: &Declaration,
+    now: i64,
+) -> Result<u64, Error> {
+    let mut tried = 0;
+    for place in 1..=declaration.children.len() {
+        let id = format!("{}.{place}", declaration.case_number);
+        sqlx::query("DELETE FROM step WHERE dossier = ?")
+            .bind(&id)
+            .execute(&mut *connection)
+            .await?;
+        open_steps(connection, &id, declaration, now).await?;
+        tried += Step::ALL
+            .iter()
+            .filter(|step| step.is_look_up() && step.is_part_of(declaration))
+            .count() as u64;
+    }
+    Ok(tried)
+}
+
 /// Lets the steps wait that nothing before them holds back any more.
 async fn unblock(connection: &mut SqliteConnection, id: &str, now: i64) -> Result<(), Error> {
     let rows = sqlx::query("SELECT name, state FROM step WHERE dossier = ?")
@@ -446,6 +496,7 @@ fn dossier(id: String, row: &SqliteRow) -> Result<Dossier, Error> {
     let child = declaration.children.get(place).cloned();
     Ok(Dossier {
         id,
+        version: row.get(10),
         child: child.ok_or("a dossier of a child that was not declared")?,
         declaration,
         steps: Vec::new(),

@@ -45,7 +45,7 @@ impl Budgets {
         let requests = |of| {
             let opening = leg(of, PATIENCE);
             Budget {
-                following: Some(Arc::clone(&leg(of, PATIENCE).bytes)),
+                following: Some(leg(of, PATIENCE).bytes),
                 ..opening
             }
         };

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -79,7 +78,7 @@ impl Descriptors {
     fn ask(self: &Arc<Self>, digest: Digest, sources: &[String]) -> watch::Receiver<Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(told) = known.get(&digest)
-            && !told.borrow().may_be_asked_again()
+            && !may_be_asked_again(told)
         {
             return told.clone();
         }
@@ -106,10 +105,9 @@ impl Descriptors {
     /// Finds it on disk, or fetches and keeps it.
     async fn find(self: &Arc<Self>, digest: Digest, sources: &[String]) -> Result<Marks, String> {
         let this = Arc::clone(self);
-        let kept =
-            blocking(move || Ok(this.kept(digest).and_then(|kept| Marks::read(&kept)))).await?;
+        let kept = blocking(move || Ok(this.kept(digest).map(|kept| read(&kept)))).await?;
         if let Some(marks) = kept {
-            return Ok(marks);
+            return marks;
         }
         let mut why = "no source of the configuration is named".to_owned();
         for source in sources {
@@ -119,10 +117,7 @@ impl Descriptors {
                     let this = Arc::clone(self);
                     return blocking(move || {
                         this.keep(digest, &bytes);
-                        Marks::read(&bytes).ok_or_else(|| {
-                            "it is no FileDescriptorSet, or a larger one than services have"
-                                .to_owned()
-                        })
+                        read(&bytes)
                     })
                     .await;
                 }
@@ -161,15 +156,25 @@ impl Known {
             Self::NotYet(_) | Self::Unavailable(_) => Marking::Unknown,
         }
     }
+}
 
-    fn may_be_asked_again(&self) -> bool {
-        matches!(self, Self::Unavailable(at) if at.elapsed() >= PAUSE)
+fn may_be_asked_again(told: &watch::Receiver<Known>) -> bool {
+    match &*told.borrow() {
+        Known::Marks(_) => false,
+        Known::Unavailable(at) => at.elapsed() >= PAUSE,
+        // Who fetched it has ended without a word.
+        Known::NotYet(_) => told.has_changed().is_err(),
     }
+}
+
+fn read(descriptors: &[u8]) -> Result<Marks, String> {
+    let marks = Marks::read(descriptors);
+    marks.ok_or_else(|| "it is no FileDescriptorSet, or a larger one than services have".to_owned())
 }
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    let done = spawn_blocking(work).await.map_err(io::Error::other);
+    let done = spawn_blocking(work).await;
     done.map_err(|error| error.to_string())?
 }

@@ -74,12 +74,12 @@ async fn a_dossier_goes_its_way_step_by_step_also_after_it_was_closed() {
         for step in expected {
             let waits = attempt(Outcome::Waits("away".to_owned()));
             store
-                .note((id, step), &waits, now, now + 500)
+                .note((id, step, 0), &waits, now, now + 500)
                 .await
                 .unwrap();
             assert!(!due(&store, now + 499).await.contains(&step));
             let done = attempt(Outcome::Done(json!({ "entry": "7" })));
-            store.note((id, step), &done, now, now).await.unwrap();
+            store.note((id, step, 0), &done, now, now).await.unwrap();
         }
     }
     let dossier = store.dossier(id).await.unwrap().unwrap();
@@ -104,7 +104,7 @@ async fn what_was_refused_stops_what_comes_after_it_until_somebody_says_so() {
     store.declare(&declaration("case", 2), 0).await.unwrap();
     let refused = attempt(Outcome::Refused("NotFound: nobody".to_owned()));
     store
-        .note(("case.2", Step::Mother), &refused, 1, 1)
+        .note(("case.2", Step::Mother, 0), &refused, 1, 1)
         .await
         .unwrap();
     assert_eq!(due(&store, 10).await, [Step::Mother], "the twin's");
@@ -142,29 +142,49 @@ async fn a_correction_asks_anew_what_is_not_done_and_leaves_a_registered_birth_a
     let store = Store::open(&folder.path().join("desk.db")).await.unwrap();
     let mut declared = declaration("case", 1);
     store.declare(&declared, 0).await.unwrap();
-    // Before the birth is asked for, everything.
-    declared.children[0].given_name = "Hoa".to_owned();
-    store.correct(&declared, 1).await.unwrap();
-    let done = attempt(Outcome::Done(json!({})));
+    // Before the birth is asked for, everything: also who the mother is, and a look-up of the other one is not hers.
+    let found = |name: &str| attempt(Outcome::Done(json!({ "fullName": name })));
+    declared.mother.as_mut().unwrap().number = Some("001190000002".to_owned());
+    assert_eq!(store.correct(&declared, 1).await.unwrap(), 1);
+    let late = found("another woman");
     store
-        .note(("case.1", Step::Mother), &done, 2, 2)
+        .note(("case.1", Step::Mother, 0), &late, 2, 2)
         .await
         .unwrap();
+    assert_eq!(due(&store, 2).await, [Step::Mother]);
+    let hers = found("Lê Thị Hoa");
     store
-        .note(("case.1", Step::Birth), &done, 3, 3)
+        .note(("case.1", Step::Mother, 1), &hers, 3, 3)
         .await
         .unwrap();
-    let refused = attempt(Outcome::Refused("INVALID".to_owned()));
-    store
-        .note(("case.1", Step::Number), &refused, 4, 4)
-        .await
-        .unwrap();
+    let brought = store.dossier("case.1").await.unwrap().unwrap();
+    assert_eq!(
+        brought.brought(Step::Mother, "fullName"),
+        Some(json!("Lê Thị Hoa"))
+    );
+
+    // The birth may be on its way, tried or not: nothing that it says.
     let mut other = declared.clone();
     other.children[0].given_name = "Lan".to_owned();
-    assert!(store.correct(&other, 5).await.is_err());
     declared.children[0].native_place = "Ấp 3".to_owned();
-    assert_eq!(store.correct(&declared, 5).await.unwrap(), 1);
-    assert_eq!(due(&store, 5).await, [Step::Number]);
+    let refused = |error: Error| error.to_string();
+    assert!(refused(store.correct(&other, 4).await.unwrap_err()).contains("amendment"));
+    assert!(refused(store.correct(&declared, 4).await.unwrap_err()).contains("wait until"));
+    let done = attempt(Outcome::Done(json!({})));
+    store
+        .note(("case.1", Step::Birth, 1), &done, 5, 5)
+        .await
+        .unwrap();
+    // So the number; once it is refused, it can be asked for otherwise.
+    assert!(refused(store.correct(&declared, 6).await.unwrap_err()).contains("wait until"));
+    let invalid = attempt(Outcome::Refused("INVALID".to_owned()));
+    store
+        .note(("case.1", Step::Number, 1), &invalid, 6, 6)
+        .await
+        .unwrap();
+    assert!(store.correct(&other, 7).await.is_err());
+    assert_eq!(store.correct(&declared, 7).await.unwrap(), 1);
+    assert_eq!(due(&store, 7).await, [Step::Number]);
     let dossier = store.dossier("case.1").await.unwrap().unwrap();
     assert_eq!(dossier.child.native_place, "Ấp 3");
 }
@@ -176,13 +196,13 @@ async fn what_is_done_stays_done() {
     store.declare(&declaration("case", 1), 0).await.unwrap();
     let done = attempt(Outcome::Done(json!({ "fullName": "Lê Thị Hoa" })));
     store
-        .note(("case.1", Step::Mother), &done, 1, 1)
+        .note(("case.1", Step::Mother, 0), &done, 1, 1)
         .await
         .unwrap();
     // A slow second look-up, of a desk that was taken for dead.
     let late = attempt(Outcome::Waits("away".to_owned()));
     store
-        .note(("case.1", Step::Mother), &late, 2, 2)
+        .note(("case.1", Step::Mother, 0), &late, 2, 2)
         .await
         .unwrap();
     let dossier = store.dossier("case.1").await.unwrap().unwrap();
