@@ -9,7 +9,7 @@ use examples::{
     caller::Caller,
     echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, SAY, text_of},
     federation::Federation,
-    message_log::MessageLog,
+    message_log::{MessageEntry, MessageLog},
     waiting::wait_for,
 };
 use http::{Request, Response};
@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
-use trust::header::{Direction, Header};
+use trust::header::Direction;
 
 /// A federation whose consumer was started again with other settings.
 struct Stage {
@@ -222,8 +222,28 @@ async fn what_does_not_fit_into_memory_waits_and_is_then_refused() {
     drop(stalled);
 }
 
-/// One has the adapter's only place and waits for room for its message; the other has a message and waits
-/// for the place.
+/// Waits until so many requests of a kind are in a server's log.
+async fn recorded(
+    stage: &Stage,
+    server: &str,
+    count: usize,
+    is_one: impl Fn(&MessageEntry) -> bool,
+) {
+    let log = &stage.federation.server(server).unwrap().endpoint().log;
+    wait_for("requests to be recorded", || {
+        let messages = MessageLog::read(log).unwrap().messages;
+        let requests = messages
+            .iter()
+            .filter(|message| message.header.direction == Direction::Request);
+        let found = requests.filter(|request| is_one(request)).count();
+        ready((found == count).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// One has the adapter's only place and waits for room for its message; the other has room for its message, which opens
+/// its exchange or follows an opening without one, and waits for the place.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_a_place_and_who_has_room_do_not_wait_for_each_other() {
     const MESSAGE: usize = 1_900_000;
@@ -233,29 +253,30 @@ async fn who_has_a_place_and_who_has_room_do_not_wait_for_each_other() {
     };
     let echo = Echo::with_places(1).await.unwrap();
     let stage = Stage::of(echo, &["consumer", "provider"], room_for_one).await;
-    let placed = Begun::new(&stage.address()).await;
-    wait_for("the first call to reach the adapter", || {
-        ready((stage.echo.calls() == 1).then_some(()))
-    })
-    .await
-    .unwrap();
-    let caller = stage.caller().await;
-    let waiting = tokio::spawn(async move { say(&caller, &text_of(MESSAGE)).await });
-    let log = &stage.federation.server("provider").unwrap().endpoint().log;
-    wait_for("the second request to be recorded", || {
-        let messages = MessageLog::read(log).unwrap().messages;
-        let opens =
-            |header: &Header| header.direction == Direction::Request && header.sequence == 0;
-        let opened = messages.iter().filter(|message| opens(&message.header));
-        ready((opened.count() == 2).then_some(()))
-    })
-    .await
-    .unwrap();
-    assert_eq!(stage.echo.calls(), 1);
-    placed.send(&text_of(MESSAGE), MESSAGE).await;
-    assert_eq!(placed.end().await, ("0".to_owned(), MESSAGE + 5));
-    let answer = waiting.await.unwrap();
-    assert_eq!(answer.status.code(), Code::Ok, "{:?}", answer.status);
+    let address = stage.address();
+    let message = text_of(MESSAGE);
+    for (round, opens_without) in (1..).zip([false, true]) {
+        let placed = Begun::new(&address).await;
+        let calls = 2 * round - 1;
+        wait_for("the first call to reach the adapter", || {
+            ready((stage.echo.calls() == calls).then_some(()))
+        })
+        .await
+        .unwrap();
+        let waiting = Begun::new(&address).await;
+        if opens_without {
+            let is_opening = |request: &MessageEntry| request.header.sequence == 0;
+            recorded(&stage, "provider", 2 * round, is_opening).await;
+        }
+        waiting.send(&message, MESSAGE).await;
+        // Its message is in the consumer's memory, and not yet with the adapter.
+        let is_large = |request: &MessageEntry| request.content.len() > MESSAGE;
+        recorded(&stage, "consumer", calls, is_large).await;
+        assert_eq!(stage.echo.calls(), calls);
+        placed.send(&message, MESSAGE).await;
+        assert_eq!(placed.end().await, ("0".to_owned(), MESSAGE + 5));
+        assert_eq!(waiting.end().await, ("0".to_owned(), MESSAGE + 5));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

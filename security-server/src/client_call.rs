@@ -254,9 +254,6 @@ impl ClientParts {
     /// the client waits for ours before it sends one.
     pub(crate) async fn next(&mut self) -> Result<Part, ReadError> {
         let headers = self.headers.take();
-        if headers.is_none() {
-            self.messages.follow();
-        }
         if headers.is_some() && !self.messages.begins().await? {
             return Ok(Part {
                 headers,

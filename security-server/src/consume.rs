@@ -1,6 +1,7 @@
 //! The consumer's route: carries a call of a local client to the provider, and the answer back.
 
 use http::Request;
+use tokio_util::sync::CancellationToken;
 use trust::{ExchangeId, Refusal, SubsystemId, refusal::Side};
 
 use crate::{
@@ -25,8 +26,9 @@ pub(crate) async fn answer(
     static_service: Option<SubsystemId>,
 ) {
     let id = server.new_exchange_id();
-    let budget = &server.budgets().from_clients;
-    let (call, parts) = ClientCall::new(request, identity, static_service, budget);
+    let placed = CancellationToken::new();
+    let budget = server.budgets().from_clients.of_exchange(&placed);
+    let (call, parts) = ClientCall::new(request, identity, static_service, &budget);
     let mut reply = ReplyWriter::new(responder, id, call.request_id().to_owned());
     let (exchange, open) = match server.open_consumption(id, &call).await {
         Ok(opened) => opened,
@@ -37,7 +39,7 @@ pub(crate) async fn answer(
             return Box::pin(reply.refuse(&stated.status)).await;
         }
     };
-    match consume(server, &exchange, parts, &mut reply).await {
+    match consume(server, &exchange, parts, placed, &mut reply).await {
         Ok(()) => {
             server.log_consumption(&exchange);
             drop(open);
@@ -57,6 +59,7 @@ async fn consume(
     server: &Server,
     exchange: &Consumption,
     mut parts: ClientParts,
+    placed: CancellationToken,
     reply: &mut ReplyWriter,
 ) -> Result<(), Interruption> {
     let interrupt = Interrupt::new(exchange.deadline, server);
@@ -64,7 +67,7 @@ async fn consume(
     let request = server.sign_request(exchange, part).await?; //    the member answers for it
     let request = server.record(exchange, request).await?; //       durable before it leaves
     reply.name_request(exchange.lock().first_request());
-    let opening = interrupt.unless(server.call_provider(exchange, request));
+    let opening = interrupt.unless(server.call_provider(exchange, request, placed));
     let (outward, inward) = reply.unless_gone_already(opening).await?;
     interrupt
         .both(

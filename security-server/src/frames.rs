@@ -40,11 +40,6 @@ where
         }
     }
 
-    /// What is read from now on comes after the opening of its exchange.
-    pub(crate) fn follow(&mut self) {
-        self.messages.follow();
-    }
-
     /// The next frame; none when the peer has ended its direction.
     pub(crate) async fn next(&mut self) -> Result<Option<ReceivedFrame>, ReadError> {
         let malformed = |what: String| Refusal::new(Reason::MalformedEnvelope, what);

@@ -52,11 +52,6 @@ impl PeerFrames {
         }
     }
 
-    /// What is read from now on comes after the opening of its exchange.
-    pub(crate) fn follow(&mut self) {
-        self.frames.follow();
-    }
-
     /// The next envelope. Certificates that come before it are verified and remembered.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The provider's route: answers the exchange of a peer security server.
 
+use tokio_util::sync::CancellationToken;
 use trust::{Digest, Refusal, refusal::Side};
 
 use crate::{
@@ -25,8 +26,10 @@ pub(crate) async fn answer(
     requests: ReceivedBody,
     responder: Responder,
 ) {
-    let frames = PeerFrames::new(requests, peer_certificate, &server.budgets().from_consumers);
-    let mut answers = Answers::new(responder);
+    let placed = CancellationToken::new();
+    let budget = server.budgets().from_consumers.of_exchange(&placed);
+    let frames = PeerFrames::new(requests, peer_certificate, &budget);
+    let mut answers = Answers::new(responder, placed);
     match provide(server, frames, &mut answers).await {
         Ok(()) => Box::pin(answers.end()).await,
         Err(refusal) => Box::pin(server.refuse_peer(&peer_certificate, refusal, answers)).await,
@@ -75,6 +78,7 @@ async fn converse(
     let interrupt = Interrupt::new(exchange.deadline, server);
     let calling = interrupt.unless(server.call_adapter(exchange, request));
     let (to_adapter, answering) = answers.unless_gone_already(calling).await?;
+    answers.tell_of_places(exchange.lock().requests().is_finished());
     interrupt
         .both(
             Box::pin(carry_requests(
@@ -95,7 +99,6 @@ async fn carry_requests(
     mut to_adapter: ToAdapter,
 ) -> Result<(), Interruption> {
     interrupt.unless(to_adapter.send_opening()).await?;
-    frames.follow();
     while !exchange.lock().requests().is_finished() {
         let envelope = interrupt.unless(frames.next(server)).await?;
         let request = server.verify_request(exchange, envelope).await?; // and follows the last

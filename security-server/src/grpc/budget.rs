@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
 /// How long a request waits for memory (backpressure) before it is refused.
@@ -15,9 +16,9 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// A message holds its share until it is written on, so until there is room for it on the next leg. With
 /// one budget for all, requests could hold all that the replies need which make room for them; and two
-/// servers that call each other could each wait for the other. What opens an exchange also waits for a
-/// place on the connection that it goes on by, and those who have the places wait for room for what
-/// follows: so these are two legs.
+/// servers that call each other could each wait for the other. An exchange also waits for places on the
+/// connections that it goes on by, here and at the provider, and those that have them wait for room: so
+/// who has no places yet and who has them are two legs.
 #[derive(Debug)]
 pub(crate) struct Budgets {
     /// Requests of client systems, on their way to other servers.
@@ -66,8 +67,10 @@ pub(crate) struct Budget {
     /// What messages, for people.
     of: &'static str,
     bytes: Arc<Semaphore>,
-    /// For what comes after the opening of an exchange, if that has a part of its own.
+    /// For what comes once the exchange has its places, if that has a part of its own.
     following: Option<Arc<Semaphore>>,
+    /// Cancelled when the exchange has its places.
+    placed: CancellationToken,
     total: usize,
     message_limit: usize,
     message_timeout: Duration,
@@ -90,6 +93,7 @@ impl Budget {
             of: "messages",
             bytes: Arc::new(Semaphore::new(total)),
             following: None,
+            placed: CancellationToken::new(),
             total,
             message_limit: message_limit.min(total),
             message_timeout: MESSAGE_TIMEOUT,
@@ -110,10 +114,11 @@ impl Budget {
         }
     }
 
-    /// From now on for messages that come after the opening of an exchange.
-    pub(crate) fn follow(&mut self) {
-        if let Some(following) = self.following.take() {
-            self.bytes = following;
+    /// The same for one exchange, which has its places on the connections that it goes on by once the token says so.
+    pub(crate) fn of_exchange(&self, placed: &CancellationToken) -> Self {
+        Self {
+            placed: placed.clone(),
+            ..self.clone()
         }
     }
 
@@ -133,10 +138,7 @@ impl Budget {
         }
         // Overhead may lift a message over the whole budget of a small server: it then waits for all.
         let permits = u32::try_from(length.min(self.total)).unwrap_or(u32::MAX);
-        let acquired = tokio::time::timeout(
-            self.patience,
-            Arc::clone(&self.bytes).acquire_many_owned(permits),
-        );
+        let acquired = tokio::time::timeout(self.patience, self.acquire(permits));
         match acquired.await {
             Ok(Ok(permit)) => Ok(Share { _permit: permit }),
             Ok(Err(_)) | Err(_) => Err(Refusal::new(
@@ -146,6 +148,19 @@ impl Budget {
                     self.of
                 ),
             )),
+        }
+    }
+
+    /// Who gets the places meanwhile goes on waiting among those that have them.
+    async fn acquire(&self, permits: u32) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let opening = Arc::clone(&self.bytes).acquire_many_owned(permits);
+        let Some(following) = &self.following else {
+            return opening.await;
+        };
+        tokio::select! {
+            biased;
+            () = self.placed.cancelled() => Arc::clone(following).acquire_many_owned(permits).await,
+            acquired = opening => acquired,
         }
     }
 }

@@ -67,11 +67,6 @@ where
         }
     }
 
-    /// What is read from now on comes after the opening of its exchange.
-    pub(crate) fn follow(&mut self) {
-        self.budget.follow();
-    }
-
     /// The next message; none at the end of the body.
     pub(crate) async fn next(&mut self) -> Result<Option<GrpcMessage>, ReadError> {
         while self.buffer.len() < PREFIX_LENGTH {

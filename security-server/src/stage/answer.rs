@@ -5,6 +5,7 @@ use std::{mem, time::Duration};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Response, header};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
 use super::{record::Recorded, sign::SignedReply};
@@ -30,6 +31,8 @@ pub(crate) struct Answers {
     /// A reply was signed and is not sent yet. When that is interrupted no other may follow it.
     sending: bool,
     trailers: HeaderMap,
+    /// Cancelled when the exchange has its place at the adapter.
+    placed: CancellationToken,
 }
 
 enum State {
@@ -39,7 +42,7 @@ enum State {
 }
 
 impl Answers {
-    pub(crate) fn new(responder: Responder) -> Self {
+    pub(crate) fn new(responder: Responder, placed: CancellationToken) -> Self {
         let mut trailers = HeaderMap::new();
         trailers.insert(STATUS, HeaderValue::from_static("0"));
         Self {
@@ -47,6 +50,7 @@ impl Answers {
             introduced: false,
             sending: false,
             trailers,
+            placed,
         }
     }
 
@@ -90,6 +94,16 @@ impl Answers {
                 Err(Refusal::new(Reason::Cancelled, what).into())
             })
         })
+    }
+
+    /// The adapter has taken the call. If more requests are to come, the consumer's server is told by the head of the answer: it keeps
+    /// room for exchanges that go on apart from room for those that wait.
+    pub(crate) fn tell_of_places(&mut self, is_whole: bool) {
+        self.placed.cancel();
+        if !is_whole {
+            // A consumer that is gone is noticed by whoever waits next.
+            let _ = self.begin();
+        }
     }
 
     /// A reply was signed: it is sent, or it is the last.

@@ -7,6 +7,7 @@ use proto::{
     exchange::TrustMaterial,
     refusal::{FAULT_TRAILER, REFUSAL_TRAILER, RefusalStatus, SERVER_TRAILER},
 };
+use tokio_util::sync::CancellationToken;
 use trust::{
     Digest, Reason, Refusal, ServerId,
     refusal::{Fault, Side, fault_of, is_code_of, reason_of},
@@ -40,6 +41,8 @@ pub(crate) struct Inward {
     provider: ServerId,
     peer_certificate: Digest,
     budget: Budget,
+    /// Cancelled when the provider's server says that its adapter has taken the call.
+    placed: CancellationToken,
 }
 
 enum InwardState {
@@ -58,6 +61,7 @@ impl Server {
         &self,
         exchange: &Consumption,
         request: Recorded<SignedRequest>,
+        placed: CancellationToken,
     ) -> Result<(Outward, Inward), Interruption> {
         let provider = &exchange.parties.provider;
         let mut connection = self.peers().to(provider, &exchange.address).await?;
@@ -89,6 +93,7 @@ impl Server {
             provider: provider.clone(),
             peer_certificate,
             budget: self.budgets().from_providers.clone(),
+            placed,
         };
         Ok((outward, inward))
     }
@@ -145,6 +150,7 @@ impl Inward {
                 Ok(response) => response,
                 Err(error) => return Err(lost(&self.provider, &answering.why(&error).await)),
             };
+            self.placed.cancel();
             let (mut head, body) = response.into_parts();
             if let Some(status) = Status::take(&mut head.headers) {
                 let what = format!("{} takes no exchange: {}", self.provider, status.message);
