@@ -35,6 +35,21 @@ pub fn program(name: &str) -> Result<PathBuf, Error> {
     }
 }
 
+/// The Python of the private virtual environment, which `./check` and `./demo` provide; it writes no files beside scripts.
+///
+/// # Errors
+/// When it is not there.
+pub fn python() -> Result<std::process::Command, Error> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let python = root.join(".private/venv/bin/python");
+    if !python.is_file() {
+        return Err("no private Python: run ./check, which provides it".into());
+    }
+    let mut command = std::process::Command::new(python);
+    command.arg("-B");
+    Ok(command)
+}
+
 /// Waits until this process is asked to stop: by Ctrl-C or SIGTERM.
 pub async fn stopped() {
     let terminated = async {

@@ -22,11 +22,20 @@ use std::{
 use tokio::process::Command;
 
 pub use adapter::Adapter;
+use servers::ServerDatabase;
 
 use crate::{
     Error,
     process::{finish, program},
 };
+
+/// A register in a database of a server.
+pub struct Register {
+    /// Its database.
+    pub database: ServerDatabase,
+    /// The file of its adapter's configuration.
+    pub configuration: PathBuf,
+}
 
 /// Writes the configuration of an adapter whose database is named so.
 fn configure(

@@ -8,6 +8,7 @@ use examples::{
     bare_caller::{Answer, BareCaller},
     echo::{self, CLIENT, PROVIDER},
     federation::{Authority, Federation},
+    process,
     registers::Adapter,
     waiting::wait_for,
 };
@@ -81,8 +82,8 @@ fn python(address: &str, authority: &Path, identity: Option<(&Path, &Path)>) -> 
         \x20   try: print(call(b'', timeout=10, metadata=[('x-road-client', 'VN/GOV/A/client'), ('x-road-access-right', 'echo')]).hex())\n\
         \x20   except grpc.RpcError as error: print(error.code().name)\n";
     let (certificate, key) = identity.unwrap_or_else(|| (Path::new("-"), Path::new("-")));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let ran = Command::new(root.join(".private/venv/bin/python"))
+    let ran = process::python()
+        .unwrap()
         .args(["-c", program, address.trim_start_matches("https://")])
         .args([authority, certificate, key])
         .output()

@@ -9,7 +9,7 @@ use examples::{
     echo::{self, CLIENT, Echo, PROVIDER, SAY},
     federation::Federation,
     message_log::MessageLog,
-    process::program,
+    process::{program, python},
     waiting::{PATIENCE, wait_for},
 };
 use serde_json::json;
@@ -132,8 +132,8 @@ async fn under_load_messages_are_signed_together_and_each_is_evidence_by_itself(
 
 fn outside_libraries(container: &Path) -> std::process::Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    Command::new(root.join(".private/venv/bin/python"))
-        .arg("-B")
+    python()
+        .unwrap()
         .arg(root.join("examples/tests/outside/container.py"))
         .arg(container)
         .output()
@@ -152,9 +152,9 @@ with zipfile.ZipFile(old) as old, zipfile.ZipFile(new, 'w') as new:
             data[len(data) // 2] ^= 1
         new.writestr(name, bytes(data))
 ";
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let made = Command::new(root.join(".private/venv/bin/python"))
-        .args(["-B", "-c", script])
+    let made = python()
+        .unwrap()
+        .args(["-c", script])
         .args([container, &copy])
         .arg(part)
         .status()

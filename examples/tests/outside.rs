@@ -10,7 +10,7 @@ use examples::{
     caller::Caller,
     echo::{self, CLIENT, Echo, PROVIDER, REPEAT},
     federation::Federation,
-    process::program,
+    process::{program, python},
     waiting::wait_for,
 };
 use serde_json::{Value, json};
@@ -18,13 +18,8 @@ use serde_json::{Value, json};
 /// Runs a script of the private Python, which `./check` provides.
 fn verify(container: &Path, flipped: &[&str]) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let python = root.join(".private/venv/bin/python");
-    assert!(
-        python.is_file(),
-        "no private Python: run ./check, which provides it"
-    );
-    Command::new(python)
-        .arg("-B")
+    python()
+        .unwrap()
         .arg(root.join("examples/tests/outside/container.py"))
         .arg(container)
         .args(flipped)

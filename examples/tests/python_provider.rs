@@ -8,7 +8,7 @@ use examples::{
     caller::{Caller, Method, text},
     echo::{self, CLIENT, PROVIDER},
     federation::{Federation, Plan},
-    process::Running,
+    process::{Running, python},
     waiting::wait_for,
 };
 use serde_json::json;
@@ -50,10 +50,8 @@ impl Provider {
         name: &str,
         arguments: &[&str],
     ) -> Self {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut command = Command::new(root.join(".private/venv/bin/python"));
+        let mut command = Command::from(python().unwrap());
         command
-            .arg("-B")
             .arg(file("provider.py"))
             .arg(base.join("station.db"))
             .args(arguments);

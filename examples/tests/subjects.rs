@@ -14,7 +14,7 @@ use examples::{
     bare_caller::{Answer, BareCaller},
     echo::{self, CLIENT, Echo, PROVIDER, REPEAT, SAY},
     federation::Federation,
-    process::program,
+    process::{program, python},
 };
 use prost::Message;
 use serde_json::Value;
@@ -246,8 +246,8 @@ fn compressed(address: &str) {
         \x20   call = channel.unary_unary('/test.echo.v1.Echo/Say')\n\
         \x20   try: call(b'\\x0a\\x7f' + b'7' * 127, timeout=30, metadata=[('x-road-service', sys.argv[2])], compression=grpc.Compression.Gzip)\n\
         \x20   except grpc.RpcError as error: print(error.code().name)\n";
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let ran = Command::new(root.join(".private/venv/bin/python"))
+    let ran = python()
+        .unwrap()
         .args(["-c", program, address, PROVIDER])
         .output()
         .unwrap();

@@ -5,25 +5,18 @@ use std::{path::Path, process::Stdio};
 
 use examples::{
     federation::{ClientPlan, Federation, Plan, RightPlan, ServerPlan, ServicePlan},
-    process::Running,
+    process::{Running, python},
     waiting::wait_for,
 };
 use tokio::process::Command;
 
 const SERVICE: &str = "foreign.probe.v1.Probe";
 
-/// The Python of the private virtual environment, which `./check` provides.
-fn python() -> Command {
+/// Python, among the scripts of these tests.
+fn scripts() -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let python = root.join(".private/venv/bin/python");
-    assert!(
-        python.is_file(),
-        "no private Python: run ./check, which provides it"
-    );
-    let mut command = Command::new(python);
-    command
-        .arg("-B")
-        .current_dir(root.join("examples/tests/transparency"));
+    let mut command = Command::from(python().unwrap());
+    command.current_dir(root.join("examples/tests/transparency"));
     command
 }
 
@@ -78,7 +71,7 @@ fn plan(adapter: &str) -> Plan {
 
 /// Runs the client of the suite with these arguments and shows what it says when it fails.
 async fn compare(arguments: &[&str]) {
-    let output = python()
+    let output = scripts()
         .arg("client.py")
         .args(arguments)
         .stdin(Stdio::null())
@@ -99,7 +92,7 @@ async fn every_kind_of_call_is_the_same_direct_and_through_the_bus() {
     let directory = tempfile::tempdir().unwrap();
     let base = directory.path();
     let address_file = base.join("provider.address");
-    let mut provider = python();
+    let mut provider = scripts();
     provider
         .arg("provider.py")
         .arg("--address-file")

@@ -28,3 +28,4 @@ mod server_faults;
 mod server_tls;
 mod servers;
 mod writes;
+mod writes_checked;

@@ -1,6 +1,6 @@
 //! A child is born: one declaration at the desk, and every agency does its part, one of them late.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -125,7 +125,7 @@ async fn stored(stage: &Stage, account: &mut Account, mother: &Person) -> Result
 async fn written(
     stage: &Stage,
     account: &mut Account,
-    steps: &std::collections::BTreeMap<String, Value>,
+    steps: &BTreeMap<String, Value>,
 ) -> Result<(), Error> {
     let certificate = steps
         .get("certificate")
@@ -156,7 +156,7 @@ async fn until(
     dossier: &str,
     step: &str,
     state: &str,
-) -> Result<std::collections::BTreeMap<String, Value>, Error> {
+) -> Result<BTreeMap<String, Value>, Error> {
     let what = format!("{step} to be {state}");
     wait_for(&what, || async {
         let steps = stage.agencies.steps(dossier).await.ok()?;
@@ -165,11 +165,7 @@ async fn until(
     .await
 }
 
-fn tell_steps(
-    account: &mut Account,
-    steps: &std::collections::BTreeMap<String, Value>,
-    names: &[&str],
-) {
+fn tell_steps(account: &mut Account, steps: &BTreeMap<String, Value>, names: &[&str]) {
     for name in names {
         let step = steps.get(*name).cloned().unwrap_or_default();
         let brought = &step["brought"];

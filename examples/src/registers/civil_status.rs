@@ -1,16 +1,10 @@
 //! The civil status register: MariaDB, text in VNI. Nobody in it exists.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sqlx::{AssertSqlSafe, MySqlConnection};
 
-use super::{
-    configure, ddl,
-    legacy_text::vni,
-    people::Person,
-    servers::{ServerDatabase, Servers},
-    units,
-};
+use super::{Register, configure, ddl, legacy_text::vni, people::Person, servers::Servers, units};
 use crate::Error;
 
 /// The gRPC service.
@@ -22,14 +16,6 @@ const CONFIGURATION: &str = include_str!("../../registers/civil-status/register.
 /// Births are registered here of those who are not older: before that on paper.
 const OLDEST: usize = 15;
 
-/// A register with its adapter's configuration.
-pub struct CivilStatus {
-    /// Its database.
-    pub database: ServerDatabase,
-    /// The configuration's file.
-    pub configuration: PathBuf,
-}
-
 /// Makes the register with the births and marriages of these people, and the adapter's configuration in a folder.
 ///
 /// # Errors
@@ -38,7 +24,7 @@ pub async fn create(
     directory: &Path,
     servers: &Servers,
     people: &[Person],
-) -> Result<CivilStatus, Error> {
+) -> Result<Register, Error> {
     let database = servers.mariadb().await?;
     let mut connection = database.mariadb().await?;
     sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
@@ -60,7 +46,7 @@ pub async fn create(
         "GRANT SELECT, INSERT, UPDATE ON {name}.* TO {name}"
     ));
     sqlx::raw_sql(grant).execute(&mut connection).await?;
-    Ok(CivilStatus {
+    Ok(Register {
         database,
         configuration,
     })

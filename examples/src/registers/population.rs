@@ -1,18 +1,15 @@
 //! The population register: PostgreSQL, text in TCVN3. Nobody in it exists.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
-    configure, ddl,
+    Register, configure, ddl,
     legacy_text::tcvn3,
     people::{Person, THIS_YEAR},
     provinces,
-    servers::{ServerDatabase, Servers},
+    servers::Servers,
     units,
 };
 use crate::Error;
@@ -28,14 +25,6 @@ const GRANTS: &str = "
     GRANT SELECT ON ALL TABLES IN SCHEMA public TO ACCOUNT;
     GRANT INSERT, UPDATE ON bo_dem, cong_dan, cu_tru, lienthong_written TO ACCOUNT;";
 
-/// A register with its adapter's configuration.
-pub struct Population {
-    /// Its database.
-    pub database: ServerDatabase,
-    /// The configuration's file.
-    pub configuration: PathBuf,
-}
-
 /// Makes the register with these people in it, and the adapter's configuration in a folder.
 ///
 /// # Errors
@@ -44,7 +33,7 @@ pub async fn create(
     directory: &Path,
     servers: &Servers,
     people: &[Person],
-) -> Result<Population, Error> {
+) -> Result<Register, Error> {
     let database = servers.postgresql().await?;
     let mut connection = database.postgresql().await?;
     sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
@@ -80,7 +69,7 @@ pub async fn create(
     sqlx::raw_sql(AssertSqlSafe(needed))
         .execute(&mut connection)
         .await?;
-    Ok(Population {
+    Ok(Register {
         database,
         configuration,
     })
