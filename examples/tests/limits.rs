@@ -104,23 +104,34 @@ async fn a_message_of_16_mebibytes_passes_and_one_byte_more_does_not() {
     stage.federation.audit().await.unwrap();
 }
 
-type Parts = StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
+type Part = Result<Frame<Bytes>, Infallible>;
+
+type Parts = StreamBody<ReceiverStream<Part>>;
 
 /// A call of which the client has sent as much as it likes, on a connection of its own.
 struct Begun {
-    parts: mpsc::Sender<Result<Frame<Bytes>, Infallible>>,
+    parts: mpsc::Sender<Part>,
     answering: JoinHandle<hyper::Result<Response<Incoming>>>,
     _sender: http2::SendRequest<Parts>,
 }
 
 impl Begun {
     async fn new(address: &str) -> Self {
+        let (parts, body) = mpsc::channel(1);
+        Self::with(address, parts, body).await
+    }
+
+    /// What the channel holds already goes out together with the headers.
+    async fn with(
+        address: &str,
+        parts: mpsc::Sender<Part>,
+        body: mpsc::Receiver<Part>,
+    ) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
         tokio::spawn(connection);
-        let (parts, body) = mpsc::channel(1);
         let request = Request::post(format!("http://{address}{SAY}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
@@ -136,14 +147,7 @@ impl Begun {
 
     /// Announces a message and sends so much of it.
     async fn send(&self, message: &[u8], length: usize) {
-        let mut sent = BytesMut::new();
-        sent.put_u8(0);
-        sent.put_u32(u32::try_from(message.len()).unwrap());
-        sent.put_slice(&message[..length]);
-        self.parts
-            .send(Ok(Frame::data(sent.freeze())))
-            .await
-            .unwrap();
+        self.parts.send(announced(message, length)).await.unwrap();
     }
 
     /// Ends the requests; gives the gRPC status and the length of all replies.
@@ -159,10 +163,32 @@ impl Begun {
     }
 }
 
+/// The prefix of a message and so much of it.
+fn announced(message: &[u8], length: usize) -> Part {
+    let mut sent = BytesMut::new();
+    sent.put_u8(0);
+    sent.put_u32(u32::try_from(message.len()).unwrap());
+    sent.put_slice(&message[..length]);
+    Ok(Frame::data(sent.freeze()))
+}
+
 /// Begins a call with the prefix of a large message and a little of it, and leaves it there.
-async fn stall(address: &str, length: usize) -> Begun {
-    let begun = Begun::new(address).await;
-    begun.send(&text_of(length), 100).await;
+async fn stall(address: &str, message: &[u8]) -> Begun {
+    let (parts, body) = mpsc::channel(1);
+    parts.send(announced(message, 100)).await.unwrap();
+    Begun::with(address, parts, body).await
+}
+
+/// The same behind an opening without a message, which the adapter has.
+async fn stall_later(stage: &Stage, message: &[u8]) -> Begun {
+    let calls = stage.echo.calls();
+    let begun = Begun::new(&stage.address()).await;
+    wait_for("the opening to reach the adapter", || {
+        ready((stage.echo.calls() > calls).then_some(()))
+    })
+    .await
+    .unwrap();
+    begun.send(message, 100).await;
     begun
 }
 
@@ -199,13 +225,17 @@ async fn what_does_not_fit_into_memory_waits_and_is_then_refused() {
 
     // Some that announce and do not send hold the room of requests; small ones still find some. Whether a
     // message opens its exchange or comes after that is a matter of a millisecond, and each has its room.
-    let mut stalled = Vec::new();
     let caller = stage.caller().await;
-    let mut refused = say(&caller, &text_of(MESSAGE)).await;
+    let large = text_of(MESSAGE);
+    let mut stalled = vec![
+        stall_later(&stage, &large).await,
+        stall_later(&stage, &large).await,
+    ];
+    let mut refused = say(&caller, &large).await;
     while refused.status.code() == Code::Ok {
-        assert!(stalled.len() < 8, "there is room for everybody");
-        stalled.push(stall(&address, MESSAGE).await);
-        refused = say(&caller, &text_of(MESSAGE)).await;
+        assert!(stalled.len() < 10, "there is room for everybody");
+        stalled.push(stall(&address, &large).await);
+        refused = say(&caller, &large).await;
     }
     is_refused(
         &refused,
