@@ -2,7 +2,7 @@
 #
 # They keep their files in a folder below /tmp, answer on this machine only, and end with the shell
 # that sourced this and the programs it started, however they end. Tests find them by LIENTHONG_POSTGRESQL and LIENTHONG_MARIADB,
-# and make a database each.
+# and make a database each. A server that is killed is started again, as the service manager of an agency would.
 
 provide_databases() {
     # Debian keeps servers where only root looks for programs.
@@ -23,6 +23,7 @@ missing_databases() {
     [ -n "$(postgresql_programs)" ] || printf 'postgresql '
     found mariadbd && found mariadb-install-db || printf 'mariadb-server-core '
     found mariadb && found my_print_defaults || printf 'mariadb-client-core '
+    found sqlite3 || printf 'sqlite3 '
 }
 
 # Debian keeps the programs of each version in a folder of their own.
@@ -50,6 +51,7 @@ servant=()
 start_databases() {
     databases=$(mktemp -d "${TMPDIR:-/tmp}/lienthong-databases.XXXXXX")
     chmod 711 "$databases"
+    touch "$databases/running"
     # What stands at the other end notices when this shell is gone.
     exec {leash}> >(trap '' INT TERM HUP; cat > /dev/null; end_databases)
     say 'Starting a PostgreSQL and a MariaDB for the tests'
@@ -62,6 +64,7 @@ start_databases() {
         start_"$name" > "$databases/$name.log" 2>&1 ||
             { cat "$databases/$name.log" >&2; refuse "The tests' own $name does not start; see above."; }
     done
+    export LIENTHONG_DATABASES=$databases
     export LIENTHONG_POSTGRESQL=$databases/postgresql LIENTHONG_MARIADB=$databases/mariadb/socket
     export LIENTHONG_DATABASES_CA=$databases/tls/ca.pem
 }
@@ -91,7 +94,7 @@ start_postgresql() {
         --auth-host=scram-sha-256 --encoding=UTF8 --locale=C --no-sync
     export LIENTHONG_POSTGRESQL_PORT
     LIENTHONG_POSTGRESQL_PORT=$(free_port)
-    # Its files are gone after the tests: nothing has to survive a power cut.
+    # Its files are gone after the tests: what is committed has to survive a kill, and no power cut.
     serve postgresql "$programs/postgres" -D "$folder/data" -k "$folder" -c listen_addresses=127.0.0.1 \
         -p "$LIENTHONG_POSTGRESQL_PORT" -c ssl=on -c ssl_cert_file="$databases/tls/server.pem" \
         -c ssl_key_file="$databases/tls/server.key" -c fsync=off -c max_connections=300
@@ -109,7 +112,7 @@ start_mariadb() {
     LIENTHONG_MARIADB_PORT=$(free_port)
     serve mariadb mariadbd "${common[@]}" --socket="$folder/socket" --pid-file="$folder/own.pid" \
         --bind-address=127.0.0.1 --port="$LIENTHONG_MARIADB_PORT" --ssl-cert="$databases/tls/server.pem" \
-        --ssl-key="$databases/tls/server.key" --innodb-flush-log-at-trx-commit=0 --max-connections=300
+        --ssl-key="$databases/tls/server.key" --innodb-flush-log-at-trx-commit=2 --max-connections=300
     wait_for mariadb "${servant[@]}" mariadb --no-defaults --socket="$folder/socket" --user=root --execute='DO 1'
 }
 
@@ -117,22 +120,28 @@ start_mariadb() {
 serve() {
     local name=$1
     shift
-    "${servant[@]}" setsid "$@" {leash}>&- &
-    echo $! > "$databases/$name.pid"
+    (
+        trap '' INT TERM HUP
+        while [ -e "$databases/running" ]; do
+            "${servant[@]}" setsid "$@" &
+            echo $! > "$databases/$name.pid"
+            wait $! || { touch "$databases/$name.ended"; sleep 0.5; }
+        done
+    ) {leash}>&- &
 }
 
 wait_for() {
     local name=$1 deadline=$((SECONDS + 60))
     shift
     until "$@"; do
-        kill -0 "$(cat "$databases/$name.pid")" || return 1
-        [ $SECONDS -lt $deadline ] || return 1
+        [ $SECONDS -lt $deadline ] && [ ! -e "$databases/$name.ended" ] || return 1
         read -rt 0.1 <> <(:) || :
     done
 }
 
 end_databases() {
     local pid
+    rm "$databases/running"
     for pid in $(cat "$databases"/*.pid); do kill -QUIT "$pid"; done
     rm -rf "$databases"
 } 2> /dev/null

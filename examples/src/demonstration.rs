@@ -21,7 +21,7 @@ use crate::{
         births::Order,
         step::Agency,
     },
-    registers::{Adapter, civil_status, insurance, population, units},
+    registers::{Adapter, civil_status, insurance, population, servers::Servers, units},
 };
 
 /// Persons in the population register.
@@ -49,7 +49,8 @@ impl Stage {
         let logs = directory.join("logs");
         let units = Adapter::start(&units::create(&registers).await?, &logs).await?;
         let also = |plan: &mut Plan| also(plan, &units);
-        let agencies = Agencies::start_with(&directory, PERSONS, PEOPLE, also).await?;
+        let servers = Servers::from_environment()?;
+        let agencies = Agencies::start_with(&directory, servers, PERSONS, PEOPLE, also).await?;
         let service = |subsystem: &str, grpc_service: &str, proto: &Path| ServiceEndpoint {
             subsystem: subsystem.to_owned(),
             grpc_service: grpc_service.to_owned(),

@@ -122,11 +122,7 @@ impl Begun {
     }
 
     /// What the channel holds already goes out together with the headers.
-    async fn with(
-        address: &str,
-        parts: mpsc::Sender<Part>,
-        body: mpsc::Receiver<Part>,
-    ) -> Self {
+    async fn with(address: &str, parts: mpsc::Sender<Part>, body: mpsc::Receiver<Part>) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await

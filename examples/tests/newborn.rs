@@ -12,7 +12,7 @@ use examples::{
         step::Agency,
     },
     process::program,
-    registers::people::Person,
+    registers::{people::Person, servers::Servers},
     waiting::wait_for,
 };
 use serde_json::{Value, json};
@@ -300,14 +300,15 @@ async fn twins_a_mother_alone_a_parent_without_a_number_and_a_foundling() {
 async fn many_births_while_everybody_is_killed_now_and_then() {
     let order = Order {
         births: times("LIENTHONG_BIRTHS", 60).unwrap(),
-        kills: times("LIENTHONG_KILLS", 10).unwrap(),
+        kills: times("LIENTHONG_KILLS", 12).unwrap(),
         seed: seed().unwrap(),
         patience: Duration::from_secs(60),
     };
     let directory = tempfile::tempdir().unwrap();
-    let mut agencies = Agencies::start(directory.path(), 600, order.seed)
-        .await
-        .unwrap();
+    // Other tests use the servers of the environment, which are not to be killed.
+    let servers = Servers::start(directory.path()).await.unwrap();
+    let agencies = Agencies::start_with(directory.path(), servers, 600, order.seed, |_| ());
+    let mut agencies = agencies.await.unwrap();
     let desk = agencies.start_desk().unwrap();
     let performed = births::perform(&mut agencies, desk, order, &mut |_, _| ()).await;
     let (desk, tally) = performed.unwrap();

@@ -1,4 +1,4 @@
-//! Many births, while agencies, servers and desk are killed at random: none is lost, and nothing is done twice.
+//! Many births, while agencies, databases, servers and desk are killed at random: none is lost, and nothing is done twice.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -20,7 +20,7 @@ pub(super) async fn tell(
     account: &mut Account,
 ) -> Result<(), Error> {
     account.chapter(&format!(
-        "The same for {} births, while agencies, servers and desk are killed {} times (seed {})",
+        "The same for {} births, while agencies, databases, servers and desk are killed {} times (seed {})",
         order.births, order.kills, order.seed
     ));
     let begun = Instant::now();
@@ -67,7 +67,7 @@ pub(super) async fn tell(
     );
     account.expect(
         tally.cards == tally.declared,
-        &format!("insurance (Python's sqlite3): {} cards", tally.cards),
+        &format!("insurance (SQLite's client): {} cards", tally.cards),
     );
     account.expect(
         tally.different == 0,

@@ -36,8 +36,6 @@ pub const PURPOSE: &str = "birth registration";
 /// An agency that has a register.
 struct Office {
     agency: Agency,
-    /// Of its security server, and of its register's folder.
-    code: &'static str,
     member: &'static str,
     name: &'static str,
     service: &'static str,
@@ -48,7 +46,6 @@ struct Office {
 const OFFICES: [Office; 3] = [
     Office {
         agency: Agency::Population,
-        code: "ministry",
         member: "VN/GOV/G01",
         name: "The ministry that has the population register",
         service: population::SERVICE,
@@ -56,7 +53,6 @@ const OFFICES: [Office; 3] = [
     },
     Office {
         agency: Agency::CivilStatus,
-        code: "justice",
         member: "VN/GOV/G15",
         name: "The ministry that has the civil status register",
         service: civil_status::SERVICE,
@@ -64,7 +60,6 @@ const OFFICES: [Office; 3] = [
     },
     Office {
         agency: Agency::Insurance,
-        code: "insurance",
         member: "VN/GOV/G24",
         name: "The agency that has the health insurance cards",
         service: insurance::SERVICE,
@@ -88,6 +83,8 @@ impl Agency {
 pub struct Agencies {
     /// Registry and security servers.
     pub federation: Federation,
+    /// The servers of the databases.
+    pub servers: Servers,
     /// Who is in the population register.
     pub people: Vec<Person>,
     /// The population register's database.
@@ -108,15 +105,17 @@ impl Agencies {
     /// # Errors
     /// When a program does not do what it should.
     pub async fn start(directory: &Path, persons: usize, seed: u64) -> Result<Self, Error> {
-        Self::start_with(directory, persons, seed, |_| ()).await
+        let servers = Servers::from_environment()?;
+        Self::start_with(directory, servers, persons, seed, |_| ()).await
     }
 
-    /// The same with more in the plan.
+    /// The same on these database servers, with more in the plan.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_with(
         directory: &Path,
+        servers: Servers,
         persons: usize,
         seed: u64,
         more: impl FnOnce(&mut Plan),
@@ -124,7 +123,7 @@ impl Agencies {
         let directory = std::path::absolute(directory)?;
         let (registers, logs) = (directory.join("registers"), directory.join("logs"));
         fs::create_dir_all(&registers)?;
-        let (people, servers) = (people(persons, seed), Servers::from_environment()?);
+        let people = people(persons, seed);
         let population = population::create(&registers, &servers, &people).await?;
         let civil_status = civil_status::create(&registers, &servers, &people).await?;
         let (cards, insurance) = insurance::create(&registers, &people).await?;
@@ -147,6 +146,7 @@ impl Agencies {
         let federation = Federation::start(&directory, &plan).await?;
         let mut agencies = Self {
             federation,
+            servers,
             people,
             population: population.database,
             civil_status: civil_status.database,
@@ -327,7 +327,7 @@ fn plan(services: &[(&Office, String, PathBuf)]) -> Plan {
     let offices = services.iter().map(|(office, adapter, descriptor)| {
         let subsystem = office.agency.name().replace('_', "-");
         ServerPlan {
-            code: office.code.to_owned(),
+            code: office.agency.server().to_owned(),
             member: office.member.to_owned(),
             name: office.name.to_owned(),
             subsystems: vec![subsystem.clone()],

@@ -20,7 +20,7 @@ use crate::{
     Error,
     dice::Dice,
     process::{Running, finish},
-    registers::people::Person,
+    registers::{people::Person, servers::Engine},
 };
 
 /// What is to be done.
@@ -53,7 +53,7 @@ pub struct Tally {
     pub numbers: i64,
     /// Residences registered for these.
     pub residences: i64,
-    /// Cards issued for these, by Python's sqlite3.
+    /// Cards issued for these, by SQLite's own client.
     pub cards: i64,
     /// Declarations whose number is not the same in all registers.
     pub different: i64,
@@ -92,9 +92,10 @@ enum Victim {
     Registry,
     Server(&'static str),
     Adapter(Agency),
+    Database(Engine),
 }
 
-const VICTIMS: [Victim; 9] = [
+const VICTIMS: [Victim; 11] = [
     Victim::Desk,
     Victim::Registry,
     Victim::Server(COMMUNE),
@@ -104,7 +105,25 @@ const VICTIMS: [Victim; 9] = [
     Victim::Adapter(Agency::Population),
     Victim::Adapter(Agency::CivilStatus),
     Victim::Adapter(Agency::Insurance),
+    Victim::Database(Engine::PostgreSql),
+    Victim::Database(Engine::MariaDb),
 ];
+
+/// Whom to kill, in turn: everybody once, and then everybody again in another order.
+struct Turn {
+    dice: Dice,
+    left: Vec<Victim>,
+}
+
+impl Turn {
+    fn next(&mut self) -> Victim {
+        if self.left.is_empty() {
+            self.left.extend(VICTIMS);
+        }
+        let chosen = self.dice.below(self.left.len());
+        self.left.swap_remove(chosen)
+    }
+}
 
 /// Declares the births, kills, waits until all are complete, and counts. Tells its progress: complete, and killed so far.
 ///
@@ -121,7 +140,10 @@ pub async fn perform(
     for declared in declarations(agencies, order) {
         store.declare(&declared, now()).await?;
     }
-    let mut dice = Dice(order.seed ^ 0x6b69_6c6c);
+    let mut turn = Turn {
+        dice: Dice(order.seed ^ 0x6b69_6c6c),
+        left: Vec::new(),
+    };
     let (mut desk, mut killed, mut moved) = (Some(desk), 0, Instant::now());
     let mut last = before;
     loop {
@@ -140,14 +162,10 @@ pub async fn perform(
             );
         }
         // Not a wait for anything: any moment of what is going on is as good.
-        sleep(Duration::from_millis(20 + dice.below(250) as u64)).await;
+        sleep(Duration::from_millis(20 + turn.dice.below(250) as u64)).await;
         if killed < order.kills {
-            let victim = VICTIMS
-                .get(dice.below(VICTIMS.len()))
-                .copied()
-                .unwrap_or(Victim::Desk);
-            let pause = Duration::from_millis(dice.below(700) as u64);
-            kill(agencies, &mut desk, victim, pause).await?;
+            let pause = Duration::from_millis(turn.dice.below(700) as u64);
+            kill(agencies, &mut desk, turn.next(), pause).await?;
             killed += 1;
             moved = Instant::now();
         }
@@ -192,6 +210,7 @@ async fn kill(
             sleep(pause).await;
             agencies.start_adapter(agency).await?;
         }
+        Victim::Database(engine) => agencies.servers.kill(engine).await?,
     }
     Ok(())
 }
@@ -292,10 +311,10 @@ async fn count(
 }
 
 async fn ask_sqlite(file: &Path, question: &str) -> Result<String, Error> {
-    let program = "import sqlite3, sys\nfor row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print(*row)";
-    let mut python = Command::new("python3");
-    python.args(["-c", program]).arg(file).arg(question);
-    Ok(String::from_utf8(finish(python).await?.stdout)?)
+    let mut client = Command::new("sqlite3");
+    client.args(["-readonly", "-separator", " "]);
+    client.arg(file).arg(question);
+    Ok(String::from_utf8(finish(client).await?.stdout)?)
 }
 
 /// Declarations with their numbers; one that is there twice is an error.

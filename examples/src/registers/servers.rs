@@ -1,8 +1,13 @@
-//! The database servers of the registers: those that `examples/databases.sh` has started and named in the environment.
+//! The database servers of the registers: those that `examples/databases.sh` has started and named in the environment,
+//! or some of one's own, which may be killed.
 
 use std::{
+    fs,
     hash::{BuildHasher, Hasher, RandomState},
     io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use sqlx::{
@@ -14,13 +19,43 @@ use sqlx::{
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
-use crate::{Error, process::finish};
+use crate::{
+    Error,
+    process::{Running, finish},
+    waiting::wait_long_for,
+};
+
+/// Starts servers of one's own, says where they are, and ends them with its standard input.
+const OWN: &str = r#"
+set -eu
+. "$1/provide.sh"
+. "$1/databases.sh"
+printf '%s\n' "$LIENTHONG_DATABASES" "$LIENTHONG_POSTGRESQL" "$LIENTHONG_POSTGRESQL_PORT" "$LIENTHONG_MARIADB" > "$2.new"
+mv "$2.new" "$2"
+cat
+"#;
+
+/// How long two servers may take to come into being.
+const START_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where the servers are.
 #[derive(Debug, Clone)]
 pub struct Servers {
+    /// With the process ids.
+    folder: PathBuf,
     postgresql: (String, u16),
     mariadb: String,
+    /// What ends them, if they are ours.
+    _own: Option<Arc<Running>>,
+}
+
+/// One of the two servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// PostgreSQL.
+    PostgreSql,
+    /// MariaDB.
+    MariaDb,
 }
 
 /// A database of a register, with an account of the same name for its adapter.
@@ -43,12 +78,77 @@ impl Servers {
             })
         };
         Ok(Self {
+            folder: variable("LIENTHONG_DATABASES")?.into(),
             postgresql: (
                 variable("LIENTHONG_POSTGRESQL")?,
                 variable("LIENTHONG_POSTGRESQL_PORT")?.parse()?,
             ),
             mariadb: variable("LIENTHONG_MARIADB")?,
+            _own: None,
         })
+    }
+
+    /// Starts servers that nobody else uses; they end with the last copy of this.
+    ///
+    /// # Errors
+    /// When they do not start.
+    pub async fn start(directory: &Path) -> Result<Self, Error> {
+        let said = directory.join("databases.txt");
+        let mut shell = Command::new("bash");
+        let scripts = env!("CARGO_MANIFEST_DIR");
+        shell.args(["-c", OWN, "databases", scripts]).arg(&said);
+        let mut running = Running::start_with_input("databases", shell, directory)?;
+        let said = wait_long_for("the database servers to start", START_PATIENCE, || {
+            let ended = running.ended().map(Err);
+            let said = ended.or_else(|| fs::read_to_string(&said).ok().map(Ok));
+            std::future::ready(said)
+        });
+        let said = said.await??;
+        let lines: Vec<&str> = said.lines().collect();
+        let &[folder, postgresql, port, mariadb] = lines.as_slice() else {
+            return Err(format!("not where servers are: {said:?}").into());
+        };
+        Ok(Self {
+            folder: folder.into(),
+            postgresql: (postgresql.to_owned(), port.parse()?),
+            mariadb: mariadb.to_owned(),
+            _own: Some(Arc::new(running)),
+        })
+    }
+
+    /// Kills a server and all its processes, as a crash of the machine would end them, and waits until it answers
+    /// again: `examples/databases.sh` starts it anew.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn kill(&self, engine: Engine) -> Result<(), Error> {
+        let name = match engine {
+            Engine::PostgreSql => "postgresql",
+            Engine::MariaDb => "mariadb",
+        };
+        let id = fs::read_to_string(self.folder.join(name).with_extension("pid"))?;
+        let id = id.trim();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+        let mut kill = Command::new("kill");
+        kill.arg("-KILL").arg(id);
+        finish(kill).await?;
+        for child in children.split_whitespace() {
+            let mut kill = Command::new("kill");
+            // It may have ended with its parent.
+            let _ = kill.args(["-KILL", child]).output().await?;
+        }
+        wait_long_for(
+            "a killed database server to answer",
+            START_PATIENCE,
+            || async {
+                match engine {
+                    Engine::PostgreSql => self.named().postgresql_at("postgres").await.is_ok(),
+                    Engine::MariaDb => self.named().mariadb_root().await.is_ok(),
+                }
+                .then_some(())
+            },
+        )
+        .await
     }
 
     /// A new database of PostgreSQL without an encoding: it takes bytes for text.
