@@ -118,17 +118,25 @@ struct Begun {
 impl Begun {
     async fn new(address: &str) -> Self {
         let (parts, body) = mpsc::channel(1);
-        Self::with(address, parts, body).await
+        Self::of(SAY, address, parts, body).await
     }
 
     /// What the channel holds already goes out together with the headers.
-    async fn with(address: &str, parts: mpsc::Sender<Part>, body: mpsc::Receiver<Part>) -> Self {
+    async fn of(
+        method: &str,
+        address: &str,
+        parts: mpsc::Sender<Part>,
+        body: mpsc::Receiver<Part>,
+    ) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+            // As HTTP/2 has it: what is not read waits with the server.
+            .initial_stream_window_size(65_535)
+            .handshake(TokioIo::new(stream))
             .await
             .unwrap();
         tokio::spawn(connection);
-        let request = Request::post(format!("http://{address}{SAY}"))
+        let request = Request::post(format!("http://{address}{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .header("x-road-service", PROVIDER)
@@ -172,7 +180,7 @@ fn announced(message: &[u8], length: usize) -> Part {
 async fn stall(address: &str, message: &[u8]) -> Begun {
     let (parts, body) = mpsc::channel(1);
     parts.send(announced(message, 100)).await.unwrap();
-    Begun::with(address, parts, body).await
+    Begun::of(SAY, address, parts, body).await
 }
 
 /// The same behind an opening without a message, which the adapter has.
@@ -303,6 +311,29 @@ async fn who_has_a_place_and_who_has_room_do_not_wait_for_each_other() {
         assert_eq!(placed.end().await, ("0".to_owned(), MESSAGE + 5));
         assert_eq!(waiting.end().await, ("0".to_owned(), MESSAGE + 5));
     }
+}
+
+/// A client that answers pings and does not read a stream of replies holds the memory for one only until somebody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_does_not_hold_up_the_replies_of_others() {
+    const MESSAGE: usize = 1_900_000;
+    let stage = Stage::with(|settings| {
+        let limits = "[limits]\nmessage_bytes = 2000000\nbudget_bytes = 12000000\n";
+        settings.replace("[limits]\n", limits)
+    })
+    .await;
+    let message = text_of(MESSAGE);
+    let (parts, body) = mpsc::channel(1);
+    parts.send(announced(&message, MESSAGE)).await.unwrap();
+    let unread = Begun::of(FOLLOW, &stage.address(), parts, body).await;
+    drop(unread.parts);
+    let response = unread.answering.await.unwrap().unwrap();
+    let answer = say(&stage.caller().await, &message).await;
+    assert_eq!(answer.status.code(), Code::Ok, "{:?}", answer.status);
+    assert_eq!(answer.messages, [message]);
+    let broken = response.into_body().collect().await;
+    assert!(broken.is_err(), "the answer that was not read is whole");
+    stage.federation.audit().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,12 @@
 //! A million records of each engine through the bus: all of them, in order, and nobody holds more than a few at once.
+//! What it takes stands beside what the engine's own client takes for the same rows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::{
     env, fs,
     hash::{BuildHasher, Hasher, RandomState},
     path::Path,
+    process::{Command, Stdio},
     time::Instant,
 };
 
@@ -41,9 +43,26 @@ DATABASE
 [[methods]]
 name = "List"
 kind = "batches"
-sql = "SELECT number, name FROM person ORDER BY number"
+sql = "QUERY"
 reply = [{ name = "number", type = "integer" }, { name = "name", type = "text" }]
 "#;
+
+const QUERY: &str = "SELECT number, name FROM person ORDER BY number";
+
+/// A database with the rows, and how its engine's own client prints them.
+struct Register {
+    /// The connection in the adapter's configuration.
+    database: String,
+    client: Command,
+}
+
+impl Register {
+    fn new(database: String, client: &str, arguments: &[&str]) -> Self {
+        let mut client = Command::new(client);
+        client.args(arguments).stdout(Stdio::null());
+        Self { database, client }
+    }
+}
 
 /// The rows, written in SQL of an engine that counts by itself.
 fn table(name: &str, numbers: &str) -> String {
@@ -65,7 +84,7 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with ./check"))
 }
 
-async fn sqlite(folder: &Path) -> String {
+async fn sqlite(folder: &Path) -> Register {
     let file = folder.join("register.db");
     let options = SqliteConnectOptions::new()
         .filename(&file)
@@ -76,10 +95,12 @@ async fn sqlite(folder: &Path) -> String {
     );
     let sql = AssertSqlSafe(table("'Nguyễn Văn ' || number", &numbers));
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    format!("sqlite = \"{}\"", file.display())
+    let file = file.to_str().unwrap();
+    let client = ["-readonly", file, QUERY];
+    Register::new(format!("sqlite = \"{file}\""), "sqlite3", &client)
 }
 
-async fn postgresql() -> String {
+async fn postgresql() -> Register {
     let (socket, port) = (
         variable("LIENTHONG_POSTGRESQL"),
         variable("LIENTHONG_POSTGRESQL_PORT"),
@@ -104,12 +125,14 @@ async fn postgresql() -> String {
         .execute(&mut connect(&name).await)
         .await
         .unwrap();
-    format!(
+    let database = format!(
         "postgresql = {{ socket = \"{socket}\", port = {port}, database = \"{name}\", user = \"{name}\" }}"
-    )
+    );
+    let client = ["-XAt", "-h", &socket, "-p", &port, "-U", &name, "-c", QUERY];
+    Register::new(database, "psql", &client)
 }
 
-async fn mariadb() -> String {
+async fn mariadb() -> Register {
     let socket = variable("LIENTHONG_MARIADB");
     let name = name();
     let options = MySqlConnectOptions::new()
@@ -126,12 +149,17 @@ async fn mariadb() -> String {
         .execute(&mut connection)
         .await
         .unwrap();
-    format!("mariadb = {{ socket = \"{socket}\", database = \"{name}\", user = \"{name}\" }}")
+    let database =
+        format!("mariadb = {{ socket = \"{socket}\", database = \"{name}\", user = \"{name}\" }}");
+    let mut client = vec!["--no-defaults", "--quick", "--batch"];
+    client.extend(["-S", &socket, "-u", &name, "-e", QUERY, &name]);
+    Register::new(database, "mariadb", &client)
 }
 
-async fn stream(database: &str, folder: &Path) {
+async fn stream(mut register: Register, folder: &Path) {
     let configuration = folder.join("register.toml");
-    fs::write(&configuration, CONFIGURATION.replace("DATABASE", database)).unwrap();
+    let text = CONFIGURATION.replace("DATABASE", &register.database);
+    fs::write(&configuration, text.replace("QUERY", QUERY)).unwrap();
     let adapter = Adapter::start(&configuration, folder).await.unwrap();
     let federation = Federation::start(folder, &echo::plan(&adapter.address))
         .await
@@ -165,7 +193,14 @@ async fn stream(database: &str, folder: &Path) {
         }
     }
     assert_eq!(expected, ROWS);
-    eprintln!("{ROWS} rows in {:.1?}", begun.elapsed());
+    let through_the_bus = begun.elapsed();
+    let begun = Instant::now();
+    assert!(register.client.status().unwrap().success());
+    let directly = begun.elapsed();
+    eprintln!(
+        "{ROWS} rows: through the bus {through_the_bus:.2?}, by the engine's own client {directly:.2?}, ratio {:.1}",
+        through_the_bus.as_secs_f64() / directly.as_secs_f64()
+    );
     let provider = federation.server("provider").unwrap().process_id();
     for (program, process) in [
         ("adapter", adapter.process_id()),
@@ -183,17 +218,17 @@ async fn stream(database: &str, folder: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_rows_of_sqlite_pass_in_little_memory() {
     let folder = tempfile::tempdir().unwrap();
-    stream(&sqlite(folder.path()).await, folder.path()).await;
+    stream(sqlite(folder.path()).await, folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_rows_of_postgresql_pass_in_little_memory() {
     let folder = tempfile::tempdir().unwrap();
-    stream(&postgresql().await, folder.path()).await;
+    stream(postgresql().await, folder.path()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_rows_of_mariadb_pass_in_little_memory() {
     let folder = tempfile::tempdir().unwrap();
-    stream(&mariadb().await, folder.path()).await;
+    stream(mariadb().await, folder.path()).await;
 }

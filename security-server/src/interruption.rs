@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
 use crate::{
-    exchange::passed, grpc::reader::ReadError, server::Server, stage::authorise::RefusedRequest,
+    exchange::passed,
+    grpc::{reader::ReadError, writer::Unread},
+    server::Server,
+    stage::authorise::RefusedRequest,
     until::until,
 };
 
@@ -37,6 +40,20 @@ impl From<ReadError> for Interruption {
         match error {
             ReadError::Refused(refusal) => refusal.into(),
             ReadError::Lost(_) => Self::cancelled(),
+        }
+    }
+}
+
+/// What a reply is written for: to whoever asked.
+impl From<Unread> for Interruption {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Gone => Self::cancelled(),
+            Unread::Stalled => Refusal::new(
+                Reason::Busy,
+                "the caller did not read the reply, and others waited for the memory that it held",
+            )
+            .into(),
         }
     }
 }

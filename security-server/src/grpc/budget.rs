@@ -1,13 +1,29 @@
 //! The byte budget of the process: asked before a message is read into memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use trust::{Reason, Refusal};
 
 /// How long a request waits for memory (backpressure) before it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long who reads from us may read nothing while others wait for the memory that it holds: a client or an adapter.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same of another server, whose own readers may keep it waiting: for as long as it has patience with them, and
+/// as long again as it then waits for memory.
+const SERVER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a message may take where nothing else is said.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -37,26 +53,29 @@ pub(crate) const LEGS: usize = 6;
 impl Budgets {
     /// Of `total` bytes in all, for messages of at most `message_limit` that may each take so long.
     pub(crate) fn new(total: usize, message_limit: usize, message_timeout: Duration) -> Self {
-        let leg = |of, patience| Budget {
-            of,
-            message_timeout,
-            patience,
-            ..Budget::new(total / LEGS, message_limit)
-        };
-        let requests = |of| {
-            let opening = leg(of, PATIENCE);
+        let leg = |of, patience, reader_patience| {
+            let budget = Budget::new(total / LEGS, message_limit);
             Budget {
-                following: Some(leg(of, PATIENCE).bytes),
+                of,
+                room: Room::new(budget.total, reader_patience, message_timeout),
+                patience,
+                ..budget
+            }
+        };
+        let requests = |of, reader_patience| {
+            let opening = leg(of, PATIENCE, reader_patience);
+            Budget {
+                following: Some(leg(of, PATIENCE, reader_patience).room),
                 ..opening
             }
         };
         // What a reply says was done already: it waits as long as a message may take at all.
-        let replies = |of| leg(of, message_timeout);
+        let replies = |of, reader_patience| leg(of, message_timeout, reader_patience);
         Self {
-            from_clients: requests("requests of clients"),
-            from_consumers: requests("requests of other servers"),
-            from_adapters: replies("replies of adapters"),
-            from_providers: replies("replies of other servers"),
+            from_clients: requests("requests of clients", SERVER_PATIENCE),
+            from_consumers: requests("requests of other servers", READER_PATIENCE),
+            from_adapters: replies("replies of adapters", SERVER_PATIENCE),
+            from_providers: replies("replies of other servers", READER_PATIENCE),
         }
     }
 }
@@ -66,16 +85,67 @@ impl Budgets {
 pub(crate) struct Budget {
     /// What messages, for people.
     of: &'static str,
-    bytes: Arc<Semaphore>,
+    room: Arc<Room>,
     /// For what comes once the exchange has its places, if that has a part of its own.
-    following: Option<Arc<Semaphore>>,
+    following: Option<Arc<Room>>,
     /// Cancelled when the exchange has its places.
     placed: CancellationToken,
     total: usize,
     message_limit: usize,
-    message_timeout: Duration,
     /// How long a message waits for room.
     patience: Duration,
+}
+
+/// One part of the memory.
+#[derive(Debug)]
+struct Room {
+    bytes: Arc<Semaphore>,
+    /// How many wait for some of it.
+    waiting: AtomicUsize,
+    /// How long the reader of a message may read nothing while others wait.
+    reader_patience: Duration,
+    message_timeout: Duration,
+}
+
+impl Room {
+    fn new(total: usize, reader_patience: Duration, message_timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: Arc::new(Semaphore::new(total)),
+            waiting: AtomicUsize::new(0),
+            reader_patience,
+            message_timeout,
+        })
+    }
+
+    async fn acquire(self: &Arc<Self>, permits: u32) -> Result<Share, AcquireError> {
+        let permit = match Arc::clone(&self.bytes).try_acquire_many_owned(permits) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = Waiting::of(self);
+                Arc::clone(&self.bytes).acquire_many_owned(permits).await?
+            }
+        };
+        Ok(Share {
+            _permit: permit,
+            room: Arc::clone(self),
+        })
+    }
+}
+
+/// One that waits, until dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(room: &'a Room) -> Self {
+        room.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(&room.waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The share of the budget that one message holds while it is in memory.
@@ -83,6 +153,17 @@ pub(crate) struct Budget {
 pub(crate) struct Share {
     /// Given back when dropped.
     _permit: OwnedSemaphorePermit,
+    room: Arc<Room>,
+}
+
+impl Share {
+    /// Whether others wait for memory, and whoever reads the message has read nothing for too long, or takes too
+    /// long for all of it.
+    pub(crate) fn is_overdue(&self, begun: Instant, moved: Instant) -> bool {
+        let is_wanted = self.room.waiting.load(Ordering::Relaxed) > 0;
+        let is_slow = moved.elapsed() >= self.room.reader_patience;
+        is_wanted && (is_slow || begun.elapsed() >= self.room.message_timeout)
+    }
 }
 
 impl Budget {
@@ -91,19 +172,18 @@ impl Budget {
         let total = total.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self {
             of: "messages",
-            bytes: Arc::new(Semaphore::new(total)),
+            room: Room::new(total, READER_PATIENCE, MESSAGE_TIMEOUT),
             following: None,
             placed: CancellationToken::new(),
             total,
             message_limit: message_limit.min(total),
-            message_timeout: MESSAGE_TIMEOUT,
             patience: PATIENCE,
         }
     }
 
     /// How long a message may take from its first byte to its last: its memory is held that long.
-    pub(crate) const fn message_timeout(&self) -> Duration {
-        self.message_timeout
+    pub(crate) fn message_timeout(&self) -> Duration {
+        self.room.message_timeout
     }
 
     /// The same budget for messages that wrap others and are a little larger.
@@ -140,7 +220,7 @@ impl Budget {
         let permits = u32::try_from(length.min(self.total)).unwrap_or(u32::MAX);
         let acquired = tokio::time::timeout(self.patience, self.acquire(permits));
         match acquired.await {
-            Ok(Ok(permit)) => Ok(Share { _permit: permit }),
+            Ok(Ok(share)) => Ok(share),
             Ok(Err(_)) | Err(_) => Err(Refusal::new(
                 Reason::Busy,
                 format!(
@@ -152,14 +232,14 @@ impl Budget {
     }
 
     /// Who gets the places meanwhile goes on waiting among those that have them.
-    async fn acquire(&self, permits: u32) -> Result<OwnedSemaphorePermit, AcquireError> {
-        let opening = Arc::clone(&self.bytes).acquire_many_owned(permits);
+    async fn acquire(&self, permits: u32) -> Result<Share, AcquireError> {
+        let opening = self.room.acquire(permits);
         let Some(following) = &self.following else {
             return opening.await;
         };
         tokio::select! {
             biased;
-            () = self.placed.cancelled() => Arc::clone(following).acquire_many_owned(permits).await,
+            () = self.placed.cancelled() => following.acquire(permits).await,
             acquired = opening => acquired,
         }
     }

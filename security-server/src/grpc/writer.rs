@@ -9,7 +9,7 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::{Reason, SendStream};
 use http::HeaderMap;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::budget::Share;
 
@@ -21,6 +21,9 @@ const COPIED: usize = 8 * 1024;
 
 /// How long a reader may read nothing of the end of a body.
 const END_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a reader that reads nothing holds memory that others wait for.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How a body ends.
 enum Ending {
@@ -91,6 +94,21 @@ pub(crate) struct MessageWriter {
 #[derive(Debug)]
 pub(crate) struct ReaderGone;
 
+/// Why a message was not read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The connection, or whoever reads from it, is gone.
+    Gone,
+    /// The reader reads nothing, or too slowly, while others wait for the memory of the message; the body was reset.
+    Stalled,
+}
+
+impl From<ReaderGone> for Unread {
+    fn from(_: ReaderGone) -> Self {
+        Self::Gone
+    }
+}
+
 impl MessageWriter {
     /// Of a call: unended, it is cancelled.
     pub(crate) const fn of_request(stream: SendStream<Bytes>) -> Self {
@@ -115,10 +133,10 @@ impl MessageWriter {
     }
 
     /// Writes a chunk; waits until the connection has taken it.
-    pub(crate) async fn write(&mut self, chunk: Chunk) -> Result<(), ReaderGone> {
-        self.handed_over().await?;
+    pub(crate) async fn write(&mut self, chunk: Chunk) -> Result<(), Unread> {
+        self.handed_over(None).await?;
         self.take(chunk, None);
-        self.handed_over().await
+        self.handed_over(None).await
     }
 
     /// Writes a chunk of requests, of which the final one ends the body; waits until the connection
@@ -127,12 +145,12 @@ impl MessageWriter {
         &mut self,
         chunk: Chunk,
         is_final: bool,
-    ) -> Result<(), ReaderGone> {
+    ) -> Result<(), Unread> {
         if !is_final {
             return self.write(chunk).await;
         }
         self.write_last(chunk, None).await?;
-        self.handed_over().await
+        self.handed_over(None).await
     }
 
     /// Writes the last chunk and ends the body with it, so that one packet carries both; with
@@ -141,8 +159,8 @@ impl MessageWriter {
         &mut self,
         chunk: Chunk,
         trailers: Option<HeaderMap>,
-    ) -> Result<(), ReaderGone> {
-        self.handed_over().await?;
+    ) -> Result<(), Unread> {
+        self.handed_over(None).await?;
         self.take(
             chunk,
             Some(trailers.map_or(Ending::Plain, Ending::Trailers)),
@@ -151,29 +169,18 @@ impl MessageWriter {
             Poll::Ready(handed_over) => Poll::Ready(handed_over),
             Poll::Pending => Poll::Ready(Ok(())),
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// Waits until the connection has taken everything; a reader that reads nothing for long is given
     /// up.
-    pub(crate) async fn finish(mut self) -> Result<(), ReaderGone> {
-        while !self.is_handed_over() {
-            let left = self.left();
-            let moved = poll_fn(|context| match self.poll_hand_over(context) {
-                Poll::Pending if self.left() == left => Poll::Pending,
-                Poll::Pending => Poll::Ready(Ok(())),
-                ready => ready,
-            });
-            match timeout(END_PATIENCE, moved).await {
-                Ok(moved) => moved?,
-                Err(_) => return Err(ReaderGone),
-            }
-        }
-        Ok(())
+    pub(crate) async fn finish(mut self) -> Result<(), Unread> {
+        self.handed_over(Some(END_PATIENCE)).await
     }
 
     /// Ends the body with trailers; a reader that reads nothing for long is given up.
-    pub(crate) async fn end(mut self, trailers: HeaderMap) -> Result<(), ReaderGone> {
+    pub(crate) async fn end(mut self, trailers: HeaderMap) -> Result<(), Unread> {
         if self.ending.is_none() && !self.is_ended {
             self.ending = Some(Ending::Trailers(trailers));
         }
@@ -204,11 +211,42 @@ impl MessageWriter {
     }
 
     fn is_handed_over(&self) -> bool {
-        self.left() == 0 && self.ending.is_none()
+        self.left() == 0 && self.share.is_none() && self.ending.is_none()
     }
 
-    async fn handed_over(&mut self) -> Result<(), ReaderGone> {
-        poll_fn(|context| self.poll_hand_over(context)).await
+    /// Waits for the reader: so long at the most for anything to move, and no longer than others can wait for the
+    /// memory that it holds.
+    async fn handed_over(&mut self, patience: Option<Duration>) -> Result<(), Unread> {
+        let begun = Instant::now();
+        let mut moved = begun;
+        while !self.is_handed_over() {
+            let left = self.left();
+            let moving = poll_fn(|context| match self.poll_hand_over(context) {
+                Poll::Pending if self.left() == left => Poll::Pending,
+                Poll::Pending => Poll::Ready(Ok(())),
+                ready => ready,
+            });
+            if let Ok(gone) = timeout(LOOK, moving).await {
+                gone?;
+                moved = Instant::now();
+            }
+            let holds_up = |share: &Share| share.is_overdue(begun, moved);
+            let is_slow = |patience| moved.elapsed() >= patience;
+            if self.share.as_ref().is_some_and(holds_up) || patience.is_some_and(is_slow) {
+                self.give_up();
+                return Err(Unread::Stalled);
+            }
+        }
+        Ok(())
+    }
+
+    /// Resets the stream and gives its memory back.
+    fn give_up(&mut self) {
+        self.stream.send_reset(self.given_up);
+        self.is_ended = true;
+        self.parts = [Bytes::new(), Bytes::new()];
+        self.share = None;
+        self.ending = None;
     }
 
     fn poll_hand_over(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReaderGone>> {
@@ -272,6 +310,7 @@ mod tests {
     use super::*;
     use crate::{
         crowd::Crowd,
+        grpc::budget::Budget,
         http2::{
             client::{Answering, open},
             line::{Listening, OF_CLIENT},
@@ -390,6 +429,56 @@ mod tests {
         assert!(writer.finish().await.is_err());
         let error = body.collect().await.unwrap_err();
         assert_eq!(error.reason(), Some(Reason::CANCEL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_reads_nothing_is_given_up_once_others_wait_for_its_memory() {
+        let (mut writer, _answering, body, _responder) = call().await;
+        let budget = Budget::new(1 << 20, 1 << 20);
+        let share = budget.share(1 << 20).await.unwrap();
+        let message = Chunk::of(false, Bytes::from(vec![7; (1 << 20) - 5])).unwrap();
+        let writing = tokio::spawn(async move {
+            let written = writer.write(message.holding(Some(share))).await;
+            (written, writer)
+        });
+        // As long as nobody waits it may take its time.
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(!writing.is_finished());
+        let begun = Instant::now();
+        drop(budget.share(1).await.unwrap());
+        assert!(begun.elapsed() <= LOOK);
+        let (written, mut writer) = writing.await.unwrap();
+        assert_eq!(written, Err(Unread::Stalled));
+        assert_eq!(writer.write(one(b"a")).await, Err(Unread::Gone));
+        let error = body.collect().await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::CANCEL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_reads_a_little_now_and_then_has_as_long_as_a_message_may_take() {
+        let (mut writer, _answering, mut body, _responder) = call().await;
+        let budget = Budget::new(1 << 20, 1 << 20);
+        let share = budget.share(1 << 20).await.unwrap();
+        let message = Chunk::of(false, Bytes::from(vec![7; (1 << 20) - 5])).unwrap();
+        let begun = Instant::now();
+        let writing = tokio::spawn(async move { writer.write(message.holding(Some(share))).await });
+        let waiting = tokio::spawn(async move {
+            loop {
+                if let Ok(share) = budget.share(1).await {
+                    return share;
+                }
+            }
+        });
+        while !writing.is_finished() {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            // Frames of 16 KiB: a piece.
+            for _ in 0..4 {
+                let _ = body.frame().await;
+            }
+        }
+        assert_eq!(writing.await.unwrap(), Err(Unread::Stalled));
+        assert!(begun.elapsed() >= Duration::from_secs(60));
+        drop(waiting.await.unwrap());
     }
 
     #[tokio::test]

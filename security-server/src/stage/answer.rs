@@ -121,13 +121,13 @@ impl Answers {
     /// stream.
     ///
     /// # Errors
-    /// When the consumer no longer reads.
+    /// When the consumer no longer reads, or reads nothing while others wait.
     pub(crate) async fn send(
         &mut self,
         exchange: &Provision,
         reply: Recorded<SignedReply>,
     ) -> Result<(), Interruption> {
-        let gone = |_| Interruption::cancelled();
+        let gone = |_: ReaderGone| Interruption::cancelled();
         self.sending = true;
         let SignedReply { message, share, .. } = reply.message;
         let material = (!self.introduced).then(|| exchange.signer.material());
@@ -136,9 +136,9 @@ impl Answers {
         let (writer, trailers) = self.begin().map_err(gone)?;
         if message.header().is_final {
             let trailers = Some(trailers.clone());
-            writer.write_last(chunk, trailers).await.map_err(gone)?;
+            writer.write_last(chunk, trailers).await?;
         } else {
-            writer.write(chunk).await.map_err(gone)?;
+            writer.write(chunk).await?;
         }
         self.sending = false;
         Ok(())

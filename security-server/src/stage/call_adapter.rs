@@ -19,7 +19,7 @@ use crate::{
         reader::{MessageReader, ReadError},
         status::Status,
         timeout,
-        writer::{Chunk, MessageWriter},
+        writer::{Chunk, MessageWriter, Unread},
     },
     http2::{client, received::ReceivedBody},
     interruption::Interruption,
@@ -119,37 +119,41 @@ impl ToAdapter {
     /// Sends the recorded first request to the adapter.
     ///
     /// # Errors
-    /// None of its own; it can be interrupted.
+    /// As [`Self::send`].
     pub(crate) async fn send_opening(&mut self) -> Result<(), Interruption> {
-        if let Some(request) = self.opening.take() {
-            self.send_verified(request).await;
+        match self.opening.take() {
+            Some(request) => self.send_verified(request).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends a recorded request to the adapter. When the adapter no longer reads, its reply says
     /// why.
     ///
     /// # Errors
-    /// None of its own; it can be interrupted.
+    /// `AdapterFailed` when the adapter reads nothing while others wait.
     pub(crate) async fn send(
         &mut self,
         request: Recorded<AuthorisedRequest>,
     ) -> Result<(), Interruption> {
-        self.send_verified(request.message.request).await;
-        Ok(())
+        self.send_verified(request.message.request).await
     }
 
-    async fn send_verified(&mut self, request: Verified) {
+    async fn send_verified(&mut self, request: Verified) -> Result<(), Interruption> {
         let is_final = request.message.header().is_final;
         let chunk = match request.content.message {
             Some(message) => Chunk::of(request.content.compressed, message),
             None if is_final => Ok(Chunk::default()),
-            None => return,
+            None => return Ok(()),
         };
-        let Ok(chunk) = chunk else { return };
+        let Ok(chunk) = chunk else { return Ok(()) };
         let chunk = chunk.holding(Some(request.share));
-        let _ = self.writer.write_request(chunk, is_final).await;
+        match self.writer.write_request(chunk, is_final).await {
+            Ok(()) | Err(Unread::Gone) => Ok(()),
+            Err(Unread::Stalled) => {
+                Err(failed("the adapter does not read the request, and others wait").into())
+            }
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl ReplyWriter {
     /// Delivers one recorded reply. The final one may be on its way still: see [`Self::finish`].
     ///
     /// # Errors
-    /// When the client no longer reads.
+    /// When the client no longer reads, or reads nothing while others wait.
     pub(crate) async fn deliver(
         &mut self,
         reply: Recorded<VerifiedReply>,
@@ -151,9 +151,10 @@ impl ReplyWriter {
         };
         let chunk = chunk.holding(Some(verified.share));
         match trailers {
-            Some(trailers) => body.write_last(chunk, Some(trailers)).await.map_err(gone),
-            None => body.write(chunk).await.map_err(gone),
+            Some(trailers) => body.write_last(chunk, Some(trailers)).await?,
+            None => body.write(chunk).await?,
         }
+        Ok(())
     }
 
     /// Lets the client read the answer to its end.

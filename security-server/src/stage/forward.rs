@@ -17,7 +17,12 @@ use super::{record::Recorded, sign::SignedRequest};
 use crate::{
     exchange::Consumption,
     frames::envelope,
-    grpc::{budget::Budget, metadata, status::Status, writer::MessageWriter},
+    grpc::{
+        budget::Budget,
+        metadata,
+        status::Status,
+        writer::{MessageWriter, Unread},
+    },
     http2::client::Answering,
     interruption::Interruption,
     peer_frames::{PeerFrames, ReceivedEnvelope},
@@ -31,6 +36,7 @@ pub(crate) const EXCHANGE_PATH: &str = "/lienthong.exchange.v1.SecurityServer/Ex
 /// The requests' way to the provider.
 pub(crate) struct Outward {
     writer: MessageWriter,
+    provider: ServerId,
     /// The recorded first request, and the certificate that goes ahead of it.
     opening: Option<(Arc<MemberSigner>, Recorded<SignedRequest>)>,
 }
@@ -86,6 +92,7 @@ impl Server {
         };
         let outward = Outward {
             writer,
+            provider: provider.clone(),
             opening: Some((Arc::clone(&exchange.signer), request)),
         };
         let inward = Inward {
@@ -108,34 +115,40 @@ impl Outward {
     /// Sends the recorded first request.
     ///
     /// # Errors
-    /// None of its own; it can be interrupted.
+    /// As [`Self::forward`].
     pub(crate) async fn forward_opening(&mut self) -> Result<(), Interruption> {
-        if let Some((signer, request)) = self.opening.take() {
-            self.send(Some(signer.material()), request).await;
+        match self.opening.take() {
+            Some((signer, request)) => self.send(Some(signer.material()), request).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Sends a recorded request; the final one ends the direction. When the provider no longer
     /// reads, its answer says why, so that is no error here.
     ///
     /// # Errors
-    /// None of its own; it can be interrupted.
+    /// `PeerLost` when the provider reads nothing while others wait.
     pub(crate) async fn forward(
         &mut self,
         request: Recorded<SignedRequest>,
     ) -> Result<(), Interruption> {
-        self.send(None, request).await;
-        Ok(())
+        self.send(None, request).await
     }
 
-    async fn send(&mut self, material: Option<&TrustMaterial>, request: Recorded<SignedRequest>) {
+    async fn send(
+        &mut self,
+        material: Option<&TrustMaterial>,
+        request: Recorded<SignedRequest>,
+    ) -> Result<(), Interruption> {
         let SignedRequest { message, share, .. } = request.message;
         let Ok(chunk) = envelope(material, &message, share) else {
-            return;
+            return Ok(());
         };
         let is_final = message.header().is_final;
-        let _ = self.writer.write_request(chunk, is_final).await;
+        match self.writer.write_request(chunk, is_final).await {
+            Ok(()) | Err(Unread::Gone) => Ok(()),
+            Err(Unread::Stalled) => Err(lost(&self.provider, "it does not read the request")),
+        }
     }
 }
 
