@@ -44,11 +44,12 @@ enum Command {
     /// Says what the log says and verifies only its checksums: for proof, `auditor verify`. Exits
     /// with 0 if it was found, with 1 if not, with 2 if the log cannot be read.
     Show(show::Show),
-    /// Write the evidence of one exchange into a container that proves itself (ASiC-E).
+    /// Write the evidence of an exchange, or of a case, into containers that prove themselves (ASiC-E).
     ///
-    /// Holds the messages, their signatures as standard files, the records they rely on, and the
+    /// Each holds the messages, their signatures as standard files, the records they rely on, and the
     /// proof that each is in the log. VERIFY.txt in it says how to verify it with unzip, sha256sum
-    /// and openssl. Exits with 0 if it was written, with 2 if not.
+    /// and openssl. Of a case, what was refused before anything of it was signed is left out. Exits
+    /// with 0 if it was written, with 1 if the log has no exchange of the case, with 2 if not.
     Export(export::Export),
     /// Hold two logs against each other: exchanges that one side lacks, broken promises.
     ///
@@ -111,6 +112,16 @@ pub enum WrongUse {
         /// Why.
         #[source]
         source: NotExported,
+    },
+    /// More than are exported at once.
+    #[error(
+        "the case has {count} exchanges in this log, more than {limit}: export them one by one"
+    )]
+    TooManyExchanges {
+        /// How many.
+        count: u64,
+        /// The limit.
+        limit: usize,
     },
     /// The container cannot be made.
     #[error("nothing was exported: {0}")]

@@ -43,6 +43,7 @@ pub(crate) struct Evidence {
 }
 
 /// A record, and the proof that it is in the log that the checkpoint was signed over.
+#[derive(Clone)]
 pub(crate) struct ProvenRecord {
     pub(crate) record: RawRecord,
     /// Inclusion proof (RFC 6962, 2.1.1), from the leaf's sibling up.

@@ -496,6 +496,47 @@ fn what_is_not_proven_is_not_exported() {
 }
 
 #[test]
+fn the_exchanges_of_a_case_are_exported_each_into_its_own_file() {
+    let mut story = Story::truthful();
+    for (number, case) in [(31, "H37/1"), (32, "H37/2"), (33, "H37/1")] {
+        story.answer_in_case(number, case);
+    }
+    let case = Case::new(&story);
+    let export = |name: &str| {
+        let mut export = Command::new(env!("CARGO_BIN_EXE_auditor"));
+        export.arg("export").arg(case.path("log"));
+        export
+            .args(["--case", name, "-o"])
+            .arg(case.path("evidence"));
+        export.output().unwrap()
+    };
+    assert_eq!(export("H37").status.code(), Some(1));
+    assert!(!case.path("evidence").exists());
+
+    let output = export("H37/1");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let mut written: Vec<_> = fs::read_dir(case.path("evidence"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    written.sort();
+    let expected =
+        [(1, 31), (2, 33)].map(|(place, number)| format!("0{place}-LookUp-{}.asice", id(number)));
+    assert_eq!(written, expected);
+    for (name, number) in written.iter().zip([31, 33]) {
+        let container = case.path("evidence").join(name);
+        assert_eq!(case.verify(&container).0, Some(0));
+        // What one holds does not depend on what else was exported with it.
+        let alone = fs::read(case.exported(number)).unwrap();
+        assert_eq!(fs::read(&container).unwrap(), alone);
+    }
+
+    // A folder that is there is left as it is.
+    assert_eq!(export("H37/2").status.code(), Some(2));
+    assert_eq!(fs::read_dir(case.path("evidence")).unwrap().count(), 2);
+}
+
+#[test]
 fn a_log_that_was_written_anew_behind_its_checkpoint_is_not_exported() {
     let story = Story::truthful();
     let case = Case::new(&story);

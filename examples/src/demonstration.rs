@@ -96,6 +96,7 @@ impl Stage {
         if order.births > 0 {
             many::tell(self, order, account).await?;
             evidence::tell(self, account).await?;
+            container::tell_of_some(self, order, account).await?;
         }
         container::tell_of_two_logs(self, account).await
     }

@@ -10,6 +10,7 @@ pub mod births;
 pub mod command_line;
 pub mod declaration;
 pub mod desk;
+pub mod evidence;
 pub mod outcome;
 pub mod settings;
 pub mod step;

@@ -9,6 +9,7 @@ use examples::{
         agencies::{Agencies, COMMUNE, PURPOSE, declaration},
         births::{self, Order},
         declaration::{Child, Declaration, Parent},
+        evidence::by_chance,
         step::Agency,
     },
     process::program,
@@ -315,6 +316,8 @@ async fn many_births_while_everybody_is_killed_now_and_then() {
     assert!(tally.holds(), "{tally:#?}");
     desk.stop().await.unwrap();
     agencies.federation.audit().await.unwrap();
+    // At least seven each: some fathers are not there. Some dossier may be chosen twice.
+    assert!(by_chance(&agencies, order, 3).await.unwrap() >= 7);
     for agency in [Agency::Population, Agency::CivilStatus, Agency::Insurance] {
         agencies
             .federation

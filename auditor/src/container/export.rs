@@ -1,7 +1,7 @@
-//! Takes the evidence of one exchange out of a log: chooses the records, then reads and proves them.
+//! Takes the evidence of exchanges out of a log: chooses the records of each, then reads and proves them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
     path::Path,
 };
@@ -18,7 +18,7 @@ use crate::audit::any_leaf_of;
 
 /// Progress is told after so many records.
 const PROGRESS: u64 = 1024;
-/// The most bytes of contents that a container holds.
+/// The most bytes of contents that containers made at once hold.
 const CONTENT_LIMIT: u64 = 1 << 30;
 /// The most records of a container: a zip file without extensions has 65,535 files.
 const RECORD_LIMIT: usize = 16_000;
@@ -62,7 +62,9 @@ pub enum NotExported {
     )]
     OtherRoot(u64),
     /// More than a container holds.
-    #[error("the exchange is too large for one container: {what}, of {limit} at most")]
+    #[error(
+        "this is too large for one container, or for several at once: {what}, of {limit} at most"
+    )]
     TooLarge {
         /// What there is too much of.
         what: String,
@@ -71,16 +73,16 @@ pub enum NotExported {
     },
 }
 
-/// Takes the evidence of an exchange out of the log in a folder, which may be in use; `progress` is
-/// told how many records were read, of two passes.
+/// Takes the evidence of each of these exchanges out of the log in a folder, which may be in use;
+/// `progress` is told how many records were read, of two passes.
 ///
 /// # Errors
-/// When the exchange is not there, or not covered by the checkpoint.
+/// When one of the exchanges is not there, or not covered by the checkpoint.
 pub(crate) fn export(
     folder: &Path,
-    exchange: ExchangeId,
+    exchanges: &[ExchangeId],
     progress: &mut dyn FnMut(u64),
-) -> Result<Evidence, NotExported> {
+) -> Result<Vec<Evidence>, NotExported> {
     let reader = Reader::open(folder, any_leaf_of)?;
     let log = reader.origin().clone();
     let keeper = log
@@ -88,30 +90,46 @@ pub(crate) fn export(
         .ok_or_else(|| NotExported::OtherLog(log.clone()))?;
     let checkpoint = reader.checkpoint()?.ok_or(NotExported::NoCheckpoint)?;
     let size = checkpoint.unverified().size;
-    let chosen = choose(reader, Choice::new(exchange, keeper), size, progress)?;
-    let records = prove(folder, &chosen, &checkpoint, progress)?;
-    Ok(Evidence {
-        exchange,
-        log,
-        checkpoint,
-        records,
-    })
+    let choices = exchanges
+        .iter()
+        .map(|&exchange| Choice::new(exchange, keeper.clone()));
+    let chosen = choose(reader, choices.collect(), size, progress)?;
+    let all = chosen.iter().flatten().copied().collect();
+    let records = prove(folder, &all, &checkpoint, progress)?;
+    let evidence = |(&exchange, chosen): (&ExchangeId, BTreeSet<u64>)| {
+        let records = chosen.iter().map(|index| records.get(index).cloned());
+        let records: Option<Vec<ProvenRecord>> = records.collect();
+        Ok(Evidence {
+            exchange,
+            log: log.clone(),
+            checkpoint: checkpoint.clone(),
+            records: records.ok_or(NotExported::OtherRoot(size))?,
+        })
+    };
+    exchanges.iter().zip(chosen).map(evidence).collect()
 }
 
-/// The first pass: which records. A record of the exchange behind the checkpoint is proven by
+/// The first pass: which records of each. A record of an exchange behind the checkpoint is proven by
 /// nobody, and without it the exchange is not whole.
 fn choose(
     mut reader: Reader,
-    mut choice: Choice,
+    mut choices: Vec<Choice>,
     size: u64,
     progress: &mut dyn FnMut(u64),
-) -> Result<BTreeSet<u64>, NotExported> {
+) -> Result<Vec<BTreeSet<u64>>, NotExported> {
     while let Reading::Record(read) = reader.read()? {
-        if read.record.index < size || choice.is_of_exchange(&read.record) {
-            choice.take(&read.record);
+        for choice in &mut choices {
+            if read.record.index < size || choice.is_of_exchange(&read.record) {
+                choice.take(&read.record);
+            }
         }
         tell(read.record.index, progress);
     }
+    let chosen = choices.iter().map(|choice| chosen(choice, size));
+    chosen.collect()
+}
+
+fn chosen(choice: &Choice, size: u64) -> Result<BTreeSet<u64>, NotExported> {
     if !choice.found() {
         return Err(NotExported::NotFound(choice.exchange()));
     }
@@ -141,7 +159,7 @@ fn prove(
     chosen: &BTreeSet<u64>,
     checkpoint: &SignedCheckpoint,
     progress: &mut dyn FnMut(u64),
-) -> Result<Vec<ProvenRecord>, NotExported> {
+) -> Result<BTreeMap<u64, ProvenRecord>, NotExported> {
     let (size, root) = (checkpoint.unverified().size, checkpoint.unverified().root);
     let mut subtrees = Subtrees::needed_for(chosen, size);
     let mut frontier = Frontier::new();
@@ -173,7 +191,7 @@ fn prove(
     let prove = |record: verifiable_log::RawRecord| {
         let proof = merkle::inclusion_proof(&subtrees, record.index, size);
         let proof = proof.map_err(|_| NotExported::OtherRoot(size))?;
-        Ok(ProvenRecord { record, proof })
+        Ok((record.index, ProvenRecord { record, proof }))
     };
     records.into_iter().map(prove).collect()
 }

@@ -1,11 +1,6 @@
 //! The exchanges of a dossier leave the logs as evidence that needs nobody's word, nor our software.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-use tokio::process::Command;
+use std::path::PathBuf;
 
 use super::{Account, Stage, evidence::last_line};
 use crate::{
@@ -13,9 +8,10 @@ use crate::{
     container::as_told,
     newborn::{
         agencies::COMMUNE,
+        births::Order,
+        evidence::{Evidence, by_chance},
         step::{Agency, Step},
     },
-    process::program,
 };
 
 /// Tells the whole of it. The logs must be covered by checkpoints.
@@ -23,63 +19,26 @@ pub(super) async fn tell(stage: &Stage, dossier: &str, account: &mut Account) ->
     account.chapter(
         "All exchanges of the dossier are taken out of the agencies' logs, as evidence for a court",
     );
-    let evidence = stage
-        .agencies
-        .federation
-        .directory
-        .join("evidence")
-        .join(dossier);
-    fs::create_dir_all(&evidence)?;
-    let steps = stage.agencies.steps(dossier).await?;
-    let mut containers = Vec::new();
-    for (place, step) in (1..).zip(Step::ALL) {
-        let Some(exchange) = steps
-            .get(step.name())
-            .and_then(|step| step["exchange"].as_str())
-        else {
-            continue;
-        };
-        let log = &stage
-            .agencies
-            .federation
-            .server(step.agency().server())?
-            .endpoint()
-            .log;
-        let container = evidence.join(format!("{place}-{}.asice", step.name()));
-        let mut export = Command::new(program("auditor")?);
-        export
-            .arg("export")
-            .arg(log)
-            .arg(exchange)
-            .arg("-o")
-            .arg(&container);
-        let exported = export.output().await?;
-        if !exported.status.success() {
-            account.expect(false, &format!("{}: {}", step.name(), last_line(&exported)));
-            continue;
-        }
-        containers.push(container);
-    }
+    let directory = &stage.agencies.federation.directory;
+    let to = directory.join("evidence").join(dossier);
+    let evidence = Evidence::export(&stage.agencies, dossier, &to).await?;
     account.expect(
-        containers.len() == steps.len(),
+        evidence.steps.len() == Step::ALL.len(),
         &format!(
-            "{} exchanges exported to evidence/{dossier}",
-            containers.len()
+            "{} exchanges exported to evidence/{dossier}, those of all {} steps among them",
+            evidence.files.len(),
+            evidence.steps.len()
         ),
     );
-    let anchor = stage.agencies.federation.directory.join("anchor.json");
-    let mut holding = 0;
-    for container in &containers {
-        holding += usize::from(verify(container, &anchor).await?);
-    }
+    let verified = evidence.verify(&directory.join("anchor.json")).await?;
     account.expect(
-        holding == containers.len(),
-        &format!("the auditor verifies each alone: {holding} hold"),
+        verified.status.success(),
+        &format!("the auditor verifies each alone: {}", last_line(&verified)),
     );
-    let card = containers
-        .last()
-        .ok_or("there is no evidence of the card")?;
-    let said = as_told(card, &evidence.join("unpacked")).await?;
+    let is_card = |file: &&PathBuf| file.to_string_lossy().contains("IssueCard");
+    let card = evidence.steps.iter().find(is_card);
+    let card = card.ok_or("there is no evidence of the card")?;
+    let said = as_told(card, &to.join("unpacked")).await?;
     let count = |part: &str| said.matches(part).count();
     account.expect(
         count("CAdES Verification successful") == 2
@@ -91,14 +50,20 @@ pub(super) async fn tell(stage: &Stage, dossier: &str, account: &mut Account) ->
     Ok(())
 }
 
-async fn verify(container: &PathBuf, anchor: &Path) -> Result<bool, Error> {
-    let mut verify = Command::new(program("auditor")?);
-    verify
-        .arg("verify")
-        .arg(container)
-        .arg("--anchor")
-        .arg(anchor);
-    Ok(verify.output().await?.status.success())
+/// Tells of the evidence of some of many births.
+pub(super) async fn tell_of_some(
+    stage: &Stage,
+    order: Order,
+    account: &mut Account,
+) -> Result<(), Error> {
+    account.chapter("The evidence of some of these births, chosen by chance");
+    let found = by_chance(&stage.agencies, order, 5).await;
+    let line = match &found {
+        Ok(holding) => format!("of five dossiers: {holding} exchanges, each holds alone"),
+        Err(error) => error.to_string(),
+    };
+    account.expect(found.is_ok(), &line);
+    Ok(())
 }
 
 /// Tells of both sides' logs, which no provider can bring to agree again with its own keys.

@@ -215,6 +215,12 @@ async fn kill(
     Ok(())
 }
 
+/// One of the dossiers of an order.
+#[must_use]
+pub fn dossier(order: Order, number: usize) -> String {
+    format!("{}-{number:06}.1", case(order))
+}
+
 /// What the case numbers of an order begin with.
 fn case(order: Order) -> String {
     format!("H37.02-{}", order.seed)
