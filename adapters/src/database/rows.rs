@@ -16,7 +16,7 @@ use super::{
 use crate::field_type::Cell;
 
 /// Rows that wait between the database and the caller; fewer if they are large.
-pub(super) const ROWS_AHEAD: usize = 16;
+const ROWS_AHEAD: usize = 256;
 
 /// What the large ones among them may take together; one alone is always let through.
 const BYTES_AHEAD: usize = 1024 * 1024;

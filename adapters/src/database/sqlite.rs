@@ -25,7 +25,6 @@ use super::{
     DatabaseError, Prepared, TableColumn,
     csv_folder::{CsvFolder, Loaded},
     pool::{Control, Driver, REST, Run},
-    rows::ROWS_AHEAD,
 };
 use crate::{
     engine::Engine,
@@ -37,6 +36,9 @@ mod catalogue;
 
 /// Between two looks at the interrupt flag, SQLite runs this many instructions: far below 1 ms.
 const INSTRUCTIONS_BETWEEN_LOOKS: i32 = 2_000;
+
+/// Rows that the driver holds ahead of ours, however large they are.
+const DRIVER_ROWS_AHEAD: usize = 16;
 
 /// The file, and how it is opened.
 #[derive(Debug)]
@@ -106,7 +108,7 @@ impl SqliteDriver {
             .read_only(reads)
             .create_if_missing(false)
             .busy_timeout(lock_timeout)
-            .row_buffer_size(ROWS_AHEAD)
+            .row_buffer_size(DRIVER_ROWS_AHEAD)
             .pragma("query_only", if reads { "ON" } else { "OFF" })
             // What is committed is on the disk, its folder's entry included.
             .synchronous(SqliteSynchronous::Extra)
