@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 use tonic::service::Routes;
-use tonic_health::server::{HealthReporter, health_reporter};
+use tonic_health::server::HealthReporter;
 
 use crate::{
+    beside::beside,
     changes::ServedChanges,
     configuration::{
         Configuration, Method, MethodKind, Note, POSITION, RECORDS, SUBJECT_MARK, is_number,
@@ -119,18 +120,7 @@ impl Adapter {
     }
 
     pub(crate) fn routes(&self) -> Result<(Routes, HealthReporter), Error> {
-        let (reporter, health) = health_reporter();
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(&self.schema.descriptors)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let failed = |error: tonic_reflection::server::Error| Error::Serve(Box::new(error));
-        let mut router = Routes::new(health)
-            .add_service(reflection().build_v1().map_err(failed)?)
-            // Clients in other languages still ask by this name.
-            .add_service(reflection().build_v1alpha().map_err(failed)?)
-            .into_axum_router();
+        let (mut router, reporter) = beside(&self.schema.descriptors)?;
         for method in &self.configuration.methods {
             let path = format!("/{}/{}", self.configuration.service, method.name);
             let service = MethodService {

@@ -17,6 +17,7 @@
 //! method says what it writes, parameters are bound and never written into the SQL text, and rows are streamed no faster than the caller takes them.
 
 mod adapter;
+mod beside;
 mod bound;
 mod call_record;
 mod change_table;

@@ -17,6 +17,7 @@ use tonic::{
 };
 
 use crate::{
+    beside::no_such_method,
     call_record::CallRecord,
     codec::DynamicCodec,
     configuration::MethodKind,
@@ -111,7 +112,7 @@ where
             // All that is answered of a method has one kind and the same limits.
             let first = granted.as_ref().and_then(|granted| granted.answers.first());
             let (Some((_, first)), Some(granted)) = (first.cloned(), granted) else {
-                return Ok(Status::unimplemented("no such method").into_http());
+                return Ok(no_such_method(request.uri().path()).into_http());
             };
             let service = Begun(granted);
             let limits = first.limits;

@@ -44,6 +44,7 @@ use tonic::{
 };
 
 use crate::{
+    beside::beside,
     codec::DynamicCodec,
     configuration::Listen,
     error::Error,
@@ -165,18 +166,11 @@ impl Provider {
                 return Err(SchemaError::of(fault).into());
             }
         }
-        let (reporter, health) = tonic_health::server::health_reporter();
+        let (mut router, reporter) = beside(&self.published.descriptors)?;
         let name = self.service.full_name();
         reporter
             .set_service_status(name, tonic_health::ServingStatus::Serving)
             .await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(&self.published.descriptors)
-            .build_v1()
-            .map_err(|error| Error::Serve(Box::new(error)))?;
-        let mut router = Routes::new(health)
-            .add_service(reflection)
-            .into_axum_router();
         for served in self.methods.into_values() {
             let path = format!("/{name}/{}", served.method.name());
             router = router.route_service(&path, served);

@@ -13,6 +13,7 @@ import datetime
 import os
 import pathlib
 import signal
+import socket
 import sqlite3
 import sys
 import threading
@@ -114,6 +115,12 @@ def credentials(arguments):
     return grpc.ssl_server_credentials([(key, chain)], root_certificates=callers, require_client_auth=True)
 
 
+def answers(address):
+    """Whether somebody listens there: gRPC itself would take a socket over."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(address.removeprefix("unix:")) == 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database")
@@ -134,6 +141,8 @@ def main():
         port = server.add_secure_port(arguments.address, credentials(arguments))
         print(f"https port {port}", flush=True)
     elif arguments.address.startswith("unix:/") and not arguments.callers:
+        if answers(arguments.address):
+            parser.error(f"another provider answers at {arguments.address} already; it would lose its callers without a word")
         # Whoever can open the socket can say to be anybody.
         server.add_insecure_port(arguments.address)
         print(arguments.address, flush=True)

@@ -96,6 +96,17 @@ async fn it_answers_those_whom_the_security_server_has_verified_and_keeps_things
         .arg(base.join("station.db"))
         .status();
     assert!(made.unwrap().success());
+    // A second one does not take the callers of the first.
+    let second = python()
+        .unwrap()
+        .arg(file("provider.py"))
+        .arg(base.join("other.db"))
+        .arg(&socket)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(2), "{said}");
+    assert!(said.contains("another provider answers"), "{said}");
 
     let address = federation
         .server("consumer")

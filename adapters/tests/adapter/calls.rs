@@ -139,6 +139,7 @@ async fn wrong_requests_are_refused_by_field() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
+    assert!(error.message().contains("Steal"), "{}", error.message());
 }
 
 #[tokio::test]
