@@ -10,6 +10,7 @@ use examples::{
     echo::{self, CLIENT, Echo, FOLLOW, PROVIDER, SAY, text_of},
     federation::Federation,
     message_log::{MessageEntry, MessageLog},
+    process::{finish, program},
     waiting::wait_for,
 };
 use http::{Request, Response};
@@ -22,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
+    process::Command,
     sync::mpsc,
     task::{JoinHandle, JoinSet},
 };
@@ -334,6 +336,20 @@ async fn who_does_not_read_does_not_hold_up_the_replies_of_others() {
     let broken = response.into_body().collect().await;
     assert!(broken.is_err(), "the answer that was not read is whole");
     stage.federation.audit().await.unwrap();
+    for (server, ended) in [
+        ("consumer", "closed busy"),
+        ("provider", "closed cancelled"),
+    ] {
+        let log = &stage.federation.server(server).unwrap().endpoint().log;
+        wait_for("the exchange to be closed", || async {
+            let mut list = Command::new(program("auditor").unwrap());
+            list.arg("list").arg(log).args(["--method", "Follow"]);
+            let listed = String::from_utf8(finish(list).await.unwrap().stdout).unwrap();
+            listed.contains(ended).then_some(())
+        })
+        .await
+        .unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -231,22 +231,25 @@ impl MessageWriter {
                 moved = Instant::now();
             }
             let holds_up = |share: &Share| share.is_overdue(begun, moved);
-            let is_slow = |patience| moved.elapsed() >= patience;
-            if self.share.as_ref().is_some_and(holds_up) || patience.is_some_and(is_slow) {
-                self.give_up();
-                return Err(Unread::Stalled);
+            if self.share.as_ref().is_some_and(holds_up) {
+                // To gRPC: RESOURCE_EXHAUSTED.
+                return Err(self.give_up(Reason::ENHANCE_YOUR_CALM));
+            }
+            if patience.is_some_and(|patience| moved.elapsed() >= patience) {
+                return Err(self.give_up(self.given_up));
             }
         }
         Ok(())
     }
 
     /// Resets the stream and gives its memory back.
-    fn give_up(&mut self) {
-        self.stream.send_reset(self.given_up);
+    fn give_up(&mut self, reason: Reason) -> Unread {
+        self.stream.send_reset(reason);
         self.is_ended = true;
         self.parts = [Bytes::new(), Bytes::new()];
         self.share = None;
         self.ending = None;
+        Unread::Stalled
     }
 
     fn poll_hand_over(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReaderGone>> {
@@ -451,7 +454,7 @@ mod tests {
         assert_eq!(written, Err(Unread::Stalled));
         assert_eq!(writer.write(one(b"a")).await, Err(Unread::Gone));
         let error = body.collect().await.unwrap_err();
-        assert_eq!(error.reason(), Some(Reason::CANCEL));
+        assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM));
     }
 
     #[tokio::test(start_paused = true)]
