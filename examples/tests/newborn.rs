@@ -219,6 +219,15 @@ async fn a_reason_of_substance_comes_back_to_the_desk() {
         ..Parent::default()
     });
     agencies.declare(&declared).await.unwrap();
+    let swapped = declaration("swapped", father, Some(mother), child("Lan", father));
+    agencies.declare(&swapped).await.unwrap();
+    for (step, says) in [("mother", "of a male"), ("father", "of a female")] {
+        let refused = reached(&agencies, "swapped.1", step, "refused").await;
+        assert!(
+            refused["said"].as_str().unwrap().contains(says),
+            "{refused}"
+        );
+    }
     let refused = reached(&agencies, "case.1", "mother", "refused").await;
     assert!(
         refused["said"].as_str().unwrap().starts_with("NO_RECORD"),

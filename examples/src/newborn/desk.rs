@@ -143,12 +143,22 @@ impl Desk {
             return Attempt::unreached(format!("the step {} is not known", step.name()));
         };
         let answer = called.unary(method, step.request(dossier)).await;
-        Attempt::judge(answer.map(|reply| {
+        let attempt = Attempt::judge(answer.map(|reply| {
             let (metadata, message, extensions) = reply.into_parts();
             // A message of a .proto is always JSON.
             let message = serde_json::to_value(&message).unwrap_or(Value::Null);
             Response::from_parts(metadata, message, extensions)
-        }))
+        }));
+        match &attempt.outcome {
+            Outcome::Done(brought) => match step.objection(dossier, brought) {
+                Some(objection) => Attempt {
+                    outcome: Outcome::Refused(format!("OTHER_PERSON: {objection}")),
+                    ..attempt
+                },
+                None => attempt,
+            },
+            Outcome::Waits(_) | Outcome::Refused(_) => attempt,
+        }
     }
 
     /// With what the bus is told of this exchange: who asks, in which case, why, and by which law.

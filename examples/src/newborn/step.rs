@@ -161,6 +161,23 @@ impl Step {
         }
     }
 
+    /// Why who was looked up cannot be this parent of the child, if so.
+    #[must_use]
+    pub fn objection(self, dossier: &Dossier, brought: &Value) -> Option<String> {
+        let (who, other_sex) = match self {
+            Self::Mother => ("mother", "male"),
+            Self::Father => ("father", "female"),
+            _ => return None,
+        };
+        if brought["sex"] == other_sex {
+            return Some(format!("this number is of a {other_sex}, who is no {who}"));
+        }
+        let child: Date = dossier.child.born_on.parse().ok()?;
+        let year = brought["born"]["year"].as_i64()?;
+        (year >= i64::from(child.year()))
+            .then(|| format!("this number is of somebody born in {year}, as late as the child"))
+    }
+
     /// The request, made of the declaration and of what the steps before have brought. The key is the dossier's: the same for all
     /// attempts, and for no other child.
     #[must_use]
