@@ -113,8 +113,22 @@ async fn a_birth_gets_its_certificate_when_it_has_its_number() {
         let extract = register
             .ask("FindBirth", json!({ "number": number["number"] }))
             .await;
-        assert_eq!(extract.unwrap(), issued);
+        let mut extract = extract.unwrap();
+        let amendments = extract.as_object_mut().unwrap().remove("amendments");
+        assert_eq!(amendments, Some(json!("0")));
+        assert_eq!(extract, issued);
     }
+    let amended = json!({
+        "declaration": "amended", "kind": "change", "registered_on": "2026-11-27", "number": "024326000001", "field": "given name",
+        "old": "Ước", "new": "Ánh",
+    });
+    register.ask("RegisterAmendment", amended).await.unwrap();
+    let extract = register
+        .ask("FindBirth", json!({ "number": "024326000001" }))
+        .await
+        .unwrap();
+    assert_eq!(extract["amendments"], "1");
+
     // Of each birth its registration, its number and its certificate.
     let changes = register.changes("BirthChanges").await;
     let told: Vec<_> = changes
@@ -222,6 +236,12 @@ async fn the_other_events_of_a_life_are_registered() {
     twice["declaration"] = json!("again");
     let answer = register.ask("RegisterDeath", twice).await;
     assert!(answer.is_err(), "nobody dies twice: {answer:?}");
+    let deaths = register.changes("DeathChanges").await;
+    assert_eq!(deaths.len(), 1);
+    assert_eq!(
+        (&deaths[0]["operation"], &deaths[0]["number"]),
+        (&json!("new"), &json!(number))
+    );
     let unknown = register
         .ask("FindDeath", json!({ "number": husband.number }))
         .await;
