@@ -43,6 +43,17 @@ async fn children_under_six_have_their_cards() {
         let card = first["card"].as_str().unwrap().to_owned();
         assert!(card.starts_with(beginning) && card.len() == 15, "{card}");
         assert!(card[5..].bytes().all(|digit| digit.is_ascii_digit()));
+        let shown = register
+            .ask("CheckCard", json!({ "card": card }))
+            .await
+            .unwrap();
+        assert_eq!(
+            (&shown["card"], &shown["kind"]),
+            (&first["card"], &first["kind"])
+        );
+        let falsified = json!({ "card": card.replacen("TE1", "TE2", 1) });
+        let answer = register.ask("CheckCard", falsified).await;
+        assert_eq!(answer.unwrap_err().code(), Code::NotFound);
         assert!(cards.insert(card));
     }
     let mut nowhere = full.clone();
