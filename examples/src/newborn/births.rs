@@ -223,7 +223,8 @@ pub fn dossier(order: Order, number: usize) -> String {
 
 /// What the case numbers of an order begin with.
 fn case(order: Order) -> String {
-    format!("H37.02-{}", order.seed)
+    // No year: the demonstration's own case has one there.
+    format!("H37.02-S{}", order.seed)
 }
 
 fn declarations(agencies: &Agencies, order: Order) -> Vec<Declaration> {
