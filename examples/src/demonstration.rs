@@ -132,6 +132,8 @@ const UNITS: &str = "VN/GOV/G01/units";
 const POPULATION: &str = "VN/GOV/G01/population";
 const CIVIL_STATUS: &str = "VN/GOV/G15/civil-status";
 const INSURANCE: &str = "VN/GOV/G24/insurance";
+/// The code of its security server.
+const TAX_OFFICE: &str = "tax";
 const TAX: &str = "VN/GOV/G12.07";
 const TAX_ASSESSMENT: &str = "VN/GOV/G12.07/assessment";
 
@@ -159,7 +161,7 @@ fn also(plan: &mut Plan, units: &Adapter) {
         }
     }
     plan.servers.push(ServerPlan {
-        code: "tax".to_owned(),
+        code: TAX_OFFICE.to_owned(),
         member: TAX.to_owned(),
         name: "A tax office".to_owned(),
         subsystems: vec!["assessment".to_owned()],
