@@ -47,7 +47,7 @@ pub(super) async fn tell(stage: &Stage, dossier: &str, account: &mut Account) ->
     let count = |part: &str| said.matches(part).count();
     // A call is a request and a reply; when its end comes late, another request. Those signed together have one signature.
     let messages = count(".header: OK");
-    let signatures = messages - count(".manifest: OK") + count(".root: OK");
+    let signatures = messages.saturating_sub(count(".manifest: OK")) + count(".root: OK");
     let complaints = ["REFUSED", "CHANGED", "NOT IN ITS BATCH", "FAILED"];
     account.expect(
         messages >= 2
