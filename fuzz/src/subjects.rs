@@ -3,7 +3,7 @@
 use std::{fs, sync::LazyLock};
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 use security_server::fuzzing;
 use trust::MethodPath;
 
